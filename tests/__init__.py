@@ -1,0 +1,1 @@
+"""Tests of hushcast: real servers, real peers, real sound."""
