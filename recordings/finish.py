@@ -1,0 +1,129 @@
+"""From a closed spool to a verified object: nothing local goes before the store has it all."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from recordings.index import IndexUnavailable, Recording, RecordingIndex, RecordingState
+from recordings.spool import ClaimedSpool, claim_spool
+from recordings.store import ObjectMissing, RecordingStore, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_S = 0.25
+LAST_RETRY_S = 30.0
+
+Result = TypeVar("Result")
+
+
+class NotStoredYet(Exception):
+    """The object read back is not what was put."""
+
+
+async def finish(
+    spool_path: Path,
+    *,
+    index: RecordingIndex,
+    store: RecordingStore,
+    state: RecordingState = RecordingState.READY,
+) -> Recording | None:
+    """Store a closed spool, verify it, list it as `state`, and only then delete the spool.
+
+    Tries again until it succeeds or is cancelled, while Redis or S3 is away; a later call goes
+    on from whatever step an earlier one reached. None when there is nothing to keep: no sound, or
+    deleted by its owner meanwhile. When somebody else finishes the spool, or has done so, the
+    entry as it is in the index now. Raises SpoolDamaged.
+    """
+    async with claimed(spool_path) as spool:
+        if spool is None:
+            return await _persist("index", lambda: index.get(spool_path.stem))
+        return await finish_claimed(spool, index=index, store=store, state=state)
+
+
+@asynccontextmanager
+async def claimed(spool_path: Path) -> AsyncIterator[ClaimedSpool | None]:
+    """Hold a spool's lock; None when there is nothing to claim. Raises SpoolDamaged."""
+    claim = asyncio.create_task(asyncio.to_thread(claim_spool, spool_path), name="claim spool")
+    try:
+        yield await asyncio.shield(claim)
+    finally:
+        # The thread cannot be cancelled, so a cancelled caller waits for the lock to give it back.
+        spool = await claim
+        if spool is not None:
+            spool.close()
+
+
+async def finish_claimed(
+    spool: ClaimedSpool, *, index: RecordingIndex, store: RecordingStore, state: RecordingState
+) -> Recording | None:
+    """Do the work of `finish` for a spool whose lock the caller holds."""
+    if spool.meta is None or not spool.samples:
+        await _persist("index", lambda: index.remove(spool.path.stem))
+        await asyncio.to_thread(spool.remove)
+        return None
+    recording = replace(
+        Recording.of(spool.meta, RecordingState.STORING),
+        duration_s=spool.duration_s,
+        size_bytes=spool.size_bytes,
+    )
+    kept = await _persist("index", lambda: index.put(recording))
+    if kept:
+        done = replace(recording, state=state, peaks=await asyncio.to_thread(spool.peaks))
+        await _persist("store", lambda: asyncio.to_thread(_store, spool.path, done, store))
+        kept = await _persist("index", lambda: index.put(done))
+    if not kept:  # its owner deleted it meanwhile
+        await _persist("store", lambda: asyncio.to_thread(store.delete, recording.key))
+        await asyncio.to_thread(spool.remove)
+        return None
+    await asyncio.to_thread(spool.remove)
+    log.info("recording %s: stored, %.1f s, %s", done.id, done.duration_s, done.state)
+    return done
+
+
+async def discard(recording: Recording, *, index: RecordingIndex, store: RecordingStore) -> None:
+    """Delete a recording for good: first from the index, so that it cannot come back.
+
+    Raises IndexUnavailable, StoreUnavailable; after the latter `reconcile` deletes the object.
+    """
+    await index.remove(recording.id)
+    await asyncio.to_thread(store.delete, recording.key)
+
+
+async def discard_user(username: str, *, index: RecordingIndex, store: RecordingStore) -> None:
+    """Delete everything a user recorded, as `discard` does."""
+    for recording in await index.remove_user(username):
+        await asyncio.to_thread(store.delete, recording.key)
+
+
+def _stored_already(path: Path, key: str, store: RecordingStore) -> bool:
+    """Tell whether an earlier run stored it; an object that cannot be read back is put again."""
+    try:
+        return store.verify(path, key)
+    except StoreUnavailable as error:
+        log.warning("recording %s: cannot be read back, putting it: %s", path.stem, error)
+        return False
+
+
+def _store(path: Path, recording: Recording, store: RecordingStore) -> None:
+    if not _stored_already(path, recording.key, store):
+        store.put(path, recording.key)
+        if not store.verify(path, recording.key):
+            raise NotStoredYet(f"the stored object differs from {path}")
+    store.put_peaks(recording.key, recording.peaks)
+
+
+async def _persist(what: str, step: Callable[[], Awaitable[Result]]) -> Result:
+    """Repeat a step that may be repeated until it succeeds, ever more slowly."""
+    delay_s = FIRST_RETRY_S
+    while True:
+        try:
+            return await step()
+        except (IndexUnavailable, StoreUnavailable, ObjectMissing, NotStoredYet) as error:
+            log.warning("recordings: %s, trying again in %.1f s: %s", what, delay_s, error)
+        await asyncio.sleep(delay_s * random.uniform(0.75, 1.25))
+        delay_s = min(2 * delay_s, LAST_RETRY_S)

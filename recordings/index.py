@@ -1,0 +1,213 @@
+"""The list of recordings in Redis: one JSON per recording, sorted ids, one message per change.
+
+`hushcast:recording:ID` holds the JSON, `hushcast:recordings:of:USERNAME` the user's ids as a
+sorted set in which ids sort by time, `hushcast:recordings:all` everybody's. A removed id leaves
+`hushcast:recording:ID:removed`, so that a spool or an object that turns up later does not bring
+back what a person has deleted. All of it but that can be rebuilt from the bucket.
+"""
+
+import json
+from builtins import list as list_of
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from recordings.names import check_username, recording_key
+from recordings.wav import SpoolMeta
+
+CHANNEL = "hushcast:recordings"
+"""Every change is published here: the recording's JSON, with `"removed": true` when it went."""
+REMOVED_TTL_S = 90 * 86_400
+"""How long a removed id stays refused: longer than a lost node stays away."""
+PAGE = 500
+
+_ALL = "hushcast:recordings:all"
+
+# KEYS: recording, removed mark, user's ids, all ids. ARGV: id, JSON, channel, state.
+_PUT = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+if ARGV[4] == 'recording' and redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('ZADD', KEYS[3], 0, ARGV[1])
+redis.call('ZADD', KEYS[4], 0, ARGV[1])
+redis.call('PUBLISH', ARGV[3], ARGV[2])
+return 1
+"""
+
+# KEYS as above. ARGV: id, TTL of the mark, channel.
+_REMOVE = """
+local recording = redis.call('GETDEL', KEYS[1])
+redis.call('SET', KEYS[2], '1', 'EX', ARGV[2])
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZREM', KEYS[4], ARGV[1])
+if recording then
+  redis.call('PUBLISH', ARGV[3], '{"removed": true, ' .. string.sub(recording, 2))
+end
+return recording
+"""
+
+
+class IndexUnavailable(Exception):
+    """Redis does not answer, or not as it should."""
+
+
+class RecordingState(StrEnum):
+    """How far a recording is. Only its stream's actor and `finish` write it."""
+
+    RECORDING = "recording"
+    STORING = "storing"
+    READY = "ready"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A stream's kept sound. `started_at`: epoch seconds; `peaks`: up to 1,000 numbers 0..1."""
+
+    id: str
+    username: str
+    stream_id: str
+    started_at: float
+    duration_s: float
+    size_bytes: int
+    state: RecordingState
+    peaks: tuple[float, ...]
+    key: str
+
+    @classmethod
+    def of(cls, meta: SpoolMeta, state: RecordingState = RecordingState.RECORDING) -> Self:
+        """Make the entry of a recording that begins."""
+        return cls(
+            id=meta.recording_id,
+            username=meta.username,
+            stream_id=meta.stream_id,
+            started_at=meta.started_at,
+            duration_s=0.0,
+            size_bytes=0,
+            state=state,
+            peaks=(),
+            key=recording_key(meta.username, meta.started_at, meta.recording_id),
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `to_json` wrote, or a message of `CHANNEL` (`removed` is left out)."""
+        fields: dict[str, Any] = json.loads(text)
+        fields.pop("removed", None)
+        state, peaks = RecordingState(fields.pop("state")), tuple(fields.pop("peaks"))
+        return cls(**fields, state=state, peaks=peaks)
+
+    def to_json(self) -> str:
+        """Write every field."""
+        return json.dumps(asdict(self))
+
+
+class RecordingIndex:
+    """Reads and changes the index through a client that its owner closes.
+
+    Every method raises IndexUnavailable when Redis does not answer; all may be repeated.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._put = redis.register_script(_PUT)
+        self._remove = redis.register_script(_REMOVE)
+
+    async def put(self, recording: Recording) -> bool:
+        """Add or replace an entry and publish it, at once; False when the id has been removed.
+
+        A late `recording` changes nothing: a recording only begins once.
+        """
+        with _translated():
+            done = await self._put(
+                keys=_keys(recording.id, recording.username),
+                args=[recording.id, recording.to_json(), CHANNEL, recording.state.value],
+            )
+        return bool(done)
+
+    async def get(self, recording_id: str) -> Recording | None:
+        """Get an entry."""
+        with _translated():
+            text = await self._redis.get(f"hushcast:recording:{recording_id}")
+        return None if text is None else Recording.from_json(text)
+
+    async def list(
+        self, username: str, before: str | None = None, limit: int = 50
+    ) -> list_of[Recording]:
+        """Get a user's recordings, newest first: `limit` of those older than the id `before`."""
+        return await self._page(_ids_of(username), before, limit)
+
+    async def everything(self) -> AsyncIterator[Recording]:
+        """Iterate over all users' entries, newest first, a page at a time."""
+        before: str | None = None
+        while page := await self._page(_ALL, before, PAGE):
+            for recording in page:
+                yield recording
+            before = page[-1].id
+
+    async def remove(self, recording_id: str) -> Recording | None:
+        """Take an entry out for good and publish that; get it, or None when there was none."""
+        recording = await self.get(recording_id)
+        if recording is None:
+            return None
+        return await self._remove_known(recording)
+
+    async def remove_user(self, username: str) -> list_of[Recording]:
+        """Take all of a user's entries out for good; get them."""
+        removed = []
+        while page := await self.list(username, limit=PAGE):
+            removed += [await self._remove_known(recording) for recording in page]
+        return removed
+
+    async def _remove_known(self, recording: Recording) -> Recording:
+        with _translated():
+            text = await self._remove(
+                keys=_keys(recording.id, recording.username),
+                args=[recording.id, REMOVED_TTL_S, CHANNEL],
+            )
+        return recording if text is None else Recording.from_json(text)
+
+    async def _page(self, ids_key: str, before: str | None, limit: int) -> list_of[Recording]:
+        with _translated():
+            ids = await self._redis.zrange(
+                ids_key,
+                "+" if before is None else f"({before}",
+                "-",
+                desc=True,
+                bylex=True,
+                offset=0,
+                num=limit,
+            )
+            texts = (
+                await self._redis.mget([f"hushcast:recording:{_text(i)}" for i in ids])
+                if ids
+                else []
+            )
+        return [Recording.from_json(text) for text in texts if text is not None]
+
+
+def _ids_of(username: str) -> str:
+    return f"hushcast:recordings:of:{check_username(username)}"
+
+
+def _keys(recording_id: str, username: str) -> list_of[str]:
+    key = f"hushcast:recording:{recording_id}"
+    return [key, f"{key}:removed", _ids_of(username), _ALL]
+
+
+def _text(value: object) -> str:
+    """Decode what a client with or without `decode_responses` returns."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise IndexUnavailable(f"Redis: {error}") from error

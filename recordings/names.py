@@ -1,0 +1,60 @@
+"""What recordings are called: ids, and keys in the bucket. Nothing unsafe gets into a path."""
+
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+
+KEY_PREFIX = "recordings/"
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts like the number
+_ID = re.compile(rf"[{_ALPHABET}]{{26}}")
+_USERNAME = re.compile(r"[a-z0-9_-]{3,32}")
+_STREAM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_KEY = re.compile(
+    rf"{KEY_PREFIX}(?P<username>{_USERNAME.pattern})/"
+    rf"[0-9]{{8}}T[0-9]{{6}}Z_(?P<id>{_ID.pattern})\.wav"
+)
+
+
+def new_recording_id() -> str:
+    """Make an id: 48 bits of milliseconds, so that ids sort by time, and 80 random bits (ULID)."""
+    number = int(time.time() * 1000) << 80 | secrets.randbits(80)
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def check_recording_id(recording_id: str) -> str:
+    """Return the id; ValueError when it is not one of ours."""
+    if not _ID.fullmatch(recording_id):
+        raise ValueError(f"not a recording id: {recording_id!r}")
+    return recording_id
+
+
+def check_username(username: str) -> str:
+    """Return the name; ValueError unless it is 3 to 32 of `a-z 0-9 _ -`."""
+    if not _USERNAME.fullmatch(username):
+        raise ValueError(f"a username is 3 to 32 of a-z 0-9 _ -, not {username!r}")
+    return username
+
+
+def check_stream_id(stream_id: str) -> str:
+    """Return the id; ValueError unless it is 1 to 64 of `A-Z a-z 0-9 _ -`."""
+    if not _STREAM_ID.fullmatch(stream_id):
+        raise ValueError(f"not a stream id: {stream_id!r}")
+    return stream_id
+
+
+def recording_key(username: str, started_at: float, recording_id: str) -> str:
+    """Get `recordings/USERNAME/YYYYMMDDTHHMMSSZ_RECORDINGID.wav`; ValueError on unsafe names."""
+    when = datetime.fromtimestamp(int(started_at), UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{KEY_PREFIX}{check_username(username)}/{when}_{check_recording_id(recording_id)}.wav"
+
+
+def id_in_key(key: str) -> str | None:
+    """Get the recording id out of a key; None for a key that `recording_key` does not make."""
+    match = _KEY.fullmatch(key)
+    return match["id"] if match else None
+
+
+def peaks_key(key: str) -> str:
+    """Get the key of the peaks that lie beside a recording."""
+    return f"{key.removesuffix('.wav')}.peaks.json"

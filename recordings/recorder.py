@@ -1,0 +1,77 @@
+"""What a stream's actor does about recordings: begin one, and have finished ones stored."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from recordings.finish import finish
+from recordings.index import IndexUnavailable, Recording, RecordingIndex
+from recordings.names import new_recording_id
+from recordings.recovery import recover
+from recordings.store import RecordingStore
+from recordings.writer import RecordingWriter, SpoolMeta
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """The recordings of one process. Storing goes on in the background, until it succeeded."""
+
+    def __init__(self, index: RecordingIndex, store: RecordingStore, spool_dir: Path) -> None:
+        self._index = index
+        self._store = store
+        self._spool_dir = spool_dir
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a recording is still being stored."""
+        return bool(self._tasks)
+
+    def begin(self, username: str, stream_id: str, started_at: float) -> SpoolMeta:
+        """Name a new recording; nothing is written yet. `started_at`: epoch seconds."""
+        return SpoolMeta(new_recording_id(), username, stream_id, started_at)
+
+    async def announce(self, meta: SpoolMeta) -> None:
+        """List a recording that begins. Without Redis it is listed when it is stored."""
+        try:
+            await self._index.put(Recording.of(meta))
+        except IndexUnavailable as error:
+            log.warning("recording %s: not listed yet: %s", meta.recording_id, error)
+
+    async def withdraw(self, meta: SpoolMeta) -> None:
+        """Take a recording off the list of which nothing could be written."""
+        try:
+            await self._index.remove(meta.recording_id)
+        except IndexUnavailable as error:
+            log.warning("recording %s: still listed: %s", meta.recording_id, error)
+
+    def open(self, meta: SpoolMeta) -> RecordingWriter:
+        """Create the spool. For the thread that writes it. Raises SpoolFull or OSError."""
+        self._spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return RecordingWriter(self._spool_dir / f"{meta.recording_id}.wav", meta)
+
+    def store(self, spool: Path) -> None:
+        """Begin to store a closed spool; `wait_stored` waits for it."""
+        self._own(finish(spool, index=self._index, store=self._store), name=f"store {spool.stem}")
+
+    def recover(self) -> None:
+        """Begin to finish what dead processes left in this node's spool folder."""
+        self._own(recover(self._spool_dir, index=self._index, store=self._store), name="recovery")
+
+    async def wait_stored(self) -> None:
+        """Wait until everything is stored that was begun; cancelling is safe."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _own(self, coroutine: Coroutine[Any, Any, object], *, name: str) -> None:
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("%s failed; its spool is left for recovery", task.get_name(), exc_info=error)

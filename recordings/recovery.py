@@ -1,0 +1,136 @@
+"""Finish what a dead process left, and compare the index with the bucket."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from recordings.finish import claimed, finish_claimed
+from recordings.index import Recording, RecordingIndex, RecordingState
+from recordings.names import id_in_key
+from recordings.spool import SpoolDamaged
+from recordings.store import ObjectMissing, RangeNotSatisfiable, RecordingStore
+from recordings.wav import (
+    HEADER_BYTES,
+    SAMPLE_RATE,
+    HeaderError,
+    samples_in,
+    unpack_header,
+)
+
+log = logging.getLogger(__name__)
+
+_STORED = (RecordingState.READY, RecordingState.RECOVERED)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What `reconcile` found, and did about it."""
+
+    restored: tuple[Recording, ...]
+    """Objects that were not in the index; they are now."""
+    deleted: tuple[str, ...]
+    """Keys of objects whose owner had deleted the recording; they are gone now."""
+    lost: tuple[Recording, ...]
+    """Entries without an object. They stay: a person decides."""
+    foreign: tuple[str, ...]
+    """Keys that are not ours by their name or header. They stay."""
+
+    def __bool__(self) -> bool:
+        return any((self.restored, self.deleted, self.lost, self.foreign))
+
+
+async def recover(
+    spool_dir: Path, *, index: RecordingIndex, store: RecordingStore
+) -> list[Recording]:
+    """Finish every spool in a folder that no process holds; get those that this call finished.
+
+    Any number may run at once, on any node: the lock gives each spool to one of them. A damaged
+    spool is logged and left. Waits while Redis or S3 is away; cancel it at any time.
+    """
+    recovered = []
+    for path in await asyncio.to_thread(lambda: sorted(spool_dir.glob("*.wav"))):
+        try:
+            async with claimed(path) as spool:
+                if spool is None:
+                    continue
+                recording = await finish_claimed(
+                    spool, index=index, store=store, state=RecordingState.RECOVERED
+                )
+        except SpoolDamaged as error:
+            log.error("recording %s: spool left as it is: %s", path.stem, error)
+            continue
+        if recording is not None:
+            recovered.append(recording)
+    return recovered
+
+
+async def reconcile(index: RecordingIndex, store: RecordingStore) -> Difference:
+    """Compare index and bucket both ways; rebuilds the index when Redis is empty.
+
+    Live streams and uploads under way are no difference. Raises IndexUnavailable,
+    StoreUnavailable; may be run again at any time.
+    """
+    restored, deleted, foreign = [], [], []
+    keys = await asyncio.to_thread(lambda: list(store.list_keys()))
+    for key in keys:
+        recording_id = id_in_key(key)
+        known = await index.get(recording_id) if recording_id else None
+        if known and known.key == key:
+            continue
+        try:
+            recording = await asyncio.to_thread(_describe, key, store)
+        except HeaderError:
+            foreign.append(key)
+            continue
+        except ObjectMissing:  # deleted since we listed it
+            continue
+        if await index.put(recording):
+            restored.append(recording)
+        else:
+            await asyncio.to_thread(store.delete, key)
+            deleted.append(key)
+    lost = await _lost(keys, index, store)
+    return Difference(tuple(restored), tuple(deleted), tuple(lost), tuple(foreign))
+
+
+async def _lost(
+    keys: Iterable[str], index: RecordingIndex, store: RecordingStore
+) -> list[Recording]:
+    listed = set(keys)
+    suspects = [
+        recording
+        async for recording in index.everything()
+        if recording.state in _STORED and recording.key not in listed
+    ]
+    return [  # unless it was stored, or deleted, since the bucket was listed
+        recording
+        for recording in suspects
+        if not await asyncio.to_thread(store.exists, recording.key)
+        and await index.get(recording.id)
+    ]
+
+
+def _describe(key: str, store: RecordingStore) -> Recording:
+    """Make an entry from an object's own header; raises HeaderError, ObjectMissing."""
+    try:
+        stored = store.open(key, f"bytes=0-{HEADER_BYTES - 1}")
+    except RangeNotSatisfiable as error:
+        raise HeaderError("it is empty") from error
+    try:
+        meta = unpack_header(b"".join(stored))
+    finally:
+        stored.close()
+    size_bytes = int(stored.headers.get("Content-Range", "/0").rsplit("/", 1)[1])
+    recording = replace(
+        Recording.of(meta, RecordingState.READY),
+        duration_s=samples_in(size_bytes) / SAMPLE_RATE,
+        size_bytes=size_bytes,
+    )
+    if recording.key != key:
+        raise HeaderError(f"its header belongs under {recording.key}")
+    try:
+        return replace(recording, peaks=store.get_peaks(key))
+    except ObjectMissing:
+        return recording

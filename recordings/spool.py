@@ -1,0 +1,103 @@
+"""A spool that nobody writes any more: claimed by one, repaired, measured, removed."""
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recordings.wav import (
+    HEADER_BYTES,
+    SAMPLE_BYTES,
+    SAMPLE_RATE,
+    HeaderError,
+    SpoolMeta,
+    pack_header,
+    samples_in,
+    unpack_header,
+)
+
+MAX_PEAKS = 1000
+
+
+class SpoolDamaged(Exception):
+    """There is sound in the file but its header cannot be read; it is left for a person."""
+
+
+@dataclass(frozen=True)
+class ClaimedSpool:
+    """A repaired spool under its lock; whoever claims it closes it."""
+
+    path: Path
+    meta: SpoolMeta | None
+    """None only for a spool without sound whose header had not been written yet."""
+    samples: int
+    fd: int
+
+    @property
+    def duration_s(self) -> float:
+        """How much sound there is."""
+        return self.samples / SAMPLE_RATE
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the WAV."""
+        return HEADER_BYTES + self.samples * SAMPLE_BYTES
+
+    def peaks(self) -> tuple[float, ...]:
+        """Get the largest magnitudes, 0..1, of up to 1,000 equal stretches; takes no memory."""
+        if not self.samples:
+            return ()
+        sound = np.memmap(self.path, "<i2", "r", offset=HEADER_BYTES, shape=(self.samples,))
+        edges = np.linspace(0, self.samples, min(MAX_PEAKS, self.samples) + 1).astype(int)
+        stretches = (sound[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True))
+        loudest = (max(int(s.max()), -int(s.min())) for s in stretches)
+        return tuple(round(magnitude / 32768, 3) for magnitude in loudest)
+
+    def remove(self) -> None:
+        """Delete the file; the lock stays until `close`, so nobody finds a half-removed one."""
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give the lock back."""
+        os.close(self.fd)
+
+
+def claim_spool(path: Path) -> ClaimedSpool | None:
+    """Lock a spool, repair its header from the real length and cut odd bytes.
+
+    None when it is gone, or another process writes or finishes it. Raises SpoolDamaged.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    spool = None
+    try:
+        spool = _claim(path, fd)
+    finally:
+        if spool is None:
+            os.close(fd)
+    return spool
+
+
+def _claim(path: Path, fd: int) -> ClaimedSpool | None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    if not os.fstat(fd).st_nlink:  # finished between our open and our lock
+        return None
+    samples = samples_in(os.fstat(fd).st_size)
+    try:
+        meta = unpack_header(os.pread(fd, HEADER_BYTES, 0))
+    except HeaderError as error:
+        if samples:
+            raise SpoolDamaged(f"{path}: {error}") from error
+        return ClaimedSpool(path, None, 0, fd)
+    if f"{meta.recording_id}.wav" != path.name:
+        raise SpoolDamaged(f"{path}: the header names recording {meta.recording_id}")
+    os.ftruncate(fd, HEADER_BYTES + samples * SAMPLE_BYTES)
+    os.pwrite(fd, pack_header(meta, samples), 0)
+    return ClaimedSpool(path, meta, samples, fd)

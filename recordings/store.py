@@ -1,0 +1,276 @@
+"""Recordings in any S3: put, prove, presign, read, delete. Synchronous; for threads."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from recordings.index import Recording
+from recordings.names import KEY_PREFIX, peaks_key, recording_key
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+AUDIO = "audio/wav"
+PART_BYTES = 16 * 1024 * 1024
+"""Recordings longer than this, 3 minutes, go up in parts of this size, one after the other."""
+READ_BYTES = 256 * 1024
+
+_ONE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}")
+
+
+class StoreUnavailable(Exception):
+    """The object store does not answer, or refuses us."""
+
+
+class ObjectMissing(Exception):
+    """There is no object under this key."""
+
+
+class RangeNotSatisfiable(Exception):
+    """The byte range lies outside an object of `size_bytes` (RFC 9110, 416)."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"the recording has {size_bytes} bytes")
+        self.size_bytes = size_bytes
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """Where recordings are kept. Keys that are None are found the way boto3 finds them.
+
+    `endpoint` None is Amazon's. `public_endpoint` is what browsers reach, where that differs.
+    """
+
+    bucket: str
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    public_endpoint: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = None
+
+
+class StoredBody:
+    """An object's bytes on their way: iterate, then `close`, also when nothing was read."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: Any) -> None:
+        self.status = status
+        """200, or 206 with a Content-Range header."""
+        self.headers = headers
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _translated():
+            yield from self._body.iter_chunks(READ_BYTES)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._body.close()
+
+
+class RecordingStore:
+    """One bucket. Methods may run on many threads at once; whoever makes a store closes it.
+
+    All raise StoreUnavailable when the store does not answer within its time-outs.
+    """
+
+    def __init__(self, config: StoreConfig) -> None:
+        self.config = config
+        # A session of its own: boto3's default one is not safe to share between threads.
+        session = boto3.session.Session(
+            config.access_key, config.secret_key, region_name=config.region
+        )
+        public_endpoint = config.public_endpoint or config.endpoint
+        self._client = _client(session, config.endpoint, read_timeout_s=30, attempts=2)
+        self._quick_client = _client(session, config.endpoint, read_timeout_s=2, attempts=1)
+        self._signing_client = _client(session, public_endpoint, read_timeout_s=30, attempts=1)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in (self._client, self._quick_client, self._signing_client):
+            client.close()
+
+    @property
+    def browsers_reach_it(self) -> bool:
+        """Whether a presigned URL is of use outside: Amazon's S3, or a `public_endpoint`."""
+        return self.config.endpoint is None or self.config.public_endpoint is not None
+
+    def key_for(self, recording: Recording) -> str:
+        """Get the key of a recording; ValueError for a name that is not safe in one."""
+        return recording_key(recording.username, recording.started_at, recording.id)
+
+    def put(self, path: Path, key: str) -> None:
+        """Store a file: one PUT, or parts when it is long. The server checks a CRC32 of each."""
+        with _translated(key):
+            self._client.upload_file(
+                str(path),
+                self.config.bucket,
+                key,
+                ExtraArgs={"ContentType": AUDIO, "ChecksumAlgorithm": "CRC32"},
+                Config=TransferConfig(
+                    multipart_threshold=PART_BYTES,
+                    multipart_chunksize=PART_BYTES,
+                    use_threads=False,
+                ),
+            )
+
+    def verify(self, path: Path, key: str) -> bool:
+        """Tell whether the stored object is this file, by size and then by every byte of it.
+
+        It is read back, because ETags and checksums in a HEAD only repeat what the server noted
+        when it was written, and mean something else in every S3.
+        """
+        try:
+            if self._size(key) != path.stat().st_size:
+                return False
+            stored = self.open(key)
+        except ObjectMissing:
+            return False
+        try:
+            with path.open("rb") as file:
+                return all(chunk == file.read(len(chunk)) for chunk in stored) and not file.read(1)
+        finally:
+            stored.close()
+
+    def put_peaks(self, key: str, peaks: Iterable[float]) -> None:
+        """Store `{"peaks": [...]}` beside a recording."""
+        with _translated(key):
+            self._client.put_object(
+                Bucket=self.config.bucket,
+                Key=peaks_key(key),
+                Body=json.dumps({"peaks": list(peaks)}).encode(),
+                ContentType="application/json",
+            )
+
+    def get_peaks(self, key: str) -> tuple[float, ...]:
+        """Get the peaks of a recording; raises ObjectMissing."""
+        stored = self.open(peaks_key(key))
+        try:
+            return tuple(json.loads(b"".join(stored))["peaks"])
+        finally:
+            stored.close()
+
+    def presign(self, key: str, *, download_name: str | None = None, expires_s: int = 3600) -> str:
+        """Get a URL a browser can play, with ranges, or download under a name, for some time."""
+        disposition = "inline"
+        if download_name is not None:
+            if not _SAFE_NAME.fullmatch(download_name):
+                raise ValueError(f"not a plain file name: {download_name!r}")
+            disposition = f'attachment; filename="{download_name}"'
+        return self._signing_client.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self.config.bucket,
+                "Key": key,
+                "ResponseContentType": AUDIO,
+                "ResponseContentDisposition": disposition,
+            },
+            ExpiresIn=expires_s,
+        )
+
+    def open(self, key: str, byte_range: str | None = None) -> StoredBody:
+        """Begin to read an object, or the one range of a Range header; others are ignored.
+
+        Raises ObjectMissing, RangeNotSatisfiable. The caller closes what it gets.
+        """
+        one_range = byte_range if byte_range and _ONE_RANGE.fullmatch(byte_range) else None
+        wanted = {"Range": one_range} if one_range else {}
+        with _translated(key):
+            got: Any = self._client.get_object(Bucket=self.config.bucket, Key=key, **wanted)  # type: ignore[arg-type]
+        headers = {"Accept-Ranges": "bytes", "Content-Length": str(got["ContentLength"])}
+        headers |= {"Content-Type": got["ContentType"], "ETag": got["ETag"]}
+        if "ContentRange" in got:
+            headers["Content-Range"] = got["ContentRange"]
+        return StoredBody(206 if "ContentRange" in got else 200, headers, got["Body"])
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is an object under this key."""
+        try:
+            self._size(key)
+        except ObjectMissing:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        """Delete a recording and its peaks; it is no error when there are none."""
+        with _translated(key):
+            for each in (key, peaks_key(key)):
+                self._client.delete_object(Bucket=self.config.bucket, Key=each)
+
+    def list_keys(self) -> Iterator[str]:
+        """Iterate over the keys of all recordings, without their peaks."""
+        with _translated():
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.config.bucket, Prefix=KEY_PREFIX
+            )
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    if entry["Key"].endswith(".wav"):
+                        yield entry["Key"]
+
+    def check(self) -> None:
+        """Return when the bucket is there; says what is wrong within seconds otherwise."""
+        try:
+            self._head_bucket()
+        except ObjectMissing as error:
+            raise StoreUnavailable(f"S3: there is no bucket {self.config.bucket}") from error
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket where there is none."""
+        try:
+            self._head_bucket()
+        except ObjectMissing:
+            with _translated():
+                self._client.create_bucket(Bucket=self.config.bucket)
+
+    def _head_bucket(self) -> None:
+        with _translated(self.config.bucket):
+            self._quick_client.head_bucket(Bucket=self.config.bucket)
+
+    def _size(self, key: str) -> int:
+        with _translated(key):
+            return self._client.head_object(Bucket=self.config.bucket, Key=key)["ContentLength"]
+
+
+def _client(
+    session: boto3.session.Session, endpoint: str | None, *, read_timeout_s: int, attempts: int
+) -> "S3Client":
+    return session.client(
+        "s3",
+        endpoint_url=endpoint,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            connect_timeout=2,
+            read_timeout=read_timeout_s,
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            max_pool_connections=32,
+        ),
+    )
+
+
+@contextmanager
+def _translated(what: str = "") -> Iterator[None]:
+    """Turn boto3's errors into ours."""
+    try:
+        yield
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {})
+        if status.get("HTTPStatusCode") == 416:
+            content_range = status["HTTPHeaders"].get("content-range", "bytes */0")
+            raise RangeNotSatisfiable(int(content_range.rsplit("/", 1)[1])) from error
+        if status.get("HTTPStatusCode") == 404:
+            raise ObjectMissing(what) from error
+        raise StoreUnavailable(f"S3: {error}") from error
+    except (BotoCoreError, Boto3Error) as error:
+        raise StoreUnavailable(f"S3: {error}") from error

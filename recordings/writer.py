@@ -1,0 +1,141 @@
+"""PCM to a spool on the local disk that a crash cannot spoil.
+
+The file is a playable WAV at any moment and locked while a process writes it. A spool whose
+lock is free was left behind, whoever looks and however many look: `spool.py` claims it.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recordings.wav import HEADER_BYTES, SAMPLE_BYTES, SAMPLE_RATE, SpoolMeta, pack_header
+
+__all__ = ["RecordingWriter", "SpoolFull", "SpoolMeta"]
+
+RESERVE_BYTES = 256 * 1024 * 1024
+"""What a spool leaves free on its disk: 45 minutes of sound, and room for everybody else."""
+HEADER_INTERVAL = SAMPLE_RATE
+"""The header is at most this many samples, one second, behind the sound."""
+
+
+class SpoolFull(OSError):
+    """The disk has less free space than the reserve; what is written so far is intact."""
+
+
+class RecordingWriter:
+    """Writes one recording's spool. Creates the file, holds its lock, and is closed by its owner.
+
+    Sound goes to the kernel with every `write`, so the death of the process loses nothing that
+    was written; the header follows once a second. The disk is not forced: a power cut may cost
+    what the kernel had not written yet. For one thread at a time.
+
+    Raises SpoolFull when the disk is full, FileExistsError when there is such a spool already,
+    ValueError when the file is not named for the recording: `RECORDINGID.wav`.
+    """
+
+    def __init__(self, path: Path, meta: SpoolMeta, *, reserve_bytes: int = RESERVE_BYTES) -> None:
+        if path.name != f"{meta.recording_id}.wav":
+            raise ValueError(f"expected a spool named {meta.recording_id}.wav, got {path.name}")
+        self.path = path
+        self.meta = meta
+        self._reserve_bytes = reserve_bytes
+        self._samples = 0
+        self._samples_in_header = 0
+        self._closed = False
+        self._check_space()
+        self._fd = _create_locked(path)
+        try:
+            self._write_header()
+        except BaseException:
+            path.unlink()
+            os.close(self._fd)
+            raise
+
+    @property
+    def duration_s(self) -> float:
+        """How much sound is in the spool."""
+        return self._samples / SAMPLE_RATE
+
+    def write(self, samples: NDArray[np.float32]) -> None:
+        """Append sound [T] in -1..1 of any length; what is outside is clipped, NaN is silence.
+
+        Raises SpoolFull; what is in the spool stays intact and can be closed and finished.
+        """
+        if samples.ndim != 1:
+            raise ValueError(f"expected samples [T], got shape {samples.shape}")
+        sound = np.nan_to_num(samples).clip(-1, 1) * np.float32(32768)
+        self._append(np.rint(sound).clip(max=32767).astype("<i2").tobytes())
+
+    def write_silence(self, n_samples: int) -> None:
+        """Append silence. It is a hole in the file: no time and no disk, however long it is."""
+        self._check_open()
+        os.ftruncate(self._fd, self._end + n_samples * SAMPLE_BYTES)
+        self._advance(n_samples)
+
+    def close(self) -> None:
+        """Complete the header and give the lock back; safe to call again."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            os.ftruncate(self._fd, self._end)
+            self._write_header()
+        finally:
+            os.close(self._fd)
+
+    @property
+    def _end(self) -> int:
+        return HEADER_BYTES + self._samples * SAMPLE_BYTES
+
+    def _append(self, data: bytes) -> None:
+        self._check_open()
+        written = 0
+        while written < len(data):
+            try:
+                written += os.pwrite(self._fd, data[written:], self._end + written)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise SpoolFull(error.errno, f"no space left for {self.path}") from error
+        self._advance(len(data) // SAMPLE_BYTES)
+
+    def _advance(self, n_samples: int) -> None:
+        self._samples += n_samples
+        if self._samples - self._samples_in_header >= HEADER_INTERVAL:
+            self._write_header()
+            self._check_space()
+
+    def _write_header(self) -> None:
+        os.pwrite(self._fd, pack_header(self.meta, self._samples), 0)
+        self._samples_in_header = self._samples
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"the spool {self.path} is closed")
+
+    def _check_space(self) -> None:
+        free = shutil.disk_usage(self.path.parent).free
+        if free < self._reserve_bytes:
+            raise SpoolFull(
+                errno.ENOSPC,
+                f"{free >> 20} MiB free in {self.path.parent}, "
+                f"recording needs {self._reserve_bytes >> 20} MiB",
+            )
+
+
+def _create_locked(path: Path) -> int:
+    """Create a file and lock it; FileExistsError when there is one.
+
+    A recoverer may lock the new, empty file first and remove it: then this begins again.
+    """
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return fd
+        os.close(fd)

@@ -1,0 +1,50 @@
+"""An empty bucket and an empty Redis database for each test, on the real servers."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from recordings.index import RecordingIndex
+from recordings.store import RecordingStore, StoreConfig
+from tests.servers import s3 as s3
+from tests.servers import valkey as valkey
+
+DATABASE, BUCKET = 9, "test-recordings"
+"""A logical database and a bucket of their own: these tests empty them."""
+
+
+@pytest.fixture
+async def redis(valkey: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey, db=DATABASE) as client:
+        await client.flushdb()
+        yield client
+
+
+@pytest.fixture
+def index(redis: Redis) -> RecordingIndex:
+    return RecordingIndex(redis)
+
+
+@pytest.fixture
+def store_config(s3: StoreConfig) -> StoreConfig:
+    return replace(s3, bucket=BUCKET)
+
+
+@pytest.fixture
+def store(store_config: StoreConfig) -> Iterator[RecordingStore]:
+    store = RecordingStore(store_config)
+    store.ensure_bucket()
+    for key in store.list_keys():
+        store.delete(key)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def spool_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    return folder

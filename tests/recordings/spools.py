@@ -1,0 +1,87 @@
+"""What several of these tests need: spools with sound in them, and a wire that can be cut."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recordings.names import new_recording_id
+from recordings.writer import RecordingWriter, SpoolMeta
+
+STARTED_AT = 1_790_000_000.25
+"""2026-09-21 14:13:20.25 UTC."""
+
+
+def some_meta(username: str = "anna") -> SpoolMeta:
+    """Describe a new recording."""
+    return SpoolMeta(new_recording_id(), username, "stream-1", STARTED_AT)
+
+
+def some_sound(samples: int, seed: int = 1) -> NDArray[np.float32]:
+    """Make noise that PCM16 keeps exactly."""
+    pcm = np.random.default_rng(seed).integers(-32768, 32768, samples)
+    return (pcm / 32768).astype(np.float32)
+
+
+def write_spool(folder: Path, sound: NDArray[np.float32], username: str = "anna") -> Path:
+    """Write and close a spool."""
+    meta = some_meta(username)
+    path = folder / f"{meta.recording_id}.wav"
+    writer = RecordingWriter(path, meta)
+    writer.write(sound)
+    writer.close()
+    return path
+
+
+def files_in(folder: Path) -> list[Path]:
+    """List what is left in a spool folder."""
+    return sorted(folder.iterdir())
+
+
+def chunks_of(header: bytes) -> dict[bytes, bytes]:
+    """Walk the chunks of a WAV as any reader does, up to the sound."""
+    chunks, at = {}, 12
+    while at + 8 <= len(header):
+        name, size = struct.unpack_from("<4sI", header, at)
+        chunks[name] = header[at + 8 : at + 8 + size]
+        if name == b"data":
+            chunks[name] = header[at + 4 : at + 8]
+            break
+        at += 8 + size + size % 2
+    return chunks
+
+
+@asynccontextmanager
+async def relay(port: int, to_port: int) -> AsyncIterator[None]:
+    """Pass loopback connections on to another port, for as long as the context lasts."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        there = await asyncio.open_connection("127.0.0.1", to_port)
+        await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", port)
+    try:
+        yield
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
