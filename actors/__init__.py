@@ -1,0 +1,1 @@
+"""The media path: per-stream actors, their peer connections, and the denoiser."""

@@ -1,0 +1,90 @@
+"""Keeps one stream's status true in Redis: every change at once, and a heartbeat between."""
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import Any
+
+from actors.errors import StatusUnavailable
+from actors.status import SessionRecord, StatusStore, StreamState, StreamStatus
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 1.0
+REDIS_TIMEOUT_S = 2.0
+"""How long Redis may take before a stream goes on without it."""
+
+
+class Announcer:
+    """The one writer of a stream's status.
+
+    A Redis that is down stops nothing: the change is logged and comes with the next heartbeat.
+    """
+
+    def __init__(self, store: StatusStore, status: StreamStatus) -> None:
+        self.status = status
+        self._store = store
+        self._changed = asyncio.Event()
+        self._sessions: set[str] = set()
+
+    def change(self, **fields: Any) -> None:
+        """Change fields of the status; `run` writes them at once."""
+        before, self.status = self.status, replace(self.status, **fields)
+        assert before.state is not StreamState.ENDED or before == self.status, "it has ended"
+        if before.state is not self.status.state:
+            log.info("stream %s: %s -> %s", self.status.stream_id, before.state, self.status.state)
+        if before != self.status:
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Write every change and renew the status every second, until the end is written.
+
+        It ends by the state alone: cancelling a client of Redis in the middle of a command
+        leaves a connection in doubt.
+        """
+        while True:
+            self._changed.clear()
+            written = self.status
+            await self._write(written)
+            if written.state is StreamState.ENDED:
+                return
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    async def add_session(self, session_id: str, owner: str, *, publishes: bool) -> None:
+        """Let any ingress replica find this session."""
+        record = SessionRecord(
+            session_id, owner, self.status.username, self.status.actor, publishes
+        )
+        self._sessions.add(session_id)
+        await self._store.write_session(record)
+
+    def remove_session(self, session_id: str) -> None:
+        """Stop renewing a session's record."""
+        self._sessions.discard(session_id)
+
+    async def tell_taken_over(self, session_id: str) -> None:
+        """Tell the page of a session that a newer one publishes now."""
+        try:
+            async with asyncio.timeout(REDIS_TIMEOUT_S):
+                await self._store.announce(
+                    self.status.username, "taken_over", self.status.stream_id, session_id
+                )
+        except (TimeoutError, StatusUnavailable) as error:
+            log.warning("stream %s: a page was not told: %r", self.status.stream_id, error)
+
+    async def _write(self, status: StreamStatus) -> None:
+        try:
+            async with asyncio.timeout(REDIS_TIMEOUT_S):
+                if status.state is StreamState.ENDED:
+                    await self._store.write(status)
+                    await self._store.release_claim(status.username, status.actor)
+                else:
+                    await self._store.renew_claim(status.username, status.actor)
+                    await self._store.write(status)
+                    await self._store.renew_sessions(list(self._sessions))
+        except (TimeoutError, StatusUnavailable) as error:
+            log.warning("stream %s: status not written: %r", status.stream_id, error)

@@ -1,0 +1,304 @@
+"""One peer connection each, from offer to close: a publisher's or a listener's."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from typing import Any
+
+import aioice.ice
+from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import sdp as aiortc_sdp
+
+from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
+from actors.fanout import ListenerTrack
+from actors.receive import Packet
+
+log = logging.getLogger(__name__)
+
+OPUS_ANSWER = "minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0"
+"""What the answer agrees for Opus (RFC 7587, section 6.1): mono, in-band FEC."""
+MAX_CANDIDATES = 32
+MAX_UNSENT_STATS_BYTES = 4096
+
+
+def gather_on(addresses: Iterable[str]) -> None:
+    """Make every peer connection of this process gather on these addresses only.
+
+    aioice skips loopback and offers no choice of addresses (aioice issue #47); an option
+    there would remove this. Without addresses the machine's own are used, as aioice does.
+    """
+    chosen = list(addresses)
+    if chosen:
+        aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [
+            address for address in chosen if (use_ipv6 if ":" in address else use_ipv4)
+        ]
+
+
+class SessionState(StrEnum):
+    """Where a session is in its life."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+class Session:
+    """The server's side of one peer connection. `run` owns it from offer to close."""
+
+    def __init__(self, session_id: str, *, connect_timeout_s: float) -> None:
+        self.session_id = session_id
+        self.state = SessionState.CONNECTING
+        self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._connect_timeout_s = connect_timeout_s
+        self._connected = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._ufrag = ""
+        self._candidates = 0
+        self._connection: RTCPeerConnection | None = None
+
+    async def run(self, offer_sdp: str) -> None:
+        """Answer the offer and serve until the connection is gone or `close` is called.
+
+        The answer, or OfferRefused, arrives in `answer`. Cancelling is safe.
+        """
+        try:
+            async with AsyncExitStack() as stack:
+                connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+                stack.push_async_callback(connection.close)
+                connection.on("connectionstatechange", lambda: self._follow(connection))
+                self._connection = connection
+                answer = await self._negotiate(connection, offer_sdp)
+                self.answer.set_result(answer)
+                await self._wait_connected()
+                await self._closing.wait()
+        except OfferRefused as refusal:
+            self.answer.set_exception(refusal)
+        finally:
+            self.answer.cancel()
+            self._connection = None
+            self._set_state(SessionState.CLOSED)
+
+    def close(self) -> None:
+        """Let `run` end; again is fine."""
+        self._closing.set()
+
+    async def trickle(self, fragment: str) -> None:
+        """Add the candidates of a trickle fragment (RFC 8840).
+
+        Raises FragmentRefused when it cannot be read, IceRestartRefused when it is for
+        another ICE session than the offer's.
+        """
+        candidates = _read_fragment(fragment, self._ufrag)
+        self._candidates += len(candidates)
+        if self._candidates > MAX_CANDIDATES:
+            raise FragmentRefused(f"More than {MAX_CANDIDATES} candidates; send fewer.")
+        for candidate in candidates:
+            if self._connection is not None:
+                await self._connection.addIceCandidate(candidate)
+
+    def _attach(self, connection: RTCPeerConnection) -> None:
+        """Prepare a connection before the offer is applied."""
+
+    def _opened(self, connection: RTCPeerConnection) -> None:
+        """Use the connection's media after the offer was applied."""
+
+    async def _negotiate(self, connection: RTCPeerConnection, offer_sdp: str) -> str:
+        check_offer(offer_sdp)
+        self._ufrag = _ufrags(offer_sdp)[0]
+        self._attach(connection)
+        try:
+            await connection.setRemoteDescription(
+                RTCSessionDescription(sdp=_reachable_only(offer_sdp), type="offer")
+            )
+            for transceiver in connection.getTransceivers():
+                if transceiver.kind == "video":
+                    transceiver.direction = "inactive"
+            self._opened(connection)
+            await connection.setLocalDescription(await connection.createAnswer())
+        except Exception as error:  # aiortc has no one error for an offer that it cannot answer
+            raise OfferRefused(f"This offer cannot be answered: {error}") from error
+        return _agree_on_opus(connection.localDescription.sdp)
+
+    async def _wait_connected(self) -> None:
+        waits = [asyncio.create_task(event.wait()) for event in (self._connected, self._closing)]
+        try:
+            _, pending = await asyncio.wait(
+                waits, timeout=self._connect_timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if len(pending) == len(waits):
+                log.info("session %s: no connection in time", self.session_id)
+                self._closing.set()
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _follow(self, connection: RTCPeerConnection) -> None:
+        if connection.connectionState == "connected":
+            self._set_state(SessionState.CONNECTED)
+            self._connected.set()
+        elif connection.connectionState in ("failed", "closed"):
+            self._closing.set()
+
+    def _set_state(self, state: SessionState) -> None:
+        if state is not self.state:
+            log.info("session %s: %s -> %s", self.session_id, self.state, state)
+            self.state = state
+
+
+class PublisherSession(Session):
+    """Receives a publisher's RTP packets and tells its page the levels."""
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        connect_timeout_s: float,
+        deliver: Callable[["PublisherSession", Packet], None],
+    ) -> None:
+        super().__init__(session_id, connect_timeout_s=connect_timeout_s)
+        self._deliver = deliver
+        self._stats: RTCDataChannel | None = None
+
+    def send_stats(self, stats: dict[str, float]) -> None:
+        """Tell the page, if it opened the data channel; a page that does not read is spared."""
+        channel = self._stats
+        if channel is None or channel.readyState != "open":
+            return
+        if channel.bufferedAmount < MAX_UNSENT_STATS_BYTES:
+            channel.send(json.dumps(stats))
+
+    def _attach(self, connection: RTCPeerConnection) -> None:
+        connection.on("datachannel", self._open_stats)
+
+    def _open_stats(self, channel: RTCDataChannel) -> None:
+        if channel.label == "stats":
+            self._stats = channel
+
+    def _opened(self, connection: RTCPeerConnection) -> None:
+        """Take packets where aiortc would put them into its jitter buffer (see receive.py).
+
+        Everything before it stays aiortc's: SRTP, the check of the payload type, the receiver
+        reports. Nothing reaches its decoder thread. A hook for packets in aiortc would
+        remove this.
+        """
+        for transceiver in connection.getTransceivers():
+            if transceiver.kind == "audio":
+                receiver: Any = transceiver.receiver
+                assert hasattr(receiver, "_RTCRtpReceiver__jitter_buffer")
+                receiver._RTCRtpReceiver__jitter_buffer = PacketTap(self._take)
+
+    def _take(self, packet: Packet) -> None:
+        if not self._closing.is_set():
+            self._deliver(self, packet)
+
+
+class PacketTap:
+    """Stands in for aiortc's jitter buffer and passes each packet on."""
+
+    def __init__(self, take: Callable[[Packet], None]) -> None:
+        self._take = take
+
+    def add(self, packet: Packet) -> tuple[bool, None]:
+        """Take a packet; tells aiortc that no key frame is needed and nothing is to decode."""
+        self._take(packet)
+        return False, None
+
+
+class ListenerSession(Session):
+    """Sends one listener the stream's packets."""
+
+    def __init__(
+        self, session_id: str, *, connect_timeout_s: float, listener: str, original: bool
+    ) -> None:
+        super().__init__(session_id, connect_timeout_s=connect_timeout_s)
+        self.listener = listener
+        self.original = original
+        self.track = ListenerTrack()
+
+    def _attach(self, connection: RTCPeerConnection) -> None:
+        connection.addTrack(self.track)
+
+
+def check_offer(offer_sdp: str, *, publishes: bool | None = None) -> None:
+    """Refuse an offer that could never be answered, before anything is started for it.
+
+    `publishes` says which way the sound goes; None leaves that open. Raises OfferRefused.
+    """
+    try:
+        description = aiortc_sdp.SessionDescription.parse(offer_sdp)
+    except Exception as error:  # aiortc's parser fails in many ways on what is not SDP
+        raise OfferRefused("The body is not an SDP offer.") from error
+    audio = [media for media in description.media if media.kind == "audio" and media.port]
+    if len(audio) != 1:
+        raise OfferRefused("The offer needs exactly one audio track.")
+    media = audio[0]
+    if not any(codec.mimeType.lower() == "audio/opus" for codec in media.rtp.codecs):
+        raise OfferRefused("The offer needs Opus among its audio codecs.")
+    if not (media.ice and media.ice.usernameFragment and media.ice.password):
+        raise OfferRefused("The offer has no ICE credentials.")
+    if media.dtls is None or not media.dtls.fingerprints:
+        raise OfferRefused("The offer has no DTLS fingerprint.")
+    useless = {True: ("recvonly", "inactive"), False: ("sendonly", "inactive")}
+    if publishes is not None and media.direction in useless[publishes]:
+        way = "send" if publishes else "receive"
+        raise OfferRefused(f"The offer's audio track does not {way}: it is {media.direction}.")
+    if offer_sdp.count("a=candidate:") > MAX_CANDIDATES:
+        raise OfferRefused(f"The offer has more than {MAX_CANDIDATES} candidates.")
+
+
+def _ufrags(sdp: str) -> list[str]:
+    return re.findall(r"^a=ice-ufrag:(\S+)", sdp, re.MULTILINE)
+
+
+def _reachable_only(offer_sdp: str) -> str:
+    """Leave out what only costs time.
+
+    Resolving `.local` names asks multicast DNS for a second; such a browser reaches us, and is
+    then known as a peer-reflexive candidate. The end of candidates would make ICE give up
+    before that; our own timeout ends a connection that never comes.
+    """
+    return "".join(
+        line
+        for line in offer_sdp.splitlines(keepends=True)
+        if not line.startswith("a=end-of-candidates")
+        and not (line.startswith("a=candidate:") and ".local " in line)
+    )
+
+
+def _agree_on_opus(answer_sdp: str) -> str:
+    """Add the Opus parameters, which aiortc leaves out of its answers."""
+    return re.sub(
+        r"^a=rtpmap:(\d+) opus/48000/2\r?$",
+        lambda match: f"{match[0].rstrip()}\r\na=fmtp:{match[1]} {OPUS_ANSWER}\r",
+        answer_sdp,
+        flags=re.MULTILINE,
+    )
+
+
+def _read_fragment(fragment: str, ufrag: str) -> list[Any]:
+    """Read the candidates of a trickle fragment; `.local` ones are left out."""
+    candidates = []
+    mid = None
+    for line in fragment.splitlines():
+        if line.startswith("a=ice-ufrag:") and line[12:].strip() != ufrag:
+            raise IceRestartRefused("ICE restarts are not supported; post a new offer instead.")
+        if line.startswith("a=mid:"):
+            mid = line[6:].strip()
+        if line.startswith("a=candidate:") and ".local " not in line:
+            candidates.append(_read_candidate(line[12:], mid))
+    return candidates
+
+
+def _read_candidate(text: str, mid: str | None) -> Any:
+    try:
+        candidate = aiortc_sdp.candidate_from_sdp(text)
+    except (AssertionError, ValueError, IndexError, KeyError) as error:
+        raise FragmentRefused("The fragment holds a candidate that cannot be read.") from error
+    candidate.component = 1  # some clients write 0, on which ICE hangs; RTP and RTCP share 1
+    candidate.sdpMid = mid
+    candidate.sdpMLineIndex = None if mid else 0
+    return candidate

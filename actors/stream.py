@@ -1,0 +1,234 @@
+"""StreamActor: the Ray shell around live streams. Methods in, plain data out.
+
+An actor is named, detached and holds real resources. It hosts `streams_per_actor` streams,
+keeps the model loaded between them, and ends itself when nobody asks for it any more.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.actor
+
+from actors.denoiser import Model, ModelName, load_model
+from actors.errors import NoCapacity, NotLive, UnknownSession
+from actors.live_stream import LiveStream, StreamTimes
+from actors.sessions import gather_on
+from actors.status import CLAIM_TTL_S, StatusStore, StreamStatus, connect_redis
+from recordings.index import RecordingIndex
+from recordings.recorder import Recorder
+from recordings.store import RecordingStore, StoreConfig
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "hushcast"
+NAME_PREFIX = "hushcast-stream-"
+ORPHAN_TIMEOUT_S = 60.0
+"""An actor that no directory asked about for so long, and that hosts nobody, ends itself."""
+
+
+@dataclass(frozen=True)
+class StreamActorConfig:
+    """What a stream actor needs to know; plain data, sent to it by the directory."""
+
+    redis_url: str
+    store: StoreConfig
+    spool_dir: str
+    version: str
+    model: ModelName = "dfn2"
+    streams_per_actor: int = 1
+    ice_addresses: tuple[str, ...] = ()
+    times: StreamTimes = field(default_factory=StreamTimes)
+
+
+@dataclass(frozen=True)
+class ActorDescription:
+    """What the directory wants to know of an actor."""
+
+    name: str
+    version: str
+    users: tuple[str, ...]
+    capacity: int
+    idle_s: float
+
+
+class StreamHost:
+    """The streams of one process. `StreamActor` is this class as a Ray actor."""
+
+    def __init__(self, name: str, config: StreamActorConfig) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+        logging.getLogger("aiortc").setLevel(logging.WARNING)
+        logging.getLogger("aioice").setLevel(logging.WARNING)
+        self._name = name
+        self._config = config
+        self._model: Model | None = None
+        redis = connect_redis(config.redis_url)
+        self._store = StatusStore(redis)
+        self._recorder = Recorder(
+            RecordingIndex(redis), RecordingStore(config.store), Path(config.spool_dir)
+        )
+        self._streams: dict[str, LiveStream] = {}
+        self._claims: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asked_at = self._used_at = time.monotonic()
+        gather_on(config.ice_addresses)
+
+    async def ready(self) -> ActorDescription:
+        """Load the model and finish what a dead process left on this node; again is fine.
+
+        Raises ModelError when the model cannot be loaded: such an actor never hosts a stream.
+        """
+        if self._model is None:
+            self._model = await asyncio.to_thread(load_model, self._config.model)
+            self._recorder.recover()
+            self._keep(self._end_when_orphaned(), name="orphan watch")
+        return self.describe_now()
+
+    async def describe(self) -> ActorDescription:
+        """Tell the directory what this actor hosts; being asked keeps it alive."""
+        self._asked_at = time.monotonic()
+        return self.describe_now()
+
+    def describe_now(self) -> ActorDescription:
+        """Tell what this actor hosts."""
+        users = tuple(self._users())
+        idle_s = 0.0 if users or self._recorder.busy else time.monotonic() - self._used_at
+        capacity = self._config.streams_per_actor
+        return ActorDescription(self._name, self._config.version, users, capacity, idle_s)
+
+    async def claim(self, username: str) -> bool:
+        """Reserve a place for a user's stream; False when there is none."""
+        if len(self._users() - {username}) >= self._config.streams_per_actor:
+            return False
+        self._claims[username] = time.monotonic()
+        return True
+
+    async def unclaim(self, username: str) -> None:
+        """Give a reserved place back."""
+        self._claims.pop(username, None)
+
+    async def publish(self, username: str, session_id: str, offer_sdp: str) -> str:
+        """Answer a publisher's offer; begins the user's stream if there is none.
+
+        Raises OfferRefused, StatusUnavailable, or NoCapacity when no place was claimed.
+        """
+        stream = self._streams.get(username)
+        if stream is not None and stream.stopping:
+            await stream.stop("a new one begins")
+            stream = None
+        if stream is None:
+            stream = self._begin(username)
+        return await stream.publish(session_id, offer_sdp)
+
+    async def listen(
+        self, username: str, session_id: str, offer_sdp: str, listener: str, original: bool
+    ) -> str:
+        """Answer a listener's offer. Raises what `LiveStream.listen` does."""
+        return await self._stream(username).listen(
+            session_id, offer_sdp, listener=listener, original=original
+        )
+
+    async def trickle(self, username: str, session_id: str, fragment: str) -> None:
+        """Add a session's candidates. Raises UnknownSession, or what `Session.trickle` does."""
+        stream = self._streams.get(username)
+        if stream is None:
+            raise UnknownSession("This session has ended.")
+        await stream.trickle(session_id, fragment)
+
+    async def end_session(self, username: str, session_id: str) -> None:
+        """Close a session, if it is still there."""
+        if stream := self._streams.get(username):
+            await stream.end_session(session_id)
+
+    async def stop(self, username: str, session_id: str | None, reason: str) -> None:
+        """End a user's stream, if there is one and the session, if given, publishes it."""
+        if stream := self._streams.get(username):
+            await stream.stop(reason, session_id=session_id)
+
+    async def control(self, username: str, changes: dict[str, Any]) -> StreamStatus:
+        """Change a live stream's settings. Raises NotLive."""
+        return self._stream(username).control(changes)
+
+    async def publisher_socket(self, username: str, session_id: str, connected: bool) -> None:
+        """Note that a page's presence socket came or went."""
+        if stream := self._streams.get(username):
+            stream.publisher_socket(session_id, connected=connected)
+
+    async def drain(self, reason: str) -> None:
+        """End every stream and wait until the recordings are stored."""
+        await asyncio.gather(*(stream.stop(reason) for stream in self._streams.values()))
+        await self._recorder.wait_stored()
+
+    async def leave(self) -> None:
+        """End this actor. Whoever calls this made sure that nobody is here."""
+        ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # ray leaves it untyped
+
+    def _users(self) -> set[str]:
+        """Whom this actor hosts or keeps a place for; a place not taken in time is free again."""
+        now = time.monotonic()
+        self._claims = {u: at for u, at in self._claims.items() if now - at < CLAIM_TTL_S}
+        return {*self._streams, *self._claims}
+
+    def _stream(self, username: str) -> LiveStream:
+        stream = self._streams.get(username)
+        if stream is None or stream.stopping:
+            raise NotLive(f"{username} is not live.")
+        return stream
+
+    def _begin(self, username: str) -> LiveStream:
+        if self._model is None:
+            raise NoCapacity("This actor is not ready.")
+        if len(self._users() - {username}) >= self._config.streams_per_actor:
+            raise NoCapacity("This actor hosts somebody else.")
+        stream = LiveStream(
+            username,
+            actor=self._name,
+            model=self._model,
+            times=self._config.times,
+            store=self._store,
+            recorder=self._recorder,
+        )
+        self._streams[username] = stream
+        self._claims.pop(username, None)
+        self._keep(self._host(stream), name=f"stream of {self._name}")
+        return stream
+
+    async def _host(self, stream: LiveStream) -> None:
+        """Run a stream to its end, then have its recording stored."""
+        spool = None
+        try:
+            spool = await stream.run()
+        finally:
+            if self._streams.get(stream.username) is stream:
+                del self._streams[stream.username]
+            self._used_at = time.monotonic()
+        if spool is not None:
+            self._recorder.store(spool)
+
+    def _keep(self, coroutine: Any, *, name: str) -> None:
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_log_failure)
+
+    async def _end_when_orphaned(self) -> None:
+        """End this process when no directory has asked for it and nobody is here."""
+        while True:
+            await asyncio.sleep(ORPHAN_TIMEOUT_S / 4)
+            idle = not self._users() and not self._recorder.busy
+            if idle and time.monotonic() - self._asked_at > ORPHAN_TIMEOUT_S:
+                log.warning("actor %s: nobody asks for it; it ends", self._name)
+                handle = ray.get_actor(self._name, namespace=NAMESPACE)
+                handle.leave.remote()
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("%s failed", task.get_name(), exc_info=error)
+
+
+StreamActor = ray.remote(StreamHost)

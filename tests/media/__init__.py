@@ -1,0 +1,1 @@
+"""Tests of the media path: packets, Opus, sessions between real peers, streams."""

@@ -1,0 +1,267 @@
+"""A stream between real peers, with a real Redis and a real S3: its life and its three ends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from actors.denoiser import Model, load_model
+from actors.errors import NotLive, OfferRefused, OriginalNotShared
+from actors.live_stream import LiveStream, StreamTimes
+from actors.status import StatusStore, StreamState, connect_redis
+from recordings.index import RecordingIndex, RecordingState
+from recordings.recorder import Recorder
+from recordings.store import RecordingStore, StoreConfig
+from tests.peers import ListenerPeer, PublisherPeer, encode
+from tests.sounds import speech_like
+from tests.waiting import until
+
+PACKETS = encode(speech_like(4.0))
+TIMES = StreamTimes(connect_timeout_s=3.0, publisher_timeout_s=1.0, grace_s=1.0)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """Load the official model once."""
+    return load_model("dfn2")
+
+
+class Stage:
+    """One user's stream with everything around it."""
+
+    def __init__(self, valkey: str, s3: StoreConfig, spool_dir: Path, model: Model) -> None:
+        self.redis = connect_redis(valkey)
+        self.status = StatusStore(self.redis)
+        self.index = RecordingIndex(self.redis)
+        self.spool_dir = spool_dir
+        self.recorder = Recorder(self.index, RecordingStore(s3), spool_dir)
+        self.states: list[str] = []
+        self.peers: list[PublisherPeer | ListenerPeer] = []
+        self.stream = LiveStream(
+            "alice",
+            actor="actor-1",
+            model=model,
+            times=TIMES,
+            store=self.status,
+            recorder=self.recorder,
+        )
+        self.life = asyncio.create_task(self._live())
+
+    async def _live(self) -> None:
+        spool = await self.stream.run()
+        if spool is not None:
+            self.recorder.store(spool)
+
+    async def publish(self, session_id: str, *, stats: bool = True) -> PublisherPeer:
+        """Let a client publish."""
+        peer = PublisherPeer(PACKETS, stats=stats)
+        self.peers.append(peer)
+        await peer.accept(await self.stream.publish(session_id, await peer.offer()))
+        return peer
+
+    async def go_live(self, session_id: str = "p1") -> PublisherPeer:
+        """Publish until live, undenoised: the model takes the test's synthetic voice for noise."""
+        peer = await self.publish(session_id)
+        await self.reach(StreamState.LIVE)
+        self.stream.control({"denoise": False})
+        return peer
+
+    async def listen(self, session_id: str, *, original: bool = False) -> ListenerPeer:
+        """Let a client listen."""
+        peer = ListenerPeer()
+        self.peers.append(peer)
+        answer = await self.stream.listen(
+            session_id, await peer.offer(), listener="bob", original=original
+        )
+        await peer.accept(answer)
+        return peer
+
+    async def reach(self, state: StreamState) -> float:
+        """Wait for a state; returns the seconds that took."""
+        return await until(lambda: self.stream.status.state is state)
+
+    async def close(self) -> None:
+        """End everything that a test left running."""
+        await self.stream.stop("the test is over")
+        await self.life
+        for peer in self.peers:
+            await peer.close()
+        await self.recorder.wait_stored()
+        await self.redis.flushdb()
+        await self.redis.aclose()
+
+
+@pytest.fixture
+async def stage(valkey: str, s3: StoreConfig, tmp_path: Path, model: Model) -> AsyncIterator[Stage]:
+    """Set the stage for one stream."""
+    stage = Stage(valkey, s3, tmp_path, model)
+    yield stage
+    await stage.close()
+
+
+async def test_a_stream_lives_and_leaves_a_recording(stage: Stage) -> None:
+    """From the offer to the object: connecting, live, heard, told in Redis, stored, gone."""
+    assert stage.stream.status.state is StreamState.CONNECTING
+    publisher = await stage.go_live()
+    status = await stage.status.read("alice")
+    assert status is not None and status.session == "p1" and status.started_at is not None
+    listener = await stage.listen("l1")
+    await asyncio.wait_for(listener.first_sound.wait(), 10)
+    await until(lambda: stage.stream.status.listeners == 1)
+    await until(lambda: bool(publisher.stats))
+    played = publisher.microphone.played
+    await until(lambda: publisher.microphone.played >= played + 50)
+    [recording] = await stage.index.list("alice")
+    assert recording.state is RecordingState.RECORDING
+    await stage.stream.end_session("p1")
+    assert await stage.status.read("alice") is None
+    assert await stage.status.claimed_by("alice") is None
+    await stage.life
+    await stage.recorder.wait_stored()
+    [recording] = await stage.index.list("alice")
+    assert recording.state is RecordingState.READY
+    assert abs(recording.duration_s - publisher.microphone.played * 0.02) < 0.2
+    assert not list(stage.spool_dir.iterdir())
+
+
+async def test_a_second_listener_comes_late_and_comes_again(stage: Stage) -> None:
+    """Listeners come, go and come back while others go on hearing."""
+    await stage.go_live()
+    first = await stage.listen("l1")
+    await asyncio.wait_for(first.first_sound.wait(), 10)
+    second = await stage.listen("l2")
+    await asyncio.wait_for(second.first_sound.wait(), 10)
+    await second.close()
+    await until(lambda: stage.stream.status.listeners == 1)
+    again = await stage.listen("l3")
+    await asyncio.wait_for(again.first_sound.wait(), 10)
+    heard = len(first.sound)
+    await until(lambda: len(first.sound) > heard + 9600)
+    assert stage.stream.status.listeners == 2
+
+
+async def test_a_newer_publisher_takes_over_when_it_is_heard(stage: Stage) -> None:
+    """The stream goes on with the same id and listeners; the old session's end ends nothing."""
+    await stage.go_live()
+    stream_id = stage.stream.status.stream_id
+    listener = await stage.listen("l1")
+    second = await stage.publish("p2")
+    await until(lambda: stage.stream.status.session == "p2")
+    await stage.stream.end_session("p1")
+    await stage.stream.stop("an old page is closed", session_id="p1")
+    played, heard = second.microphone.played, len(listener.sound)
+    await until(lambda: second.microphone.played > played + 30)
+    assert stage.stream.status.state is StreamState.LIVE
+    assert stage.stream.status.stream_id == stream_id
+    assert len(listener.sound) > heard
+
+
+async def test_a_publisher_that_is_gone_is_waited_for_and_then_the_stream_ends(
+    stage: Stage,
+) -> None:
+    """A closed connection: reconnecting, and after the grace the end, with the recording kept."""
+    publisher = await stage.go_live()
+    await publisher.close()
+    await stage.reach(StreamState.RECONNECTING)
+    waited = await until(lambda: stage.life.done())
+    assert waited >= TIMES.grace_s * 0.9
+    await stage.recorder.wait_stored()
+    assert (await stage.index.list("alice"))[0].state is RecordingState.READY
+
+
+async def test_a_silent_publisher_is_lost_although_it_is_connected(stage: Stage) -> None:
+    """No packets for `publisher_timeout_s`: reconnecting; when they come again: live."""
+    publisher = await stage.go_live()
+    sender = publisher.connection.getSenders()[0]
+    sender.replaceTrack(None)
+    await stage.reach(StreamState.RECONNECTING)
+    sender.replaceTrack(publisher.microphone)
+    await stage.reach(StreamState.LIVE)
+
+
+async def test_a_publisher_that_comes_back_continues_the_stream(stage: Stage) -> None:
+    """Same stream, same recording, the gap kept as silence."""
+    first = await stage.go_live()
+    await until(lambda: first.microphone.played > 50)
+    await first.close()
+    await stage.reach(StreamState.RECONNECTING)
+    began = stage.stream.status.started_at
+    await stage.publish("p2")
+    await stage.reach(StreamState.LIVE)
+    assert stage.stream.status.started_at == began
+    await stage.stream.stop("enough")
+    await stage.life
+    await stage.recorder.wait_stored()
+    assert len(await stage.index.list("alice")) == 1
+
+
+async def test_the_loss_of_the_page_that_publishes_ends_the_stream(stage: Stage) -> None:
+    """A presence socket that said `publishing` and is gone: the end after the grace, not before."""
+    await stage.go_live()
+    stage.stream.publisher_socket("p1", connected=True)
+    stage.stream.publisher_socket("p1", connected=False)
+    stage.stream.publisher_socket("p1", connected=True)
+    played = stage.peers[0].microphone.played  # type: ignore[union-attr]
+    await until(lambda: stage.peers[0].microphone.played > played + 75)  # type: ignore[union-attr]
+    assert stage.stream.status.state is StreamState.LIVE
+    stage.stream.publisher_socket("p1", connected=False)
+    waited = await until(lambda: stage.life.done())
+    assert waited >= TIMES.grace_s * 0.9
+
+
+async def test_a_stream_that_is_never_heard_leaves_nothing(stage: Stage) -> None:
+    """No sound in time: no recording, no status, no file."""
+    peer = PublisherPeer(PACKETS)
+    stage.peers.append(peer)
+    await stage.stream.publish("p1", await peer.offer())
+    await until(lambda: stage.life.done())
+    assert await stage.index.list("alice") == []
+    assert await stage.status.read("alice") is None
+    assert not list(stage.spool_dir.iterdir())
+
+
+async def test_a_refused_offer_begins_nothing(stage: Stage) -> None:
+    """Garbage as the first offer ends the stream that was made for it."""
+    with pytest.raises(OfferRefused):
+        await stage.stream.publish("p1", "garbage")
+    await asyncio.wait_for(stage.life, 5)
+    assert await stage.status.read("alice") is None
+
+
+async def test_nobody_listens_to_what_is_not_live_or_not_shared(stage: Stage) -> None:
+    """Listening needs a live stream, and its original sound the publisher's consent."""
+    with pytest.raises(NotLive):
+        await stage.listen("l0")
+    await stage.go_live()
+    with pytest.raises(OriginalNotShared):
+        await stage.listen("l1", original=True)
+    stage.stream.control({"share_original": True})
+    listener = await stage.listen("l2", original=True)
+    await asyncio.wait_for(listener.first_sound.wait(), 10)
+    stage.stream.control({"share_original": False})
+    await until(lambda: stage.stream.status.listeners == 0)
+
+
+async def test_controls_reach_the_model_and_the_friends(stage: Stage) -> None:
+    """A switch is published at once; before the stream is live it is refused."""
+    with pytest.raises(NotLive):
+        stage.stream.control({"denoise": False})
+    await stage.go_live()
+    stage.stream.control({"denoise": False, "attenuation_limit_db": 12.0})
+
+    async def published() -> bool:
+        status = await stage.status.read("alice")
+        return status is not None and not status.denoise and status.attenuation_limit_db == 12.0
+
+    await until(published)
+
+
+async def test_stopping_many_times_is_one_end(stage: Stage) -> None:
+    """However often and from wherever: one recording, one end, nobody waits for ever."""
+    await stage.go_live()
+    stops: list[Callable[[], object]] = [lambda: stage.stream.stop("again")] * 5
+    await asyncio.gather(*(stop() for stop in stops))  # type: ignore[call-overload]
+    await stage.life
+    await stage.recorder.wait_stored()
+    assert len(await stage.index.list("alice")) <= 1

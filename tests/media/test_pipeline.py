@@ -1,0 +1,133 @@
+"""The path of sound: as long as what came in, aligned with it, and never longer for a fault."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from actors.denoiser import Model, load_model
+from actors.fanout import EncodedFrame
+from actors.opus import OpusDecoder
+from actors.pipeline import Gap, Heard, Pipeline
+from actors.receive import Lost, Opus, Silence
+from recordings.names import new_recording_id
+from recordings.writer import RecordingWriter, SpoolMeta
+from tests.peers import encode
+from tests.sounds import Sound, speech_like
+
+SOUND = speech_like(2.0)
+PACKETS = encode(SOUND)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """Load the official model once."""
+    return load_model("dfn2")
+
+
+class Run:
+    """A pipeline with a real spool, and everything that came out of it."""
+
+    def __init__(self, model: Model, folder: Path) -> None:
+        self.frames: list[EncodedFrame] = []
+        self.errors: list[BaseException] = []
+        self.decoder = OpusDecoder()
+        meta = SpoolMeta(new_recording_id(), "alice", "stream-1", 1.7e9)
+        path = folder / f"{meta.recording_id}.wav"
+        self.pipeline = Pipeline(
+            model,
+            name="test",
+            open_recording=lambda: RecordingWriter(path, meta, reserve_bytes=0),
+            emit=self.frames.append,
+            failed=self.errors.append,
+        )
+        self.pipeline.start()
+
+    def play(self, packets: list[bytes]) -> None:
+        """Push packets no faster than they are taken up."""
+        for payload in packets:
+            self.pipeline.push(Heard(self.decoder, Opus(payload)))
+            while self.pipeline.waiting:
+                time.sleep(0.001)
+
+    def finish(self) -> Sound:
+        """End it; get what was recorded, [T]."""
+        path = self.pipeline.finish()
+        assert path is not None and not self.errors
+        sound, rate = soundfile.read(path, dtype="float32")
+        assert rate == 48000
+        return np.asarray(sound)
+
+
+def offset(recorded: Sound, wanted: Sound) -> int:
+    """Tell by how many samples a recording lags behind what was said, by correlation."""
+    spectrum = np.fft.rfft(recorded, 2 * len(wanted)) * np.conj(
+        np.fft.rfft(wanted, 2 * len(wanted))
+    )
+    lag = int(np.argmax(np.fft.irfft(spectrum)))
+    return lag if lag < len(wanted) else lag - 2 * len(wanted)
+
+
+def test_the_recording_is_as_long_as_the_sound_and_aligned_with_it(
+    model: Model, tmp_path: Path
+) -> None:
+    """No sample more or less, and no latency of the model in the file: only the codec's 6.5 ms."""
+    run = Run(model, tmp_path)
+    run.pipeline.denoiser.denoise = False
+    run.play(PACKETS)
+    recorded = run.finish()
+    assert len(recorded) == len(PACKETS) * 960
+    assert abs(offset(recorded, SOUND[: len(recorded)]) - 312) <= 2
+
+
+def test_silences_and_losses_keep_the_timeline(model: Model, tmp_path: Path) -> None:
+    """Pauses, losses and gaps of any length take exactly their time, also the very long ones."""
+    run = Run(model, tmp_path)
+    run.play(PACKETS[:10])
+    for item in (
+        Heard(run.decoder, Silence(2400)),
+        Heard(run.decoder, Lost(1920, PACKETS[12])),
+        Heard(run.decoder, Lost(48000 * 3, None)),
+        Gap(48000 * 60 + 7),
+        Gap(480),
+    ):
+        run.pipeline.push(item)
+    run.play(PACKETS[:10])
+    lengths = 20 * 960 + 2400 + 1920 + 48000 * 3 + 48000 * 60 + 7 + 480
+    assert len(run.finish()) == lengths
+
+
+def test_what_the_queue_cannot_hold_is_silence_of_the_same_length(
+    model: Model, tmp_path: Path
+) -> None:
+    """A pipeline that is too slow drops, counts, and keeps the time."""
+    run = Run(model, tmp_path)
+    for payload in PACKETS * 4:
+        run.pipeline.push(Heard(run.decoder, Opus(payload)))
+    recorded = run.finish()
+    assert run.pipeline.levels.late_hops > 0
+    assert len(recorded) == 4 * len(PACKETS) * 960
+
+
+def test_garbage_between_packets_is_concealed(model: Model, tmp_path: Path) -> None:
+    """A packet that libopus refuses costs its 20 ms, not the stream."""
+    run = Run(model, tmp_path)
+    run.play(PACKETS[:5])
+    run.pipeline.push(Heard(run.decoder, Opus(b"\xf8\xff\xff\xff\xff" * 5)))
+    run.play(PACKETS[5:10])
+    run.finish()
+
+
+def test_frames_are_encoded_only_for_somebody(model: Model, tmp_path: Path) -> None:
+    """Without listeners nothing is encoded; with them both sounds come, at the same moments."""
+    run = Run(model, tmp_path)
+    run.play(PACKETS[:20])
+    run.pipeline.encode_denoised = run.pipeline.encode_original = True
+    run.play(PACKETS[20:60])
+    run.finish()
+    assert 0 < len(run.frames) < 60
+    assert all(frame.denoised and frame.original for frame in run.frames)
+    steps = np.diff([frame.position for frame in run.frames])
+    assert set(steps) == {960}

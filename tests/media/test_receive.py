@@ -1,0 +1,135 @@
+"""RTP order: what comes out is in order, complete in time, and counted."""
+
+import random
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.receive import Lost, Opus, RtpOrder, Segment, Silence, opus_samples
+
+FRAME = 960
+TOC_20_MS = bytes([0b11111_0_00])
+"""The first byte of a 20 ms CELT packet with one frame (RFC 6716, section 3.1)."""
+
+
+@dataclass
+class RtpPacket:
+    """The fields that RtpOrder reads."""
+
+    sequence_number: int
+    timestamp: int
+    ssrc: int = 1
+    payload: bytes = TOC_20_MS
+
+
+def packet(number: int, *, first: int = 65530, ssrc: int = 1) -> RtpPacket:
+    """Make the packet `number` of a stream that wraps both of its counters soon."""
+    return RtpPacket(
+        sequence_number=(first + number) & 0xFFFF,
+        timestamp=(0xFFFFF000 + number * FRAME) & 0xFFFFFFFF,
+        ssrc=ssrc,
+        payload=TOC_20_MS + number.to_bytes(4, "big"),
+    )
+
+
+def length(segment: Segment) -> int:
+    """Tell how many samples a segment stands for."""
+    return opus_samples(segment.payload) if isinstance(segment, Opus) else segment.samples
+
+
+def numbers(segments: list[Segment]) -> list[int]:
+    """Tell which packets came out, in order."""
+    return [int.from_bytes(s.payload[1:], "big") for s in segments if isinstance(s, Opus)]
+
+
+def test_packets_in_order_come_out_at_once() -> None:
+    """Nothing waits when nothing is missing, also across the wrap of both counters."""
+    order = RtpOrder()
+    for number in range(20):
+        assert numbers(order.push(packet(number), number * 0.02)) == [number]
+    assert order.counts.received == 20 and order.counts.lost == 0
+
+
+def test_two_swapped_packets_come_out_in_order() -> None:
+    """A reordered packet is waited for, and nothing counts as lost."""
+    order = RtpOrder()
+    out = [s for n in (0, 2, 1, 3) for s in order.push(packet(n), n * 0.02)]
+    assert numbers(out) == [0, 1, 2, 3]
+    assert (order.counts.reordered, order.counts.lost) == (1, 0)
+
+
+def test_a_lost_packet_is_given_up_after_two_more() -> None:
+    """A loss is declared when a third packet waits behind it, and can be restored from the next."""
+    order = RtpOrder()
+    order.push(packet(0), 0.0)
+    assert order.push(packet(2), 0.04) == []
+    assert order.push(packet(3), 0.06) == []
+    out = order.push(packet(4), 0.08)
+    assert isinstance(out[0], Lost) and out[0].samples == FRAME
+    assert out[0].following == packet(2).payload
+    assert numbers(out) == [2, 3, 4]
+
+
+def test_a_lost_packet_is_given_up_after_60_ms() -> None:
+    """A gap is not waited for longer than 60 ms, however few packets follow."""
+    order = RtpOrder()
+    order.push(packet(0), 0.0)
+    assert order.push(packet(2), 0.04) == []
+    assert [length(s) for s in order.pop(0.11)] == [FRAME, FRAME]
+
+
+def test_late_and_duplicate_packets_are_counted_and_left_out() -> None:
+    """What was given up or heard already does not come out again."""
+    order = RtpOrder()
+    for number in (0, 2, 2, 3, 4, 1, 4):
+        order.push(packet(number), number * 0.02)
+    assert (order.counts.duplicate, order.counts.late, order.counts.lost) == (1, 2, 1)
+
+
+def test_a_pause_of_the_sender_becomes_silence() -> None:
+    """DTX: the sequence goes on while the timestamp jumps; the timeline keeps the jump."""
+    order = RtpOrder()
+    order.push(packet(0), 0.0)
+    later = packet(1)
+    later.timestamp = (later.timestamp + 5 * FRAME) & 0xFFFFFFFF
+    out = order.push(later, 0.12)
+    assert out[0] == Silence(5 * FRAME) and isinstance(out[1], Opus)
+
+
+def test_a_new_source_starts_a_new_timeline() -> None:
+    """Another SSRC is not the old stream with a gap of hours."""
+    order = RtpOrder()
+    order.push(packet(0), 0.0)
+    out = order.push(packet(700, ssrc=2), 0.02)
+    assert numbers(out) == [700] and order.counts.lost == 0
+
+
+def test_empty_packets_carry_no_sound() -> None:
+    """A packet of padding alone keeps the order and adds nothing."""
+    order = RtpOrder()
+    order.push(packet(0), 0.0)
+    probe = packet(1)
+    probe.payload, probe.timestamp = b"", packet(0).timestamp
+    assert order.push(probe, 0.01) == []
+    following = packet(2)
+    following.timestamp = packet(1).timestamp
+    assert numbers(order.push(following, 0.02)) == [2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), loss=st.floats(0, 0.4), jitter=st.floats(0, 0.05))
+def test_the_timeline_neither_shrinks_nor_grows(seed: int, loss: float, jitter: float) -> None:
+    """Whatever is lost, late or swapped: as many samples come out as were sent, in order."""
+    dice = random.Random(seed)
+    sent = [n for n in range(200) if n in (0, 199) or dice.random() >= loss]
+    arrivals = sorted((n * 0.02 + dice.random() * jitter, n) for n in sent)
+    order = RtpOrder()
+    order.push(packet(0), 0.0)
+    out: list[Segment] = [Opus(packet(0).payload)]
+    for at, number in arrivals:
+        if number:
+            out += order.push(packet(number), at)
+    out += order.pop(1e9)
+    assert sum(map(length, out)) == 200 * FRAME
+    assert numbers(out) == sorted(numbers(out))

@@ -1,0 +1,191 @@
+"""Sessions between real peers: what is sent arrives, what is refused starts nothing."""
+
+import asyncio
+import json
+import threading
+
+import pytest
+from aiortc.sdp import SessionDescription
+
+from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
+from actors.fanout import EncodedFrame, Fanout
+from actors.receive import Packet
+from actors.sessions import ListenerSession, PublisherSession, Session, SessionState, check_offer
+from tests.peers import ListenerPeer, Peer, PublisherPeer, encode
+from tests.sounds import speech_like
+from tests.waiting import until
+
+PACKETS = encode(speech_like(2.0))
+
+
+async def begin(session: Session, peer: Peer) -> asyncio.Task[None]:
+    """Run a session on a peer's offer and let the peer take the answer."""
+    task = asyncio.create_task(session.run(await peer.offer()))
+    await peer.accept(await session.answer)
+    return task
+
+
+async def test_a_publisher_is_heard_and_told_its_levels() -> None:
+    """Packets arrive in order as they were sent, and the data channel carries the levels."""
+    heard: list[Packet] = []
+    session = PublisherSession("p", connect_timeout_s=10, deliver=lambda _, p: heard.append(p))
+    peer = PublisherPeer(PACKETS)
+    task = await begin(session, peer)
+    await until(lambda: len(heard) >= 20)
+    assert [packet.payload for packet in heard] == PACKETS[: len(heard)]
+
+    def told() -> bool:
+        session.send_stats({"input_dbfs": -20.5})
+        return bool(peer.stats)
+
+    await until(told)
+    assert json.loads(peer.stats[0]) == {"input_dbfs": -20.5}
+    session.close()
+    await task
+    assert session.state is SessionState.CLOSED
+    await peer.close()
+
+
+async def test_two_listeners_hear_the_same_packets() -> None:
+    """Every listener of a fan-out gets each frame once; one that leaves disturbs nobody."""
+    fanout = Fanout()
+    sessions = [
+        ListenerSession(str(n), connect_timeout_s=10, listener="l", original=False)
+        for n in range(2)
+    ]
+    peers = [ListenerPeer() for _ in sessions]
+    tasks = [await begin(s, p) for s, p in zip(sessions, peers, strict=True)]
+    for session in sessions:
+        fanout.add(session.track, original=False)
+
+    async def play() -> None:
+        for number in range(10**6):
+            payload = PACKETS[number % len(PACKETS)]
+            fanout.push(EncodedFrame(number * 960, denoised=payload, original=None))
+            await asyncio.sleep(0.02)
+
+    player = asyncio.create_task(play())
+    await until(lambda: all(len(peer.sound) > 20 * 960 for peer in peers))
+    await peers[0].close()
+    await tasks[0]
+    fanout.remove(sessions[0].track)
+    heard = len(peers[1].sound)
+    await until(lambda: len(peers[1].sound) > heard + 20 * 960)
+    player.cancel()
+    sessions[1].close()
+    await tasks[1]
+    await peers[1].close()
+
+
+async def test_the_end_of_the_peer_ends_the_session() -> None:
+    """A connection that the client closes is noticed without any message."""
+    session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
+    peer = PublisherPeer(PACKETS)
+    task = await begin(session, peer)
+    await until(lambda: session.state is SessionState.CONNECTED)
+    await peer.close()
+    await asyncio.wait_for(task, 10)
+
+
+async def test_a_session_that_never_connects_ends() -> None:
+    """An offer whose client is gone is given up after the time for connecting."""
+    session = PublisherSession("p", connect_timeout_s=0.3, deliver=lambda *_: None)
+    peer = PublisherPeer(PACKETS)
+    task = asyncio.create_task(session.run(await peer.offer()))
+    await session.answer
+    await peer.close()
+    await asyncio.wait_for(task, 10)
+    assert session.state is SessionState.CLOSED
+
+
+async def test_candidates_can_be_trickled() -> None:
+    """An offer without candidates connects once they are trickled, also with component 0."""
+    session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
+    peer = PublisherPeer(PACKETS)
+    lines = (await peer.offer()).splitlines()
+    candidates = [line for line in lines if line.startswith("a=candidate:")]
+    bare = [line for line in lines if "candidate" not in line]
+    ufrag = next(line for line in lines if line.startswith("a=ice-ufrag:"))
+    task = asyncio.create_task(session.run("\r\n".join(bare) + "\r\n"))
+    await peer.accept(await session.answer)
+    for line in candidates:
+        broken = line.replace(" 1 udp ", " 0 udp ")
+        await session.trickle(f"{ufrag}\r\na=mid:0\r\n{broken}\r\n")
+    await until(lambda: session.state is SessionState.CONNECTED)
+    session.close()
+    await task
+    await peer.close()
+
+
+async def test_trickle_fragments_that_cannot_be_used_are_refused() -> None:
+    """Garbage and ICE restarts get an error of their own; the session goes on."""
+    session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
+    peer = PublisherPeer(PACKETS)
+    task = await begin(session, peer)
+    with pytest.raises(FragmentRefused):
+        await session.trickle("a=candidate:nonsense\r\n")
+    with pytest.raises(IceRestartRefused):
+        await session.trickle("a=ice-ufrag:other\r\na=ice-pwd:" + "x" * 24 + "\r\n")
+    many = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n" * 40
+    with pytest.raises(FragmentRefused):
+        await session.trickle(many)
+    await until(lambda: session.state is SessionState.CONNECTED)
+    session.close()
+    await task
+    await peer.close()
+
+
+async def test_the_answer_agrees_in_band_fec_for_mono_opus() -> None:
+    """The client is asked for FEC, and there is one audio codec parameter line for Opus."""
+    session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
+    peer = PublisherPeer(PACKETS)
+    task = asyncio.create_task(session.run(await peer.offer()))
+    answer = SessionDescription.parse(await session.answer)
+    opus = next(c for c in answer.media[0].rtp.codecs if c.mimeType == "audio/opus")
+    assert opus.parameters["useinbandfec"] == 1 and opus.parameters["stereo"] == 0
+    session.close()
+    await task
+    await peer.close()
+
+
+BAD_OFFERS = {
+    "nothing": "",
+    "garbage": "hello",
+    "json": '{"sdp": "v=0"}',
+    "no media": "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n",
+}
+
+
+@pytest.mark.parametrize("name", BAD_OFFERS)
+async def test_a_bad_offer_is_refused_and_leaves_nothing(name: str) -> None:
+    """What is no offer raises OfferRefused; no task, thread or socket is left."""
+    tasks, threads = asyncio.all_tasks(), threading.active_count()
+    session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
+    await session.run(BAD_OFFERS[name])
+    with pytest.raises(OfferRefused):
+        await session.answer
+    assert asyncio.all_tasks() == tasks and threading.active_count() == threads
+
+
+async def test_offers_that_could_never_be_heard_are_refused() -> None:
+    """The wrong direction, a missing codec, missing credentials: each with its own sentence."""
+    peer = PublisherPeer(PACKETS)
+    offer = await peer.offer()
+    await peer.close()
+    check_offer(offer, publishes=True)
+    for broken, sentence in (
+        (offer.replace("a=sendonly", "a=recvonly"), "does not send"),
+        (offer.replace("opus", "speex"), "Opus"),
+        (_without(offer, "a=ice-"), "ICE credentials"),
+        (_without(offer, "a=fingerprint"), "DTLS fingerprint"),
+        (offer.replace("m=audio", "m=video"), "audio"),
+    ):
+        with pytest.raises(OfferRefused, match=sentence):
+            check_offer(broken, publishes=True)
+    with pytest.raises(OfferRefused, match="does not receive"):
+        check_offer(offer, publishes=False)
+
+
+def _without(sdp: str, beginning: str) -> str:
+    kept = (line for line in sdp.splitlines() if not line.startswith(beginning))
+    return "\r\n".join(kept) + "\r\n"
