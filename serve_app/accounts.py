@@ -1,0 +1,223 @@
+"""Accounts, sign-ins and friends, in Redis.
+
+`hushcast:account:NAME` is JSON with the password's argon2 hash and an id that a later account
+of the same name does not share: tokens carry it, so those of a deleted account are void.
+Friends, and requests in either direction, are sets of names; one Lua script changes both sides.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from dataclasses import dataclass
+
+import jwt
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+from redis.asyncio import Redis
+
+CHANNEL = "hushcast:friends"
+"""Whose lists changed, as JSON `{usernames: [...]}`."""
+TOKEN_TTL_S = 7 * 24 * 3600
+ALGORITHM = "HS256"
+
+
+class AccountError(Exception):
+    """Base of what is refused here; `str(error)` is a sentence a person can act on."""
+
+
+class UsernameTaken(AccountError):
+    """Somebody has this name already."""
+
+
+class NoSuchUser(AccountError):
+    """Nobody has this name."""
+
+
+class WrongCredentials(AccountError):
+    """The name and password, or the token, do not open anything."""
+
+
+class NoSuchFriend(AccountError):
+    """There is neither a friendship nor a request to end."""
+
+
+class NotWithOneself(AccountError):
+    """Nobody is a friend of themselves."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A verified sign-in. `expires_at` is seconds since the epoch."""
+
+    username: str
+    token_id: str
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class FriendLists:
+    """A user's friends, and the requests that wait: from others, and of their own."""
+
+    friends: list[str]
+    incoming: list[str]
+    outgoing: list[str]
+
+
+# KEYS: friends, incoming, outgoing of ARGV[1] (who asks), then those of ARGV[2].
+_REQUEST = """
+if redis.call('SISMEMBER', KEYS[1], ARGV[2]) == 1 then return 'unchanged' end
+if redis.call('SREM', KEYS[2], ARGV[2]) == 1 then
+  redis.call('SREM', KEYS[6], ARGV[1])
+  redis.call('SADD', KEYS[1], ARGV[2])
+  redis.call('SADD', KEYS[4], ARGV[1])
+  return 'friends'
+end
+redis.call('SADD', KEYS[3], ARGV[2])
+redis.call('SADD', KEYS[5], ARGV[1])
+return 'requested'
+"""
+
+_END = """
+local changed = 0
+for i = 1, 3 do changed = changed + redis.call('SREM', KEYS[i], ARGV[2]) end
+for i = 4, 6 do changed = changed + redis.call('SREM', KEYS[i], ARGV[1]) end
+return changed
+"""
+
+
+class Accounts:
+    """All that is kept about people. Raises AccountError, or RedisError when Redis is away."""
+
+    def __init__(self, redis: Redis, secret_key: str) -> None:
+        self._redis = redis
+        self._secret_key = secret_key
+        self._hasher = PasswordHash((Argon2Hasher(),))
+        self._nobody = self._hasher.hash(secrets.token_hex(8))
+        self._request = redis.register_script(_REQUEST)
+        self._end = redis.register_script(_END)
+
+    async def create(self, username: str, password: str) -> None:
+        """Create an account. Raises UsernameTaken."""
+        hashed = await asyncio.to_thread(self._hasher.hash, password)
+        document = json.dumps({"password": hashed, "id": secrets.token_hex(8)})
+        if not await self._redis.set(_account(username), document, nx=True):
+            raise UsernameTaken(f"The name {username} is taken. Please choose another one.")
+
+    async def exists(self, username: str) -> bool:
+        """Tell whether somebody has this name."""
+        return bool(await self._redis.exists(_account(username)))
+
+    async def sign_in(self, username: str, password: str) -> tuple[str, Token]:
+        """Check a password and make a token. Raises WrongCredentials, as slowly as it checks."""
+        account = await self._account(username)
+        hashed = account["password"] if account else self._nobody
+        right = await asyncio.to_thread(self._hasher.verify, password, hashed)
+        if account is None or not right:
+            raise WrongCredentials("This name and password do not belong together.")
+        token = Token(username, secrets.token_hex(16), int(time.time()) + TOKEN_TTL_S)
+        claims = {
+            "sub": username,
+            "jti": token.token_id,
+            "exp": token.expires_at,
+            "account": account["id"],
+        }
+        return jwt.encode(claims, self._secret_key, ALGORITHM), token
+
+    async def verify(self, text: str) -> Token:
+        """Check a token: ours, not expired, not revoked, of an account that still exists.
+
+        Raises WrongCredentials.
+        """
+        try:
+            claims = jwt.decode(
+                text,
+                self._secret_key,
+                [ALGORITHM],
+                options={"require": ["sub", "jti", "exp", "account"]},
+            )
+        except jwt.PyJWTError as error:
+            raise WrongCredentials("Please sign in again.") from error
+        account = await self._account(str(claims["sub"]))
+        revoked = await self._redis.exists(_revoked(claims["jti"]))
+        if account is None or account["id"] != claims["account"] or revoked:
+            raise WrongCredentials("Please sign in again.")
+        return Token(claims["sub"], claims["jti"], int(claims["exp"]))
+
+    async def revoke(self, token: Token) -> None:
+        """Make a token void at once."""
+        left = max(1, token.expires_at - int(time.time()))
+        await self._redis.set(_revoked(token.token_id), "1", ex=left)
+
+    async def delete(self, username: str) -> None:
+        """Delete an account with its friendships and requests; its tokens are void."""
+        await self._redis.delete(_account(username))
+        lists = await self.lists(username)
+        for other in {*lists.friends, *lists.incoming, *lists.outgoing}:
+            await self._end(keys=_pair(username, other), args=[username, other])
+            await self._publish(other)
+
+    async def lists(self, username: str) -> FriendLists:
+        """Get a user's friends and requests, sorted by name."""
+        pipeline = self._redis.pipeline()
+        for key in _lists(username):
+            pipeline.smembers(key)
+        friends, incoming, outgoing = (
+            sorted(map(str, names)) for names in await pipeline.execute()
+        )
+        return FriendLists(friends, incoming, outgoing)
+
+    async def friends_of(self, username: str) -> set[str]:
+        """Get the names of a user's friends."""
+        return {str(name) for name in await self._redis.smembers(_lists(username)[0])}
+
+    async def are_friends(self, one: str, other: str) -> bool:
+        """Tell whether two people are friends."""
+        return bool(await self._redis.sismember(_lists(one)[0], other))
+
+    async def befriend(self, username: str, other: str) -> str:
+        """Ask somebody, or accept; get `requested` or `friends`.
+
+        Raises NoSuchUser or NotWithOneself.
+        """
+        if username == other:
+            raise NotWithOneself("You cannot be a friend of yourself.")
+        if not await self.exists(other):
+            raise NoSuchUser(f"There is nobody called {other}.")
+        result = await self._request(keys=_pair(username, other), args=[username, other])
+        if str(result) == "unchanged":
+            return "friends"
+        await self._publish(username, other)
+        return str(result)
+
+    async def unfriend(self, username: str, other: str) -> None:
+        """End a friendship, decline a request or withdraw one. Raises NoSuchFriend."""
+        if not await self._end(keys=_pair(username, other), args=[username, other]):
+            raise NoSuchFriend(f"{other} is not among your friends or requests.")
+        await self._publish(username, other)
+
+    async def _account(self, username: str) -> dict[str, str] | None:
+        text = await self._redis.get(_account(username))
+        if text is None:
+            return None
+        account: dict[str, str] = json.loads(text)
+        return account
+
+    async def _publish(self, *usernames: str) -> None:
+        await self._redis.publish(CHANNEL, json.dumps({"usernames": usernames}))
+
+
+def _account(username: str) -> str:
+    return f"hushcast:account:{username}"
+
+
+def _revoked(token_id: str) -> str:
+    return f"hushcast:revoked:{token_id}"
+
+
+def _lists(username: str) -> list[str]:
+    return [f"hushcast:{kind}:{username}" for kind in ("friends", "incoming", "outgoing")]
+
+
+def _pair(one: str, other: str) -> list[str]:
+    return [*_lists(one), *_lists(other)]

@@ -1,0 +1,76 @@
+"""Who is calling: a bearer token, or the session cookie of our own pages."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection, Request
+
+from serve_app.accounts import Token, WrongCredentials
+from serve_app.services import Use
+
+COOKIE = "hushcast"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class ForeignOrigin(Exception):
+    """A page of another origin used our cookie."""
+
+    def __init__(self) -> None:
+        super().__init__("This request comes from another site. Please use the hushcast page.")
+
+
+async def verified(request: Request, use: Use) -> Token:
+    """Verify the caller's token. A cookie changes nothing without a same-origin `Origin`.
+
+    Raises WrongCredentials or ForeignOrigin.
+    """
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return await use.accounts.verify(bearer.strip())
+    token = await use.accounts.verify(_cookie(request))
+    if request.method not in SAFE_METHODS:
+        check_origin(request, use.settings.public_url)
+    return token
+
+
+async def verified_socket(connection: HTTPConnection, use: Use) -> Token:
+    """Verify the caller of a WebSocket: `?token=`, a bearer token, or cookie and Origin.
+
+    Raises WrongCredentials or ForeignOrigin.
+    """
+    scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
+    given = connection.query_params.get("token") or (bearer if scheme.lower() == "bearer" else "")
+    if given:
+        return await use.accounts.verify(given)
+    check_origin(connection, use.settings.public_url)
+    return await use.accounts.verify(_cookie(connection))
+
+
+async def username(token: Annotated[Token, Depends(verified)]) -> str:
+    """Get the caller's name."""
+    return token.username
+
+
+Signed = Annotated[Token, Depends(verified)]
+Caller = Annotated[str, Depends(username)]
+
+
+def check_origin(connection: HTTPConnection, public_url: str | None) -> None:
+    """Raise ForeignOrigin unless `Origin` is this site: its public URL, or the host asked for."""
+    origin = connection.headers.get("origin", "")
+    same_host = urlsplit(origin).netloc == connection.headers.get("host")
+    if not origin or not (same_host or origin == public_url):
+        raise ForeignOrigin
+
+
+def secure_cookie(request: Request, public_url: str | None) -> bool:
+    """Tell whether people see this site over HTTPS."""
+    return (public_url or str(request.url)).startswith("https:")
+
+
+def _cookie(connection: HTTPConnection) -> str:
+    cookie = connection.cookies.get(COOKIE)
+    if not cookie:
+        raise WrongCredentials("Please sign in.")
+    return cookie

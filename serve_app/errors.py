@@ -1,0 +1,90 @@
+"""What is refused at the edge, and the one table that turns every refusal into a status code."""
+
+from redis.exceptions import RedisError
+
+from actors import errors as stream
+from recordings.index import IndexUnavailable
+from recordings.store import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
+from serve_app import accounts
+from serve_app.callers import ForeignOrigin
+from serve_app.rates import TooOften
+
+
+class EdgeError(Exception):
+    """Base of what the routes refuse; `str(error)` is a sentence a person can act on."""
+
+
+class NotAFriend(EdgeError):
+    """Only friends may."""
+
+
+class NotYours(EdgeError):
+    """Only its owner may."""
+
+
+class NoSuchRecording(EdgeError):
+    """There is none, or none that the caller may know of."""
+
+
+class NotStoredYet(EdgeError):
+    """It is still being recorded or stored."""
+
+
+class WrongType(EdgeError):
+    """The body is of another type than the one that is understood."""
+
+
+STATUS: dict[type[Exception], int] = {
+    accounts.UsernameTaken: 409,
+    accounts.NoSuchUser: 404,
+    accounts.WrongCredentials: 401,
+    accounts.NoSuchFriend: 404,
+    accounts.NotWithOneself: 422,
+    ForeignOrigin: 403,
+    TooOften: 429,
+    NotAFriend: 403,
+    NotYours: 403,
+    NoSuchRecording: 404,
+    NotStoredYet: 409,
+    WrongType: 415,
+    stream.OfferRefused: 400,
+    stream.FragmentRefused: 400,
+    stream.IceRestartRefused: 405,
+    stream.UnknownSession: 404,
+    stream.NotYourSession: 403,
+    stream.NotLive: 409,
+    stream.OriginalNotShared: 403,
+    stream.NoCapacity: 503,
+    stream.StatusUnavailable: 503,
+    IndexUnavailable: 503,
+    RedisError: 503,
+    StoreUnavailable: 503,
+    ObjectMissing: 404,
+    RangeNotSatisfiable: 416,
+}
+"""Every refusal and its status. The detail is the error's own sentence, but for those below."""
+
+SENTENCES: dict[type[Exception], str] = {
+    IndexUnavailable: "The list of recordings cannot be reached now. Please try again.",
+    RedisError: "The service cannot reach its database now. Please try again.",
+    StoreUnavailable: "The object storage cannot be reached now. Please try again.",
+    ObjectMissing: "The sound of this recording is missing.",
+}
+"""What is said instead of an error that speaks of our own machinery."""
+
+RETRY_AFTER_S: dict[type[Exception], int] = {
+    NotStoredYet: 2,
+    stream.NotLive: 3,
+    stream.StatusUnavailable: 2,
+    IndexUnavailable: 2,
+    RedisError: 2,
+    StoreUnavailable: 5,
+}
+"""When to try again, where the error itself does not say."""
+
+
+def retry_after_s(error: Exception) -> int | None:
+    """Get the seconds after which trying again makes sense; None: it does not."""
+    if isinstance(error, TooOften | stream.NoCapacity):
+        return error.retry_after_s
+    return next((s for kind, s in RETRY_AFTER_S.items() if isinstance(error, kind)), None)

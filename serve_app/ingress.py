@@ -1,0 +1,179 @@
+"""The HTTP application: routes, limits on bodies, headers, and errors as sentences."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.responses import JSONResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from recordings.store import RangeNotSatisfiable
+from serve_app.errors import SENTENCES, STATUS, retry_after_s
+from serve_app.routes import media, pages, people, recordings, streams
+from serve_app.schemas import Problem
+from serve_app.services import Services
+from serve_app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_SDP_BYTES = 64 * 1024
+MAX_JSON_BYTES = 16 * 1024
+
+
+def build_api(services: Services) -> FastAPI:
+    """Make the application of one ingress replica. It follows Redis while it runs."""
+    api = FastAPI(
+        title="hushcast",
+        lifespan=_lifespan,
+        responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
+        docs_url=None,
+        redoc_url=None,
+    )
+    api.state.services = services
+    for router in (people, streams, media, recordings, pages):
+        api.include_router(router.router)
+    api.mount("/static", StaticFiles(directory=pages.FRONTEND), name="static")
+    api.add_middleware(BodyLimit)
+    api.add_middleware(Headers, settings=services.settings)
+    for kind in STATUS:
+        api.add_exception_handler(kind, _refuse)
+    api.add_exception_handler(StarletteHTTPException, _refuse_http)
+    api.add_exception_handler(RequestValidationError, _refuse_invalid)
+    return api
+
+
+@asynccontextmanager
+async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
+    services: Services = api.state.services
+    presence = asyncio.create_task(services.presence.run(), name="presence")
+    try:
+        yield
+    finally:
+        presence.cancel()
+        await asyncio.gather(presence, return_exceptions=True)
+        await services.redis.aclose()
+        services.store.close()
+
+
+async def _refuse(request: Request, error: Exception) -> JSONResponse:
+    kind = next(kind for kind in type(error).__mro__ if kind in STATUS)
+    headers = {}
+    if (wait := retry_after_s(error)) is not None:
+        headers["Retry-After"] = str(wait)
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size_bytes}"
+    if STATUS[kind] == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if STATUS[kind] >= 500:
+        log.warning("%s %s: %r", request.method, request.url.path, error)
+    return JSONResponse({"detail": SENTENCES.get(kind, str(error))}, STATUS[kind], headers)
+
+
+async def _refuse_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StarletteHTTPException)
+    sentences = {404: "There is nothing here.", 405: "This cannot be done here."}
+    plain = error.detail in ("Not Found", "Method Not Allowed")
+    detail = sentences[error.status_code] if plain else error.detail
+    return JSONResponse({"detail": detail}, error.status_code, error.headers)
+
+
+async def _refuse_invalid(request: Request, error: Exception) -> JSONResponse:
+    """Say in one sentence what is wrong with a message."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    texts = {
+        "username": "A username has 3 to 32 of the characters a-z, 0-9, _ and -.",
+        "password": "A password has 8 to 128 characters.",
+    }
+    if first["type"] == "json_invalid":
+        return JSONResponse({"detail": "The body is not JSON."}, 422)
+    told = (
+        texts.get(place) or f"{place or 'The body'}: {first['msg'][0].lower()}{first['msg'][1:]}."
+    )
+    return JSONResponse({"detail": told}, 422)
+
+
+class BodyLimit:
+    """Refuses bodies that are too long: by what they say, and by what arrives."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, counting its bytes."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = MAX_SDP_BYTES if scope["path"].startswith(("/whip", "/whep")) else MAX_JSON_BYTES
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        received = int(declared) if declared.isdigit() else 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise HTTPException(413, f"The body is longer than {limit // 1024} KiB.")
+            return message
+
+        if received > limit:
+            told = {"detail": f"The body is longer than {limit // 1024} KiB."}
+            await JSONResponse(told, 413, {"Connection": "close"})(scope, receive, send)
+            return
+        received = 0
+        await self._app(scope, limited, send)
+
+
+class Headers:
+    """Adds what every answer carries: security headers, and CORS on WHIP and WHEP."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._always = _encoded(_security(settings))
+        self._cors = _encoded(media.CORS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and add headers to the answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        cors = scope["path"].startswith(("/whip", "/whep"))
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [
+                    *message.get("headers", []),
+                    *self._always,
+                    *(self._cors if cors else []),
+                ]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def _security(settings: Settings) -> dict[str, str]:
+    media_from = " ".join(("'self' blob:", settings.s3_public_endpoint or "")).strip()
+    policy = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        f"font-src 'self'; connect-src 'self' {settings.s3_public_endpoint or ''}; "
+        f"media-src {media_from}; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+    return {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+        "Cross-Origin-Opener-Policy": "same-origin",
+    }
+
+
+def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]

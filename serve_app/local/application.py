@@ -1,0 +1,117 @@
+"""The process that runs the Serve application of `hushcast up`, and drains it at the end.
+
+It is a process of its own because `ray.init` and `serve.run` cannot be interrupted: whoever
+started it can end it at any moment. It reads one line of JSON from its standard input and says
+how far it is, a line each, on the file descriptor it was given; its standard output is a log.
+"""
+
+import asyncio
+import importlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import FrameType
+
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions, ProxyLocation
+
+from serve_app.settings import Settings
+
+DRAIN_LIMIT_S = 30.0
+"""How long streams may take to end and be stored; the rest is left to recovery."""
+DEPLOYED = "deployed"
+"""What the process says when Serve runs the application."""
+
+log = logging.getLogger(__name__)
+
+
+async def _nothing() -> None:
+    """Have nothing to drain."""
+
+
+@dataclass(frozen=True)
+class LocalApp:
+    """What runs here: a Serve application and, awaited before it ends, its `drain`."""
+
+    application: serve.Application
+    drain: Callable[[], Awaitable[None]] = _nothing
+
+
+Builder = Callable[[Settings], LocalApp]
+
+
+def run_application(application: serve.Application, settings: Settings) -> None:
+    """Run an application in the Ray this process is connected to; returns when it is deployed."""
+    serve.start(
+        proxy_location=ProxyLocation.HeadOnly,
+        http_options=HTTPOptions(host=settings.host, port=settings.port),
+    )
+    serve.run(application, name="hushcast", route_prefix="/")
+
+
+def find_builder(path: str) -> Builder:
+    """Import `module:function`."""
+    module, _, name = path.partition(":")
+    builder: Builder = getattr(importlib.import_module(module), name)
+    return builder
+
+
+def _end_of(pipe_closed: threading.Event) -> None:
+    sys.stdin.read()
+    pipe_closed.set()
+
+
+def _wait_for_the_end() -> None:
+    """Wait for SIGTERM, or for the end of the process that started this one."""
+    end = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        end.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    threading.Thread(target=_end_of, args=(end,), daemon=True, name="stdin").start()
+    while not end.wait(0.1):  # short, so that the signal's function gets its turn
+        continue
+
+
+async def _drain(drain: Callable[[], Awaitable[None]]) -> None:
+    try:
+        async with asyncio.timeout(DRAIN_LIMIT_S):
+            await drain()
+    except TimeoutError:
+        log.warning("not everything was stored in time; the next start finishes the rest")
+
+
+def main() -> None:
+    """Run until told to end. Arguments: the builder's `module:function`, a file descriptor."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    builder = find_builder(sys.argv[1])
+    with os.fdopen(int(sys.argv[2]), "w", buffering=1) as report:
+        orders = json.loads(sys.stdin.readline())
+        ray.init(
+            address=orders["ray"],
+            _node_ip_address="127.0.0.1",
+            namespace="hushcast",
+            logging_level=logging.WARNING,
+        )
+        # Ray's own would leave by an exception, wherever it finds us.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        print("Ray is ready", file=report)
+        app = builder(Settings.from_json(orders["settings"]))
+        run_application(app.application, Settings.from_json(orders["settings"]))
+        print(DEPLOYED, file=report)
+    _wait_for_the_end()
+    asyncio.run(_drain(app.drain))
+    # Serve would wait for open sockets, and Ray for its workers: both are ended from outside.
+    logging.shutdown()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

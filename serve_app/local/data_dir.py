@@ -1,0 +1,56 @@
+"""The data directory of one `hushcast up`: what is kept between starts, and its secrets."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class DataDirInUse(Exception):
+    """Another hushcast works in this directory."""
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that only its owner may enter, also where one was already; returns it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+    return path
+
+
+def private_file(path: Path, text: str) -> Path:
+    """Write a file that only its owner may read, whole or not at all; returns its path."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    return path
+
+
+def kept_secret(path: Path) -> str:
+    """Get the secret in a file; the first call makes one up, 256 bits as hexadecimal digits."""
+    if not path.exists():
+        private_file(path, secrets.token_hex(32))
+    path.chmod(0o600)
+    return path.read_text().strip()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a data directory. Raises DataDirInUse at once while another process holds it.
+
+    The lock is the kernel's: it ends with the process, however that ends.
+    """
+    with (folder / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataDirInUse(
+                f"The data directory {folder} is in use by another hushcast; "
+                "choose another with --data-dir."
+            ) from error
+        yield

@@ -1,0 +1,155 @@
+"""The process that cleans up when ours cannot: both ends of its pipe.
+
+Whoever starts processes starts a guardian first and names each to it. When the pipe closes,
+because its owner closed it or died, the guardian ends every process that is left, takes away what
+they left on disk, and ends. Processes are known by the session they were started in and by a mark
+in their environment: Ray's agents and workers outlive their parents, but keep both.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import psutil
+
+from serve_app.local.paths import python_path
+
+MARK = "HUSHCAST_INSTANCE"
+"""Environment variable: the instance a process belongs to."""
+TERM_LIMIT_S = 3.0
+"""How long servers may take to put their data away before they are killed."""
+KILL_LIMIT_S = 10.0
+
+
+class Guardian:
+    """The owner's end. A context manager: leaving it ends all that is left, and waits for it."""
+
+    def __init__(self) -> None:
+        self.instance = secrets.token_hex(8)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sessions: set[int] = set()
+        self._paths: list[Path] = []
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is there to clean up."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """What every process of this instance has in its environment."""
+        return {MARK: self.instance}
+
+    def watch(self, pid: int) -> None:
+        """Name a process that was started in a session of its own."""
+        self._sessions.add(pid)
+        self._say(f"watch {pid}")
+
+    def remove(self, path: Path) -> None:
+        """Name a file or folder that goes at the end."""
+        self._paths.append(path.absolute())
+        self._say(f"remove {path.absolute()}")
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "serve_app.local.guardian", self.instance],
+            stdin=subprocess.PIPE,
+            cwd="/",
+            env=os.environ | {"PYTHONPATH": python_path()},
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.close()
+        if self._process.wait() != 0:  # somebody ended it: its work is ours
+            clean_up(self.instance, self._sessions, self._paths)
+
+    def _say(self, line: str) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
+
+
+def members(instance: str, sessions: set[int]) -> list[psutil.Process]:
+    """Find the living processes of an instance, among those of this user."""
+    return [process for process in psutil.process_iter() if _belongs(process, instance, sessions)]
+
+
+def _belongs(process: psutil.Process, instance: str, sessions: set[int]) -> bool:
+    if process.pid == os.getpid():
+        return False
+    try:
+        if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return os.getsid(process.pid) in sessions or process.environ().get(MARK) == instance
+    except (psutil.Error, OSError):  # it is gone by now, or not ours to look at
+        return False
+
+
+def end_all(instance: str, sessions: set[int]) -> None:
+    """Ask all to end, wait, then kill, again and again until there are none."""
+    for process in members(instance, sessions):
+        _send(process, signal.SIGTERM)
+    deadline = time.monotonic() + TERM_LIMIT_S
+    while members(instance, sessions) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    deadline = time.monotonic() + KILL_LIMIT_S
+    while (left := members(instance, sessions)) and time.monotonic() < deadline:
+        for process in left:
+            _send(process, signal.SIGKILL)
+        time.sleep(0.1)
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.Error:  # it is gone
+        return
+
+
+def guard(lines: IO[str], instance: str) -> None:
+    """Listen until the owner's end of the pipe closes, then clean up."""
+    sessions: set[int] = set()
+    paths: list[Path] = []
+    for line in lines:
+        verb, _, what = line.rstrip("\n").partition(" ")
+        if verb == "watch":
+            sessions.add(int(what))
+        else:
+            paths.append(Path(what))
+    clean_up(instance, sessions, paths)
+
+
+def clean_up(instance: str, sessions: set[int], paths: list[Path]) -> None:
+    """End all processes of an instance, then take away what they left on disk."""
+    end_all(instance, sessions)
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Be the guardian: nothing but the end of the pipe ends it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    guard(sys.stdin, sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()

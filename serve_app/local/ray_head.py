@@ -1,0 +1,85 @@
+"""A local Ray: one node on loopback, closed to everybody without this data directory's token."""
+
+import socket
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from serve_app.local.child import Command
+from serve_app.local.data_dir import kept_secret, private_folder
+from serve_app.local.paths import python_path
+from serve_app.local.ports import free_ports
+
+OBJECT_STORE_BYTES = 100 * 1024 * 1024
+"""Little goes through it: sound never does."""
+
+
+@dataclass(frozen=True)
+class RayHead:
+    """`ray start`: the cluster's store and the node, watched by one process that ends with them.
+
+    Not `ray.init()`: that starts two processes more, and takes a fixed port.
+    """
+
+    folder: Path
+    log: Path
+    temp: Path
+    ports: tuple[int, int, int, int]
+    name: str = "Ray"
+
+    @classmethod
+    def prepare(cls, folder: Path, log: Path, temp: Path) -> Self:
+        """Make the token where there is none, and find ports. `temp` is for this run alone."""
+        private_folder(folder)
+        kept_secret(folder / "token")
+        gcs, monitor, dashboard, client = free_ports(4)
+        return cls(folder.absolute(), log, temp, (gcs, monitor, dashboard, client))
+
+    @property
+    def address(self) -> str:
+        """What `ray.init` takes, in a process with `environment`."""
+        return f"127.0.0.1:{self.ports[0]}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What Ray's processes and its clients have to have in their environment."""
+        return ray_environment(self.folder / "token") | {
+            "AUTOSCALER_METRIC_PORT": str(self.ports[1]),
+            "DASHBOARD_METRIC_PORT": str(self.ports[2]),
+        }
+
+    def command(self) -> Command:
+        """Get the command line: no dashboard, no client server, no autoscaler, no fixed port."""
+        program = Path(sysconfig.get_path("scripts")) / "ray"
+        options = (
+            "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={self.ports[0]}",
+            "--include-dashboard=false", "--dashboard-agent-listen-port=0",
+            f"--ray-client-server-port={self.ports[3]}", "--min-worker-port=0", "--max-worker-port=0",
+            f"--object-store-memory={OBJECT_STORE_BYTES}", f"--temp-dir={self.temp}",
+            "--no-monitor", "--disable-usage-stats",
+        )  # fmt: skip
+        return Command((str(program), "start", *options), self.folder, self.log, self.environment)
+
+    def answers(self) -> bool:
+        """Tell whether the cluster's store listens; `ray.init` waits for the node itself."""
+        try:
+            socket.create_connection(("127.0.0.1", self.ports[0]), 1).close()
+        except OSError:
+            return False
+        return True
+
+
+def ray_environment(token: Path) -> dict[str, str]:
+    """Get the environment of Ray's processes and of their clients."""
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        # Without it Ray takes 127.0.0.1 for a mistake and listens on every address of the
+        # machine (`get_node_ip_address` in ray 2.60).
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ADDRESS": "",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": python_path(),
+    }

@@ -1,0 +1,64 @@
+"""A part that hushcast brings along, and the process it runs in now."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from serve_app.local.child import Child, Part, StartFailed
+from serve_app.local.guardian import Guardian
+from serve_app.local.signals import Signals
+
+P = TypeVar("P", bound=Part)
+
+ATTEMPTS = 3
+"""Another program may take a port between our choice and its use: then we choose again."""
+
+
+class Server(Generic[P]):
+    """Keeps a part running; `make` prepares the part, on free ports."""
+
+    def __init__(self, make: Callable[[], P], guardian: Guardian, signals: Signals) -> None:
+        self._make = make
+        self._guardian = guardian
+        self._signals = signals
+        self.part = make()
+        self.child = Child(self.part.name, self.part.command(), guardian)
+
+    def start(self) -> None:
+        """Start a process for the part as it is: same ports, same data. Does not wait."""
+        self.child = Child(self.part.name, self.part.command(), self._guardian)
+        self.child.start()
+
+    def wait(self) -> None:
+        """Wait until it serves. Raises StartFailed when it does not, also not on other ports."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._wait_once()
+                return
+            except StartFailed:
+                if attempt == ATTEMPTS or self.child.ended is None:
+                    raise
+                self.part = self._make()
+                self.start()
+
+    def revive(self) -> None:
+        """Start it again where clients look for it, and wait. Raises StartFailed."""
+        self.start()
+        self._wait_once()
+
+    def _wait_once(self) -> None:
+        self.child.wait_until(self.part.answers, self._signals.pause)
+
+
+def stop_together(children: Iterable[Child], signals: Signals, limit_s: float) -> None:
+    """Ask processes to end and wait; kill what is left after `limit_s` or a second signal."""
+    started = [child for child in children if child.started]
+    for child in started:
+        child.terminate()
+    deadline = time.monotonic() + limit_s
+    while any(child.ended is None for child in started):
+        if signals.hurry or time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    for child in started:
+        child.stop(limit_s=0)

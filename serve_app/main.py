@@ -1,0 +1,134 @@
+"""The one composition root: settings in, the Serve application out."""
+
+import logging
+import os
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from ray import serve
+
+from actors.live_stream import StreamTimes
+from actors.status import StatusStore, connect_redis
+from actors.stream import StreamActorConfig
+from deployments.directory import DirectoryClient, PoolConfig, StreamDirectory, drain_all
+from deployments.presence import Presence
+from deployments.streams import Streams
+from recordings.index import RecordingIndex
+from recordings.store import RecordingStore, StoreConfig
+from serve_app import accounts
+from serve_app.accounts import Accounts
+from serve_app.ingress import build_api
+from serve_app.local.application import LocalApp
+from serve_app.rates import Rates
+from serve_app.services import Services
+from serve_app.settings import Settings, read_settings
+
+
+class AppArgs(BaseModel):
+    """The arguments of `build_app` in a Serve config: settings by name, as in `Settings`.
+
+    What is left out comes from `HUSHCAST_*` on the node that builds the application.
+    """
+
+    settings: dict[str, Any] = {}
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=10_000)
+@serve.ingress()
+class Ingress:
+    """A replica of the HTTP application. Every WebSocket counts as an ongoing request."""
+
+    def __init__(self, settings_json: str, directory: Any) -> None:
+        logging.getLogger("serve_app").setLevel(logging.INFO)
+        self._settings = Settings.from_json(settings_json)
+        self._directory = directory
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Make the application in the replica, on its event loop."""
+        return build_api(build_services(self._settings, DirectoryClient(self._directory)))
+
+
+def build_services(settings: Settings, directory: DirectoryClient) -> Services:
+    """Make everything that the routes of one replica work with."""
+    assert settings.redis_url is not None, "a replica is told where Redis is"
+    redis = connect_redis(settings.redis_url)
+    status = StatusStore(redis)
+    people = Accounts(redis, settings.secret_key)
+    return Services(
+        settings=settings,
+        redis=redis,
+        accounts=people,
+        rates=Rates(settings.redis_url, settings.limits),
+        streams=Streams(status, directory),
+        presence=Presence(settings.redis_url, status, people.friends_of, accounts.CHANNEL),
+        index=RecordingIndex(redis),
+        store=RecordingStore(store_config(settings)),
+    )
+
+
+def store_config(settings: Settings) -> StoreConfig:
+    """Say where recordings are kept."""
+    assert settings.s3_bucket is not None, "a bucket is given, or brought by `hushcast up`"
+    return StoreConfig(
+        bucket=settings.s3_bucket,
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        public_endpoint=settings.s3_public_endpoint,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key,
+    )
+
+
+def pool_config(settings: Settings) -> PoolConfig:
+    """Say how many stream actors there are, and what each of them is told."""
+    assert settings.redis_url is not None, "a Redis is given, or brought by `hushcast up`"
+    actor = StreamActorConfig(
+        redis_url=settings.redis_url,
+        store=store_config(settings),
+        spool_dir=str(settings.spool_dir),
+        version=settings.release,
+        model=settings.model,
+        streams_per_actor=settings.streams_per_actor,
+        ice_addresses=settings.ice_addresses,
+        times=StreamTimes(
+            connect_timeout_s=settings.connect_timeout_s,
+            publisher_timeout_s=settings.publisher_timeout_s,
+            grace_s=settings.grace_s,
+        ),
+    )
+    return PoolConfig(
+        actor=actor,
+        warm_actors=settings.warm_actors,
+        num_cpus=settings.actor_num_cpus,
+        num_gpus=settings.actor_num_gpus,
+    )
+
+
+def build_app(args: AppArgs) -> serve.Application:
+    """Build the application for `serve deploy`: see serve.yaml.
+
+    Raises SettingsError for settings that will not do.
+    """
+    settings = read_settings(args.settings)
+    for name in ("redis_url", "s3_bucket", "secret_key"):
+        if not getattr(settings, name):
+            raise ValueError(f"a cluster needs HUSHCAST_{name.upper()}, or `{name}` in its args")
+    return _bind(settings)
+
+
+def build_local_app(settings: Settings) -> LocalApp:
+    """Build the application for `hushcast up`, with what ends its streams."""
+    return LocalApp(_bind(settings), lambda: drain_all("hushcast is stopping"))
+
+
+def _bind(settings: Settings) -> serve.Application:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    directory = _deployment(StreamDirectory).bind(pool_config(settings))
+    return _deployment(Ingress).bind(settings.to_json(), directory)
+
+
+def _deployment(decorated: Any) -> serve.Deployment:
+    """Get what Serve's decorator made of a class, which its types hide."""
+    assert isinstance(decorated, serve.Deployment)
+    return decorated

@@ -1,0 +1,128 @@
+"""WHIP (RFC 9725) and WHEP: publish and listen with any standard client."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from actors.errors import OfferRefused
+from deployments.streams import SessionAnswer
+from serve_app.accounts import NoSuchUser
+from serve_app.callers import Caller
+from serve_app.errors import NotAFriend, WrongType
+from serve_app.services import Use
+from serve_app.settings import Settings
+
+router = APIRouter(tags=["media"])
+
+SDP = "application/sdp"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+TURN_TTL_S = 24 * 3600
+
+Session = Annotated[str, Path(max_length=64)]
+
+
+@router.post("/whip", status_code=201)
+async def publish(request: Request, caller: Caller, use: Use) -> Response:
+    """Begin to publish; the stream is the caller's."""
+    offer = await _offer(request)
+    await use.rates.count("offers", caller)
+    answer = await asyncio.shield(use.streams.publish(caller, offer))
+    return _created(answer, "/whip/sessions/", use.settings, caller)
+
+
+@router.post("/whep/{name}", status_code=201)
+async def listen(
+    request: Request,
+    name: Annotated[str, Path(max_length=64)],
+    caller: Caller,
+    use: Use,
+    sound: Annotated[str, Query(pattern="^(original|denoised)$")] = "denoised",
+) -> Response:
+    """Begin to listen to a friend, or to oneself."""
+    offer = await _offer(request)
+    await use.rates.count("offers", caller)
+    if not await use.accounts.exists(name):
+        raise NoSuchUser(f"There is nobody called {name}.")
+    if name != caller and not await use.accounts.are_friends(caller, name):
+        raise NotAFriend(f"Only friends of {name} can listen.")
+    answer = await asyncio.shield(
+        use.streams.listen(caller, name, offer, original=sound == "original")
+    )
+    return _created(answer, "/whep/sessions/", use.settings, caller)
+
+
+@router.patch("/whip/sessions/{session}", status_code=204)
+@router.patch("/whep/sessions/{session}", status_code=204)
+async def trickle(request: Request, session: Session, caller: Caller, use: Use) -> Response:
+    """Add ICE candidates; an empty body adds none."""
+    body = await request.body()
+    if body and _media_type(request) != FRAGMENT:
+        raise WrongType(f"Please send candidates as {FRAGMENT}.")
+    await use.streams.trickle(session, caller, body.decode(errors="replace"))
+    return Response(status_code=204, headers={"ETag": f'"{session}"'})
+
+
+@router.delete("/whip/sessions/{session}")
+@router.delete("/whep/sessions/{session}")
+async def end_session(session: Session, caller: Caller, use: Use) -> Response:
+    """End a session; the stream with it if the session publishes it."""
+    await asyncio.shield(use.streams.end_session(session, caller))
+    return Response(status_code=200)
+
+
+@router.options("/whip", status_code=204)
+@router.options("/whip/sessions/{session}", status_code=204)
+@router.options("/whep/{name}", status_code=204)
+@router.options("/whep/sessions/{session}", status_code=204)
+async def options(request: Request) -> Response:
+    """Tell what may be asked for; the headers of CORS are added to every answer here."""
+    return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": ALLOWED})
+
+
+ALLOWED = "OPTIONS, POST, PATCH, DELETE"
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": ALLOWED,
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
+    "Access-Control-Expose-Headers": "Location, ETag, Link, Retry-After",
+    "Access-Control-Max-Age": "600",
+}
+"""Any site may use WHIP and WHEP with a token; none gets cookies sent along."""
+
+
+async def _offer(request: Request) -> str:
+    if _media_type(request) != SDP:
+        raise WrongType(f"Please send the offer as {SDP}.")
+    body = await request.body()
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise OfferRefused("The body is not an SDP offer.") from error
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _created(answer: SessionAnswer, place: str, settings: Settings, caller: str) -> Response:
+    headers = {"Location": f"{place}{answer.session_id}", "ETag": f'"{answer.session_id}"'}
+    if settings.turn_urls and settings.turn_secret:
+        username, credential = turn_credentials(settings.turn_secret, caller)
+        headers["Link"] = ", ".join(
+            f'<{url}>; rel="ice-server"; username="{username}"; '
+            f'credential="{credential}"; credential-type="password"'
+            for url in settings.turn_urls
+        )
+    return Response(answer.answer_sdp, 201, headers, SDP)
+
+
+def turn_credentials(secret: str, username: str) -> tuple[str, str]:
+    """Make credentials that coturn's `use-auth-secret` takes for a day: expiry:user, HMAC-SHA1."""
+    name = f"{int(time.time()) + TURN_TTL_S}:{username}"
+    digest = hmac.new(secret.encode(), name.encode(), hashlib.sha1).digest()
+    return name, base64.b64encode(digest).decode()

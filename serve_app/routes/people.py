@@ -1,0 +1,123 @@
+"""Accounts, sign-ins, friends."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from recordings.finish import discard_user
+from serve_app.accounts import TOKEN_TTL_S, NoSuchUser, WrongCredentials
+from serve_app.callers import COOKIE, Caller, Signed, secure_cookie
+from serve_app.schemas import (
+    Created,
+    Credentials,
+    Friend,
+    Friends,
+    FriendState,
+    Me,
+    SignedIn,
+    SignIn,
+    User,
+    rfc3339,
+    stream_of,
+)
+from serve_app.services import Use
+
+router = APIRouter(prefix="/api", tags=["people"])
+
+Name = Annotated[str, Path(max_length=64)]
+
+
+@router.post("/accounts", status_code=201)
+async def create_account(body: Credentials, request: Request, use: Use) -> Created:
+    """Create an account."""
+    await use.rates.count("accounts", _address(request))
+    await use.accounts.create(body.username, body.password)
+    return Created(username=body.username)
+
+
+@router.post("/session")
+async def sign_in(body: SignIn, request: Request, response: Response, use: Use) -> SignedIn:
+    """Sign in: a token, and the same as a cookie for our pages."""
+    who = (body.username, _address(request))
+    await use.rates.check("sign_ins", *who)
+    try:
+        text, token = await use.accounts.sign_in(body.username, body.password)
+    except WrongCredentials:
+        await use.rates.count("sign_ins", *who)
+        raise
+    response.set_cookie(
+        COOKIE,
+        text,
+        max_age=TOKEN_TTL_S,
+        httponly=True,
+        samesite="strict",
+        secure=secure_cookie(request, use.settings.public_url),
+    )
+    return SignedIn(username=token.username, token=text, expires_at=rfc3339(token.expires_at))
+
+
+@router.delete("/session", status_code=204)
+async def sign_out(token: Signed, response: Response, use: Use) -> None:
+    """Revoke the token that this was called with."""
+    await use.accounts.revoke(token)
+    response.delete_cookie(COOKIE)
+
+
+@router.get("/me")
+async def me(caller: Caller, use: Use) -> Me:
+    """Tell who is calling, and their stream."""
+    return Me(username=caller, stream=stream_of(await use.streams.status(caller)))
+
+
+@router.delete("/me", status_code=204)
+async def delete_account(caller: Caller, response: Response, use: Use) -> None:
+    """Delete the account and everything with it, also if the client does not wait for it."""
+    await asyncio.shield(_delete(caller, use))
+    response.delete_cookie(COOKIE)
+
+
+@router.get("/friends")
+async def friends(caller: Caller, use: Use) -> Friends:
+    """List friends with their streams, and open requests."""
+    lists = await use.accounts.lists(caller)
+    live = {status.username: status for status in await use.streams.statuses(lists.friends)}
+    return Friends(
+        friends=[Friend(username=n, stream=stream_of(live.get(n))) for n in lists.friends],
+        incoming=lists.incoming,
+        outgoing=lists.outgoing,
+    )
+
+
+@router.put("/friends/{name}")
+async def befriend(name: Name, caller: Caller, use: Use) -> FriendState:
+    """Ask somebody to be a friend, or accept their request."""
+    state = await use.accounts.befriend(caller, name)
+    return FriendState.model_validate({"state": state})
+
+
+@router.delete("/friends/{name}", status_code=204)
+async def unfriend(name: Name, caller: Caller, use: Use) -> None:
+    """End a friendship, decline a request or withdraw one."""
+    await use.accounts.unfriend(caller, name)
+
+
+@router.get("/users/{name}")
+async def user(name: Name, caller: Caller, use: Use) -> User:
+    """Tell of somebody what the caller may know."""
+    if not await use.accounts.exists(name):
+        raise NoSuchUser(f"There is nobody called {name}.")
+    friend = await use.accounts.are_friends(caller, name)
+    audible = friend or name == caller
+    stream = stream_of(await use.streams.status(name)) if audible else None
+    return User(username=name, friend=friend, stream=stream)
+
+
+async def _delete(username: str, use: Use) -> None:
+    await use.streams.stop(username, None)
+    await discard_user(username, index=use.index, store=use.store)
+    await use.accounts.delete(username)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"

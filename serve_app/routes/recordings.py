@@ -1,0 +1,100 @@
+"""Recordings: list, play, download, delete."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, StreamingResponse
+
+from recordings.finish import discard
+from recordings.index import Recording as KeptRecording
+from recordings.index import RecordingState
+from recordings.store import StoredBody
+from serve_app.accounts import NoSuchUser
+from serve_app.callers import Caller
+from serve_app.errors import NoSuchRecording, NotAFriend, NotStoredYet, NotYours
+from serve_app.schemas import Recording, recording_of
+from serve_app.services import Use
+
+router = APIRouter(prefix="/api", tags=["recordings"])
+
+PRESIGNED_S = 3600
+RecordingId = Annotated[str, Path(max_length=64)]
+
+
+@router.get("/users/{name}/recordings")
+async def list_recordings(
+    name: Annotated[str, Path(max_length=64)],
+    caller: Caller,
+    use: Use,
+    before: Annotated[str | None, Query(pattern="^[0-9a-z]{1,40}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> list[Recording]:
+    """List somebody's recordings, newest first."""
+    if not await use.accounts.exists(name):
+        raise NoSuchUser(f"There is nobody called {name}.")
+    if not await _may_hear(caller, name, use):
+        raise NotAFriend(f"Only friends of {name} can see their recordings.")
+    return [recording_of(kept) for kept in await use.index.list(name, before, limit)]
+
+
+@router.get("/recordings/{recording_id}")
+async def get_recording(recording_id: RecordingId, caller: Caller, use: Use) -> Recording:
+    """Describe a recording."""
+    return recording_of(await _audible(recording_id, caller, use))
+
+
+@router.get("/recordings/{recording_id}/audio")
+async def audio(
+    request: Request, recording_id: RecordingId, caller: Caller, use: Use, download: bool = False
+) -> Response:
+    """Play or download a recording: from the store where browsers reach it, else through here."""
+    kept = await _audible(recording_id, caller, use)
+    if kept.state in (RecordingState.RECORDING, RecordingState.STORING):
+        raise NotStoredYet("This recording is not stored yet. Please try again in a moment.")
+    name = _file_name(kept) if download else None
+    if use.store.browsers_reach_it:
+        url = use.store.presign(kept.key, download_name=name, expires_s=PRESIGNED_S)
+        return RedirectResponse(url, 307, {"Cache-Control": "private, no-store"})
+    stored = await run_in_threadpool(use.store.open, kept.key, request.headers.get("range"))
+    headers = {**stored.headers, "Cache-Control": "private, no-store"}
+    headers["Content-Disposition"] = f'attachment; filename="{name}"' if name else "inline"
+    return StreamingResponse(
+        _chunks(stored), stored.status, headers, background=BackgroundTask(stored.close)
+    )
+
+
+@router.delete("/recordings/{recording_id}", status_code=204)
+async def delete_recording(recording_id: RecordingId, caller: Caller, use: Use) -> None:
+    """Delete one's own recording for good."""
+    kept = await _audible(recording_id, caller, use)
+    if kept.username != caller:
+        raise NotYours("Only its owner can delete a recording.")
+    await discard(kept, index=use.index, store=use.store)
+
+
+async def _audible(recording_id: str, caller: str, use: Use) -> KeptRecording:
+    """Get a recording that the caller may hear; to a stranger it does not exist."""
+    kept = await use.index.get(recording_id)
+    if kept is None or not await _may_hear(caller, kept.username, use):
+        raise NoSuchRecording("There is no such recording.")
+    return kept
+
+
+async def _may_hear(caller: str, username: str, use: Use) -> bool:
+    return caller == username or await use.accounts.are_friends(caller, username)
+
+
+def _chunks(stored: StoredBody) -> Iterator[bytes]:
+    try:
+        yield from stored
+    finally:
+        stored.close()
+
+
+def _file_name(kept: KeptRecording) -> str:
+    moment = datetime.fromtimestamp(kept.started_at, UTC)
+    return f"{kept.username} {moment:%Y-%m-%d %H.%M.%S}.wav"

@@ -1,0 +1,157 @@
+"""The messages of the API, in and out. Times are RFC 3339 UTC."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, StrictBool
+
+from actors.status import StreamState, StreamStatus
+from recordings.index import Recording as KeptRecording
+from recordings.index import RecordingState
+
+Username = Annotated[str, Field(pattern=r"^[a-z0-9_-]{3,32}$", examples=["ada"])]
+
+
+class Credentials(BaseModel):
+    """A name and a password."""
+
+    username: Username
+    password: str = Field(min_length=8, max_length=128)
+
+
+class SignIn(BaseModel):
+    """What somebody typed; anything that is no account is simply wrong."""
+
+    username: str = Field(max_length=128)
+    password: str = Field(max_length=128)
+
+
+class Created(BaseModel):
+    """A new account."""
+
+    username: str
+
+
+class SignedIn(BaseModel):
+    """A sign-in: the token is also set as a cookie."""
+
+    username: str
+    token: str
+    expires_at: str
+
+
+class Stream(BaseModel):
+    """A stream as its publisher and friends may know it."""
+
+    username: str
+    stream_id: str
+    state: StreamState
+    started_at: str | None
+    listeners: int
+    denoise: bool
+    attenuation_limit_db: float | None
+    share_original: bool
+
+
+class Me(BaseModel):
+    """The caller."""
+
+    username: str
+    stream: Stream | None
+
+
+class Friend(BaseModel):
+    """A friend and the friend's stream."""
+
+    username: str
+    stream: Stream | None
+
+
+class Friends(BaseModel):
+    """The caller's friends and open requests."""
+
+    friends: list[Friend]
+    incoming: list[str]
+    outgoing: list[str]
+
+
+class FriendState(BaseModel):
+    """How far a friendship is."""
+
+    state: Literal["requested", "friends"]
+
+
+class User(BaseModel):
+    """Somebody, as the caller may know them."""
+
+    username: str
+    friend: bool
+    stream: Stream | None
+
+
+class StreamChange(BaseModel):
+    """What to change of one's live stream; what is left out stays as it is."""
+
+    denoise: StrictBool = True
+    attenuation_limit_db: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    share_original: StrictBool = False
+
+
+class Recording(BaseModel):
+    """A stream's kept sound; `peaks` are up to 1,000 numbers 0..1 for drawing."""
+
+    id: str
+    username: str
+    stream_id: str
+    started_at: str
+    duration_s: float
+    size_bytes: int
+    state: RecordingState
+    peaks: list[float]
+
+
+class Problem(BaseModel):
+    """Why something was refused: a sentence a person can act on."""
+
+    detail: str
+
+
+def rfc3339(seconds: float) -> str:
+    """Write seconds since the epoch as RFC 3339, UTC, with milliseconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def stream_of(status: StreamStatus | None) -> Stream | None:
+    """Say of a stream what everybody may know who may hear it."""
+    if status is None:
+        return None
+    return Stream(
+        username=status.username,
+        stream_id=status.stream_id,
+        state=status.state,
+        started_at=None if status.started_at is None else rfc3339(status.started_at),
+        listeners=status.listeners,
+        denoise=status.denoise,
+        attenuation_limit_db=status.attenuation_limit_db,
+        share_original=status.share_original,
+    )
+
+
+def recording_of(kept: KeptRecording) -> Recording:
+    """Say of a recording what everybody may know who may hear it."""
+    return Recording(
+        id=kept.id,
+        username=kept.username,
+        stream_id=kept.stream_id,
+        started_at=rfc3339(kept.started_at),
+        duration_s=round(kept.duration_s, 3),
+        size_bytes=kept.size_bytes,
+        state=kept.state,
+        peaks=list(kept.peaks),
+    )
+
+
+def plain(model: BaseModel | None) -> Any:
+    """Turn a message into what JSON knows."""
+    return None if model is None else model.model_dump(mode="json")

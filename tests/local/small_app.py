@@ -1,0 +1,48 @@
+"""A small Serve application, to be run by `hushcast up` in tests of everything around it."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from fastapi import FastAPI
+from ray import serve
+
+from serve_app.local.application import LocalApp
+from serve_app.settings import Settings
+
+api = FastAPI()
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.1})
+@serve.ingress(api)
+class Small:
+    """Is ready, and says where."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @api.get("/readyz")
+    async def readyz(self) -> dict[str, str]:
+        """Answer, which is all that readiness needs."""
+        return {"status": "ready"}
+
+    @api.get("/where")
+    async def where(self) -> dict[str, object]:
+        """Tell what this process was given."""
+        return {
+            "pid": os.getpid(),
+            "threads": os.environ["OMP_NUM_THREADS"],
+            "redis_url": self.settings.redis_url,
+            "s3_endpoint": self.settings.s3_endpoint,
+            "secret_key": self.settings.secret_key,
+        }
+
+
+def build(settings: Settings) -> LocalApp:
+    """Build it; its drain leaves a trace."""
+
+    async def drain() -> None:
+        trace = Path(settings.data_dir) / "drained"
+        await asyncio.to_thread(trace.write_text, "yes")
+
+    return LocalApp(Small.bind(settings), drain)  # type: ignore[attr-defined]
