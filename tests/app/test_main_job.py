@@ -11,7 +11,7 @@ import soundfile
 
 from tests.app.client import Person
 from tests.app.conftest import GRACE_S
-from tests.denoiser.reference import offline
+from tests.denoiser.official import official_model
 from tests.peers import encode
 from tests.quality import quality
 from tests.sounds import Sound, mix, noise, spoken_words
@@ -76,7 +76,7 @@ async def test_a_friend_sees_it_hears_it_and_finds_the_recording(people: People)
     await until(lambda: stored(ada))
     [recording] = await ada.recordings()
     recorded = await download(bob, recording)
-    wanted = quality(offline(NOISY), CLEAN)
+    wanted = quality(official_model().enhance(NOISY), CLEAN)
     kept, listened = quality(recorded, CLEAN), quality(listener.sound, CLEAN)
     print(
         f"\nlive seen after {seen_after:.2f} s, first sound after {heard_after:.2f} s, "
