@@ -1,0 +1,62 @@
+"""The cluster's files are what Ray and Serve themselves take, and fit the code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import ray
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from serve_app.main import AppArgs, Ingress, StreamDirectory, pool_config
+from serve_app.settings import read_settings
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def serve_config() -> dict[str, Any]:
+    """Read serve.yaml."""
+    config: dict[str, Any] = yaml.safe_load((ROOT / "serve_app/serve.yaml").read_text())
+    return config
+
+
+def test_the_serve_config_fits_serves_schema_and_our_code(serve_config: dict[str, Any]) -> None:
+    """Serve takes it, every deployment in it exists, and its settings are settings."""
+    schema = ServeDeploySchema.model_validate(serve_config)
+    [application] = schema.applications
+    assert application.import_path == "serve_app.main:build_app"
+    known: set[str] = {Ingress.name, StreamDirectory.name}  # type: ignore[attr-defined]
+    assert {deployment.name for deployment in application.deployments} == known
+    args = AppArgs.model_validate(application.args)
+    settings = read_settings({**args.settings, "redis_url": "redis://cache:6379/0"})
+    assert pool_config(settings).warm_actors == 4
+
+
+def test_the_cluster_config_fits_rays_schema() -> None:
+    """Ray's autoscaler takes it, and every node type has resources that an actor fits into."""
+    config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    schema_path = Path(ray.__file__).parent / "autoscaler/ray-schema.json"
+    jsonschema.validate(config, json.loads(schema_path.read_text()))
+    types = config["available_node_types"]
+    assert config["head_node_type"] in types
+    assert any(each["resources"]["CPU"] >= 1 for each in types.values())
+
+
+def test_resources_of_actors_and_the_size_of_the_pool_are_settings() -> None:
+    """A GPU cluster needs no change of code."""
+    settings = read_settings(
+        {
+            "redis_url": "redis://cache:6379/0",
+            "s3_bucket": "hushcast",
+            "actor_num_gpus": 0.25,
+            "actor_num_cpus": 1,
+            "warm_actors": 8,
+            "streams_per_actor": 16,
+        }
+    )
+    pool = pool_config(settings)
+    assert (pool.num_gpus, pool.num_cpus, pool.warm_actors) == (0.25, 1, 8)
+    assert pool.actor.streams_per_actor == 16
