@@ -10,7 +10,8 @@ import ray
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from serve_app.main import AppArgs, Ingress, StreamDirectory, pool_config
+from deployments.directory import StreamDirectory
+from serve_app.main import AppArgs, Ingress, pool_config
 from serve_app.settings import read_settings
 
 ROOT = Path(__file__).parent.parent

@@ -1,0 +1,158 @@
+"""Chromium with a fake microphone that plays a WAV, driven as a person would drive it."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright
+
+from tests.app.client import Person
+from tests.sounds import SAMPLE_RATE, Sound
+
+CHROMIUM = "/usr/bin/chromium"
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+
+# Notes when the state of an element changes, on the page's own clock.
+WATCH_STATE = """([selector, attribute]) => {
+  window.seen = [];
+  const look = () => {
+    const element = document.querySelector(selector);
+    const state = element && (attribute ? element.getAttribute(attribute) : element.textContent);
+    const last = window.seen.at(-1);
+    if (state !== null && state !== undefined && state !== last?.state)
+      window.seen.push({ state: state.trim(), at: Date.now() });
+  };
+  new MutationObserver(look).observe(document.body,
+    { subtree: true, childList: true, attributes: true, characterData: true });
+  look();
+}"""
+
+# Records what the page's audio element plays, as float samples at 48 kHz.
+RECORD_SOUND = """() => {
+  const context = new AudioContext({ sampleRate: 48000 });
+  window.heard = { pieces: [], firstAt: null };
+  const tap = context.createScriptProcessor(4096, 1, 1);
+  tap.onaudioprocess = ({ inputBuffer }) => {
+    const samples = inputBuffer.getChannelData(0);
+    if (!window.heard.firstAt && samples.some((s) => Math.abs(s) > 0.005))
+      window.heard.firstAt = Date.now();
+    window.heard.pieces.push(new Float32Array(samples));
+  };
+  tap.connect(context.destination);
+  const attach = () => {
+    const { srcObject } = document.querySelector('[data-testid="listen-audio"]');
+    if (!srcObject || srcObject.getAudioTracks().length === 0) return setTimeout(attach, 5);
+    context.createMediaStreamSource(srcObject).connect(tap);
+  };
+  attach();
+}"""
+
+TAKE_SOUND = """() => {
+  const length = window.heard.pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const all = new Float32Array(length);
+  let at = 0;
+  for (const piece of window.heard.pieces) { all.set(piece, at); at += piece.length; }
+  const bytes = new Uint8Array(all.buffer);
+  let text = "";
+  for (let n = 0; n < bytes.length; n += 32768)
+    text += String.fromCharCode(...bytes.subarray(n, n + 32768));
+  return btoa(text);
+}"""
+
+
+@asynccontextmanager
+async def chromium(microphone: Path) -> AsyncIterator[Browser]:
+    """Start Debian's Chromium with a microphone that plays a file again and again."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+                f"--use-file-for-fake-audio-capture={microphone}",
+                "--allow-loopback-in-peer-connection",
+                "--autoplay-policy=no-user-gesture-required",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--no-sandbox",
+            ],
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+def write_microphone(path: Path, sound: Sound) -> Path:
+    """Write the WAV that the fake microphone plays."""
+    soundfile.write(path, sound, SAMPLE_RATE, subtype="PCM_16")
+    return path
+
+
+class Tab:
+    """One page of the product, with what it complained about."""
+
+    def __init__(self, page: Page, context: BrowserContext) -> None:
+        self.page = page
+        self.context = context
+        self.complaints: list[str] = []
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                self.complaints.append(message.text) if "Content Security" in message.text else None
+            ),
+        )
+
+    def find(self, testid: str) -> Locator:
+        """Find an element by its test id."""
+        return self.page.get_by_test_id(testid)
+
+    async def watch(self, testid: str, attribute: str | None = None) -> None:
+        """Note from now on when an element's state changes; see `when`."""
+        await self.page.evaluate(WATCH_STATE, [f'[data-testid="{testid}"]', attribute])
+
+    async def when(self, state: str) -> int:
+        """Wait until the watched element was in a state; get when, ms since the epoch."""
+        found = await self.page.wait_for_function(
+            "(state) => window.seen.findLast((s) => s.state === state)?.at", arg=state
+        )
+        at: int = await found.json_value()
+        return at
+
+    async def click(self, testid: str) -> int:
+        """Click; get when the page got it, ms since the epoch."""
+        await self.page.evaluate(
+            "() => addEventListener('click', () => { window.clickedAt = Date.now(); },"
+            " { capture: true, once: true })"
+        )
+        await self.find(testid).click()
+        at: int = await self.page.evaluate("() => window.clickedAt")
+        return at
+
+    async def heard(self) -> Sound:
+        """Get what was recorded since RECORD_SOUND, [T]."""
+        text: str = await self.page.evaluate(TAKE_SOUND)
+        return np.frombuffer(base64.b64decode(text), np.float32)
+
+
+async def open_tab(
+    browser: Browser, person: Person, path: str = "/", *, viewport: dict[str, int] = DESKTOP
+) -> Tab:
+    """Open a page for somebody who is signed in."""
+    context = await browser.new_context(
+        viewport={"width": viewport["width"], "height": viewport["height"]},
+        permissions=["microphone"],
+    )
+    await context.add_cookies([{"name": "hushcast", "value": person.token, "url": person.url}])
+    tab = Tab(await context.new_page(), context)
+    await tab.page.goto(person.url + path)
+    return tab

@@ -1,0 +1,202 @@
+"""The pages in Chromium, used as a person uses them, with a noisy voice at the microphone."""
+
+import io
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import soundfile
+from playwright.async_api import Browser, expect
+
+from tests.app.browser import RECORD_SOUND, Tab, chromium, open_tab, write_microphone
+from tests.app.client import Person
+from tests.app.conftest import GRACE_S
+from tests.denoiser.official import official_model
+from tests.quality import quality
+from tests.running import App
+from tests.sounds import mix, noise, spoken_words
+from tests.waiting import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+SECONDS = 12.0
+CLEAN = spoken_words(SECONDS)
+NOISY = mix(CLEAN, noise(SECONDS), snr_db=10.0)
+People = Callable[[], Awaitable[Person]]
+
+
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    """Start Chromium with the noisy voice."""
+    async with chromium(write_microphone(tmp_path / "microphone.wav", NOISY)) as running:
+        yield running
+
+
+async def go_live(tab: Tab) -> int:
+    """Press Start; get when it was pressed."""
+    pressed = await tab.click("start")
+    await expect(tab.find("stream-state")).to_have_text("live", timeout=15_000)
+    return pressed
+
+
+async def test_somebody_streams_and_a_friend_listens(
+    app: App, people: People, browser: Browser
+) -> None:
+    """The main job: seen and heard within a second, whole seconds, meters, kept and played."""
+    ada, bob = await people(), await people()
+    await ada.befriend(bob)
+    hers, his = await open_tab(browser, ada), await open_tab(browser, bob)
+    friend = f"friend-row-{ada.username}"
+    await expect(his.find(friend)).to_have_attribute("data-state", "off")
+    await his.watch(friend, "data-state")
+    began = await go_live(hers)
+    seen_ms = await his.when("live") - began
+
+    listening = await open_tab(browser, bob, f"/u/{ada.username}")
+    await listening.page.evaluate(RECORD_SOUND)
+    pressed = await listening.click("listen")
+    first = await listening.page.wait_for_function("() => window.heard.firstAt")
+    first_sound_ms = await first.json_value() - pressed
+
+    await hers.watch("timer")
+    meters = {await hers.find("input-meter").get_attribute("aria-valuenow")}
+    await hers.page.wait_for_function("() => window.seen.length >= 8", timeout=20_000)
+    meters.add(await hers.find("input-meter").get_attribute("aria-valuenow"))
+    seconds = await hers.page.evaluate("() => window.seen.map((s) => s.state)")
+    assert [_seconds(text) for text in seconds] == list(
+        range(_seconds(seconds[0]), _seconds(seconds[0]) + len(seconds))
+    )
+    assert len(meters) == 2 and await hers.find("output-meter").get_attribute("aria-valuenow")
+    await listening.page.wait_for_function(
+        f"() => window.heard.pieces.length * 4096 > {SECONDS + 2} * 48000", timeout=60_000
+    )
+    heard = await listening.heard()
+
+    stopped = await hers.click("stop")
+    gone_ms = await his.when("off") - stopped
+    await expect(hers.find("stream-state")).to_have_text("off")
+    await until(lambda: _stored(ada))
+    [recording] = await ada.recordings()
+    answer = await ada.http.get(f"/api/recordings/{recording['id']}/audio", follow_redirects=True)
+    recorded, _ = soundfile.read(io.BytesIO(answer.content), dtype="float32")
+    length_s = (stopped - _milliseconds(recording["started_at"])) / 1000
+    offline = quality(official_model().enhance(NOISY), CLEAN)
+    kept, listened = quality(recorded, CLEAN), quality(heard, CLEAN)
+    print(
+        f"\nChromium: live seen after {seen_ms} ms, first sound after {first_sound_ms} ms, "
+        f"end seen after {gone_ms} ms; {length_s:.2f} s streamed, "
+        f"{recording['duration_s']:.2f} s recorded\n"
+        f"noisy: {quality(NOISY, CLEAN)}; offline model: {offline}; "
+        f"recording: {kept}; heard in the browser: {listened}"
+    )
+    assert max(seen_ms, first_sound_ms, gone_ms) <= 1000
+    assert abs(kept.pesq - offline.pesq) <= 0.3 and abs(kept.stoi - offline.stoi) <= 0.03
+    assert abs(listened.stoi - offline.stoi) <= 0.05
+    assert abs(recording["duration_s"] - length_s) <= 0.2
+
+    row = f"recording-{recording['id']}"
+    page = listening.page
+    await expect(listening.find(row)).to_have_attribute("data-state", "ready", timeout=10_000)
+    await listening.find(row).get_by_test_id("play").click()
+    await page.wait_for_function(
+        "() => [...document.querySelectorAll('audio')].some((a) => a.currentTime > 0.5)"
+    )
+    async with page.expect_download() as download:
+        await listening.find(row).get_by_test_id("download").click()
+    assert (await download.value).suggested_filename.endswith(".wav")
+    assert not hers.complaints + his.complaints + listening.complaints
+
+
+async def test_a_reload_ends_the_stream_and_nothing_starts_by_itself(
+    app: App, people: People, browser: Browser
+) -> None:
+    """The page that goes away says so; the one that comes is off, and stays off."""
+    ada = await people()
+    tab = await open_tab(browser, ada)
+    await go_live(tab)
+    await tab.page.reload()
+    assert await until(lambda: _gone(ada)) < GRACE_S
+    await expect(tab.find("stream-state")).to_have_text("off")
+    await expect(tab.find("start")).to_be_visible()
+    await until(lambda: _stored(ada))
+    assert await ada.stream() is None
+
+
+async def test_a_killed_browser_ends_the_stream_after_the_grace(
+    app: App, people: People, tmp_path: Path
+) -> None:
+    """No goodbye at all: friends see it end, and the recording is kept."""
+    ada = await people()
+    async with chromium(write_microphone(tmp_path / "m.wav", NOISY)) as doomed:
+        tab = await open_tab(doomed, ada)
+        await go_live(tab)
+        session = await tab.context.new_cdp_session(tab.page)
+        with pytest.raises(Exception, match="crash|closed"):
+            await session.send("Page.crash")
+        await until(lambda: _gone(ada), timeout_s=60)
+    await until(lambda: _stored(ada))
+
+
+async def test_people_find_each_other_and_sign_in_and_out(
+    app: App, people: People, browser: Browser
+) -> None:
+    """Create an account, ask, accept, see each other, sign out: all by hand."""
+    bob = await people()
+    context = await browser.new_context()
+    tab = Tab(await context.new_page(), context)
+    await tab.page.goto(app.url)
+    name = f"new-{bob.username[-6:]}"
+    await tab.find("username").fill(name)
+    await tab.find("password").fill("a good password")
+    await tab.find("create-account").click()
+    await expect(tab.find("start")).to_be_visible()
+    await tab.find("friend-add-name").fill(bob.username)
+    await tab.find("friend-add").click()
+    his = await open_tab(browser, bob)
+    await his.find(f"accept-{name}").click()
+    await expect(tab.find(f"friend-row-{bob.username}")).to_have_attribute("data-state", "off")
+    await expect(his.find(f"friend-row-{name}")).to_have_attribute("data-state", "off")
+    await tab.find("sign-out").click()
+    await expect(tab.find("sign-in")).to_be_visible()
+    await tab.page.reload()
+    await expect(tab.find("sign-in")).to_be_visible()
+
+
+async def test_the_switch_turns_denoising_off(app: App, people: People, browser: Browser) -> None:
+    """The switch on the page reaches the stream, and what friends see of it."""
+    ada = await people()
+    tab = await open_tab(browser, ada)
+    await go_live(tab)
+    await tab.find("denoise-switch").click()
+    await until(lambda: _undenoised(ada))
+    await tab.find("stop").click()
+    await expect(tab.find("stream-state")).to_have_text("off")
+
+
+def _seconds(timer: str) -> int:
+    """Read h:mm:ss or m:ss."""
+    total = 0
+    for part in re.findall(r"\d+", timer):
+        total = total * 60 + int(part)
+    return total
+
+
+def _milliseconds(moment: str) -> float:
+    """Read RFC 3339 as ms since the epoch."""
+    return datetime.fromisoformat(moment).timestamp() * 1000
+
+
+async def _gone(person: Person) -> bool:
+    return await person.stream() is None
+
+
+async def _undenoised(person: Person) -> bool:
+    stream = await person.stream()
+    return stream is not None and stream["denoise"] is False
+
+
+async def _stored(person: Person) -> bool:
+    recordings = await person.recordings()
+    return bool(recordings) and recordings[0]["state"] == "ready"
