@@ -84,7 +84,7 @@ class StreamHost:
         """
         if self._model is None:
             self._model = await asyncio.to_thread(load_model, self._config.model)
-            self._recorder.recover()
+            self._keep(self._recorder.recover(), name="recovery")
             self._keep(self._end_when_orphaned(), name="orphan watch")
         return self.describe_now()
 

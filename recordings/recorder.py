@@ -15,6 +15,10 @@ from recordings.writer import RecordingWriter, SpoolMeta
 
 log = logging.getLogger(__name__)
 
+RECOVERY_INTERVAL_S = 10.0
+UNTOUCHED_S = 5.0
+"""A spool that nobody holds and that has not changed for so long was left behind."""
+
 
 class Recorder:
     """The recordings of one process. Storing goes on in the background, until it succeeded."""
@@ -57,9 +61,16 @@ class Recorder:
         """Begin to store a closed spool; `wait_stored` waits for it."""
         self._own(finish(spool, index=self._index, store=self._store), name=f"store {spool.stem}")
 
-    def recover(self) -> None:
-        """Begin to finish what dead processes left in this node's spool folder."""
-        self._own(recover(self._spool_dir, index=self._index, store=self._store), name="recovery")
+    async def recover(self) -> None:
+        """Finish what dead processes leave in this node's spool folder, until cancelled.
+
+        Every actor of a node does so, and the locks share the work out among them.
+        """
+        while True:
+            await recover(
+                self._spool_dir, index=self._index, store=self._store, untouched_s=UNTOUCHED_S
+            )
+            await asyncio.sleep(RECOVERY_INTERVAL_S)
 
     async def wait_stored(self) -> None:
         """Wait until everything is stored that was begun; cancelling is safe."""

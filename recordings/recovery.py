@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,15 +43,17 @@ class Difference:
 
 
 async def recover(
-    spool_dir: Path, *, index: RecordingIndex, store: RecordingStore
+    spool_dir: Path, *, index: RecordingIndex, store: RecordingStore, untouched_s: float = 0.0
 ) -> list[Recording]:
     """Finish every spool in a folder that no process holds; get those that this call finished.
+
+    Those that changed within `untouched_s` are left: whoever has just closed one finishes it.
 
     Any number may run at once, on any node: the lock gives each spool to one of them. A damaged
     spool is logged and left. Waits while Redis or S3 is away; cancel it at any time.
     """
     recovered = []
-    for path in await asyncio.to_thread(lambda: sorted(spool_dir.glob("*.wav"))):
+    for path in await asyncio.to_thread(_spools, spool_dir, untouched_s):
         try:
             async with claimed(path) as spool:
                 if spool is None:
@@ -64,6 +67,18 @@ async def recover(
         if recording is not None:
             recovered.append(recording)
     return recovered
+
+
+def _spools(spool_dir: Path, untouched_s: float) -> list[Path]:
+    now = time.time()
+    found = []
+    for path in sorted(spool_dir.glob("*.wav")):
+        try:
+            if now - path.stat().st_mtime >= untouched_s:
+                found.append(path)
+        except FileNotFoundError:  # finished meanwhile
+            continue
+    return found
 
 
 async def reconcile(index: RecordingIndex, store: RecordingStore) -> Difference:

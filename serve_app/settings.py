@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     """The pages' origin behind a proxy."""
 
     # Where things are kept.
-    data_dir: Folder = Path("var").absolute()
+    data_dir: Folder = Field(default_factory=lambda: Path("var").absolute())
     spool_dir: Folder = Field(default_factory=lambda fields: fields["data_dir"] / "spool")
     redis_url: Annotated[str, _url_of("redis", "rediss")] | None = Field(None, repr=False)
     """None: `hushcast up` brings its own."""

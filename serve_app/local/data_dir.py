@@ -41,10 +41,13 @@ def kept_secret(path: Path) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a data directory. Raises DataDirInUse at once while another process holds it.
+    """Make a data directory where there is none, for its owner alone, and hold it.
+
+    Raises DataDirInUse at once while another process holds it.
 
     The lock is the kernel's: it ends with the process, however that ends.
     """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

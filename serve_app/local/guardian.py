@@ -23,6 +23,8 @@ from serve_app.local.paths import python_path
 
 MARK = "HUSHCAST_INSTANCE"
 """Environment variable: the instance a process belongs to."""
+DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Nothing but the end of the pipe ends a guardian."""
 TERM_LIMIT_S = 3.0
 """How long servers may take to put their data away before they are killed."""
 KILL_LIMIT_S = 10.0
@@ -58,13 +60,18 @@ class Guardian:
         self._say(f"remove {path.absolute()}")
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "serve_app.local.guardian", self.instance],
-            stdin=subprocess.PIPE,
-            cwd="/",
-            env=os.environ | {"PYTHONPATH": python_path()},
-            start_new_session=True,
-        )
+        # Blocked signals stay blocked in what is started: there is no moment without a guardian.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "serve_app.local.guardian", self.instance],
+                stdin=subprocess.PIPE,
+                cwd="/",
+                env=os.environ | {"PYTHONPATH": python_path()},
+                start_new_session=True,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self
 
     def __exit__(
@@ -144,12 +151,5 @@ def clean_up(instance: str, sessions: set[int], paths: list[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def main() -> None:
-    """Be the guardian: nothing but the end of the pipe ends it."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    guard(sys.stdin, sys.argv[1])
-
-
 if __name__ == "__main__":
-    main()
+    guard(sys.stdin, sys.argv[1])

@@ -25,7 +25,7 @@ class RayHead:
     folder: Path
     log: Path
     temp: Path
-    ports: tuple[int, int, int, int]
+    ports: dict[str, int]
     name: str = "Ray"
 
     @classmethod
@@ -33,29 +33,34 @@ class RayHead:
         """Make the token where there is none, and find ports. `temp` is for this run alone."""
         private_folder(folder)
         kept_secret(folder / "token")
-        gcs, monitor, dashboard, client = free_ports(4)
-        return cls(folder.absolute(), log, temp, (gcs, monitor, dashboard, client))
+        uses = ("store", "client server", "autoscaler metrics", "dashboard metrics")
+        ports = dict(zip(uses, free_ports(len(uses)), strict=True))
+        return cls(folder.absolute(), log, temp, ports)
 
     @property
     def address(self) -> str:
         """What `ray.init` takes, in a process with `environment`."""
-        return f"127.0.0.1:{self.ports[0]}"
+        return f"127.0.0.1:{self.ports['store']}"
 
     @property
     def environment(self) -> dict[str, str]:
         """What Ray's processes and its clients have to have in their environment."""
         return ray_environment(self.folder / "token") | {
-            "AUTOSCALER_METRIC_PORT": str(self.ports[1]),
-            "DASHBOARD_METRIC_PORT": str(self.ports[2]),
+            # The application has drained when Ray is told to end.
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+            "AUTOSCALER_METRIC_PORT": str(self.ports["autoscaler metrics"]),
+            "DASHBOARD_METRIC_PORT": str(self.ports["dashboard metrics"]),
         }
 
     def command(self) -> Command:
-        """Get the command line: no dashboard, no client server, no autoscaler, no fixed port."""
+        """Get the command line: no dashboard, no autoscaler, no fixed port."""
         program = Path(sysconfig.get_path("scripts")) / "ray"
         options = (
-            "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={self.ports[0]}",
+            "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={self.ports['store']}",
             "--include-dashboard=false", "--dashboard-agent-listen-port=0",
-            f"--ray-client-server-port={self.ports[3]}", "--min-worker-port=0", "--max-worker-port=0",
+            # It comes with grpcio and cannot be left out; 10001 would be its fixed port.
+            f"--ray-client-server-port={self.ports['client server']}",
+            "--min-worker-port=0", "--max-worker-port=0",
             f"--object-store-memory={OBJECT_STORE_BYTES}", f"--temp-dir={self.temp}",
             "--no-monitor", "--disable-usage-stats",
         )  # fmt: skip
@@ -64,7 +69,7 @@ class RayHead:
     def answers(self) -> bool:
         """Tell whether the cluster's store listens; `ray.init` waits for the node itself."""
         try:
-            socket.create_connection(("127.0.0.1", self.ports[0]), 1).close()
+            socket.create_connection(("127.0.0.1", self.ports["store"]), 1).close()
         except OSError:
             return False
         return True

@@ -25,7 +25,11 @@ class Server(Generic[P]):
         self.child = Child(self.part.name, self.part.command(), guardian)
 
     def start(self) -> None:
-        """Start a process for the part as it is: same ports, same data. Does not wait."""
+        """Start a process for the part as it is: same ports, same data. Does not wait.
+
+        One from before ends now: two must not write to the same data.
+        """
+        self.child.stop(limit_s=0)
         self.child = Child(self.part.name, self.part.command(), self._guardian)
         self.child.start()
 

@@ -5,26 +5,24 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import NoReturn
 
 from serve_app.local.child import Child, Command, StartFailed
-from serve_app.local.data_dir import DataDirInUse, kept_secret, locked, private_folder
+from serve_app.local.data_dir import DataDirInUse, locked, private_folder
 from serve_app.local.guardian import Guardian
 from serve_app.local.paths import temp_folder
 from serve_app.local.ports import is_free
 from serve_app.local.ray_head import RayHead
-from serve_app.local.seaweed import SeaweedFS
 from serve_app.local.server import Server, stop_together
 from serve_app.local.signals import Interrupted, Signals
-from serve_app.local.valkey import Valkey
+from serve_app.local.storage import STOP_LIMIT_S, KeepingServer, Storage, publish_settings
 from serve_app.settings import Settings
 
 APPLICATION = "serve_app.local.application"
-SERVERS_STOP_S = 8.0
 DRAIN_STOP_S = 32.0
 """A little more than the application gives its streams."""
 DEPLOY_LIMIT_S = 120.0
@@ -105,65 +103,6 @@ class Application:
         stop_together([self.child], signals, DRAIN_STOP_S)
 
 
-@dataclass(frozen=True)
-class Servers:
-    """What runs beside the application: what was not given, and Ray."""
-
-    ray: Server[RayHead]
-    valkey: Server[Valkey] | None
-    seaweed: Server[SeaweedFS] | None
-
-    @classmethod
-    def prepare(cls, settings: Settings, guardian: Guardian, signals: Signals) -> Self:
-        """Make folders and secrets, and choose ports; starts nothing."""
-        data, logs = settings.data_dir, private_folder(settings.data_dir / "logs")
-        temp = temp_folder()
-        guardian.remove(temp)
-        valkey = partial(Valkey.prepare, data / "valkey", logs / "valkey.log")
-        seaweed = partial(SeaweedFS.prepare, data / "s3", logs / "seaweedfs.log")
-        ray = partial(RayHead.prepare, data / "ray", logs / "ray.log", temp)
-        return cls(
-            Server(ray, guardian, signals),
-            Server(valkey, guardian, signals) if settings.brings_redis else None,
-            Server(seaweed, guardian, signals) if settings.brings_s3 else None,
-        )
-
-    def keeping(self) -> "list[Server[Valkey] | Server[SeaweedFS]]":
-        """List those that keep data, and can come back with it."""
-        return [server for server in (self.valkey, self.seaweed) if server is not None]
-
-    def start(self) -> None:
-        """Start all; the slowest first."""
-        self.ray.start()
-        for server in self.keeping():
-            server.start()
-
-    def wait(self, progress: Progress) -> None:
-        """Wait until all serve."""
-        for server in (*self.keeping(), self.ray):
-            server.wait()
-            progress.say(f"{server.part.name} is ready")
-
-    def complete(self, settings: Settings) -> Settings:
-        """Fill in where the servers are, and the secret that signs tokens."""
-        found: dict[str, object] = {}
-        if not settings.secret_key:
-            found["secret_key"] = kept_secret(settings.data_dir / "secret-key")
-        if self.valkey is not None:
-            found["redis_url"] = self.valkey.part.url
-        if self.seaweed is not None:
-            store = self.seaweed.part.store
-            found |= {"s3_endpoint": store.endpoint, "s3_bucket": store.bucket}
-            found |= {"s3_access_key": store.access_key, "s3_secret_key": store.secret_key}
-        return settings.changed(**found)
-
-    def stop(self, signals: Signals) -> None:
-        """End all, at the same time."""
-        stop_together(
-            [server.child for server in (self.ray, *self.keeping())], signals, SERVERS_STOP_S
-        )
-
-
 def up(settings: Settings, builder: str, signals: Signals) -> int:
     """Run hushcast until a signal comes; returns the exit code. Leaves no process behind.
 
@@ -185,28 +124,45 @@ def up(settings: Settings, builder: str, signals: Signals) -> int:
 def _run(
     settings: Settings, builder: str, signals: Signals, progress: Progress, stack: ExitStack
 ) -> NoReturn:
-    stack.enter_context(locked(private_folder(settings.data_dir)))
+    stack.enter_context(locked(settings.data_dir))
     _refuse_a_busy_port(settings)
     progress.show(f"hushcast {settings.release} starts; its data is in {settings.data_dir}")
     private_folder(settings.spool_dir)
     guardian = stack.enter_context(Guardian())
-    servers = Servers.prepare(settings, guardian, signals)
-    stack.callback(servers.stop, signals)
-    servers.start()
+    storage, ray = _prepare(settings, guardian, signals)
+    stack.callback(
+        lambda: stop_together([s.child for s in (ray, *storage.servers)], signals, STOP_LIMIT_S)
+    )
+    for server in (ray, *storage.servers):  # the slowest first
+        server.start()
     application = Application(builder, settings.data_dir, guardian)
     stack.callback(application.stop, signals)
-    application.start(servers.ray.part.environment)
-    servers.wait(progress)
-    application.run(servers.ray.part.address, servers.complete(settings))
+    application.start(ray.part.environment)
+    for server in (*storage.servers, ray):
+        server.wait()
+        progress.say(f"{server.part.name} is ready")
+    complete = storage.complete(settings)
+    application.run(ray.part.address, complete)
     application.child.wait_until(lambda: application.deployed, signals.pause, DEPLOY_LIMIT_S)
     progress.say("the application is deployed")
     application.child.wait_until(_Readiness(settings, progress), signals.pause, DEPLOY_LIMIT_S)
+    publish_settings(complete, guardian)
     progress.show(f"hushcast is ready: {_url(settings)}")
     try:
-        _watch(servers, application, guardian, signals, progress)
+        _watch(storage, (ray.child, application.child), guardian, signals, progress)
     except Interrupted:
         progress.say("stopping: streams end, recordings are stored; a second signal ends it now")
         raise
+
+
+def _prepare(
+    settings: Settings, guardian: Guardian, signals: Signals
+) -> tuple[Storage, Server[RayHead]]:
+    temp = temp_folder()
+    guardian.remove(temp)
+    log = private_folder(settings.data_dir / "logs") / "ray.log"
+    ray = Server(partial(RayHead.prepare, settings.data_dir / "ray", log, temp), guardian, signals)
+    return Storage.prepare(settings, guardian, signals), ray
 
 
 def _refuse_a_busy_port(settings: Settings) -> None:
@@ -249,18 +205,18 @@ class _Readiness:
 
 
 def _watch(
-    servers: Servers,
-    application: Application,
+    storage: Storage,
+    indispensable: Sequence[Child],
     guardian: Guardian,
     signals: Signals,
     progress: Progress,
 ) -> NoReturn:
     """Bring servers back that end, until a signal comes or something else ends."""
     while True:
-        for server in servers.keeping():
+        for server in storage.servers:
             if server.child.ended is not None:
                 _revive(server, signals, progress)
-        for child in (servers.ray.child, application.child):
+        for child in indispensable:
             if child.ended is not None:
                 raise PartLost(f"{child.name} {child.ended}. {child.last_words()}")
         if not guardian.alive:
@@ -268,9 +224,7 @@ def _watch(
         signals.pause(WATCH_INTERVAL_S)
 
 
-def _revive(
-    server: Server[Valkey] | Server[SeaweedFS], signals: Signals, progress: Progress
-) -> None:
+def _revive(server: KeepingServer, signals: Signals, progress: Progress) -> None:
     progress.say(f"{server.part.name} {server.child.ended}; it is started again")
     while True:
         try:

@@ -1,0 +1,110 @@
+"""Valkey and SeaweedFS: those that were not given, and what the settings are with them."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from serve_app.local.data_dir import (
+    DataDirInUse,
+    kept_secret,
+    locked,
+    private_file,
+    private_folder,
+)
+from serve_app.local.guardian import Guardian
+from serve_app.local.seaweed import SeaweedFS
+from serve_app.local.server import Server, stop_together
+from serve_app.local.signals import Signals
+from serve_app.local.valkey import Valkey
+from serve_app.settings import Settings
+
+STOP_LIMIT_S = 8.0
+
+KeepingServer = Server[Valkey] | Server[SeaweedFS]
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The servers that keep data."""
+
+    valkey: Server[Valkey] | None
+    seaweed: Server[SeaweedFS] | None
+
+    @classmethod
+    def prepare(cls, settings: Settings, guardian: Guardian, signals: Signals) -> Self:
+        """Make folders and secrets, and choose ports; starts nothing."""
+        data, logs = settings.data_dir, private_folder(settings.data_dir / "logs")
+        valkey = partial(Valkey.prepare, data / "valkey", logs / "valkey.log")
+        seaweed = partial(SeaweedFS.prepare, data / "s3", logs / "seaweedfs.log")
+        return cls(
+            Server(valkey, guardian, signals) if settings.brings_redis else None,
+            Server(seaweed, guardian, signals) if settings.brings_s3 else None,
+        )
+
+    @property
+    def servers(self) -> list[KeepingServer]:
+        """Those that are ours."""
+        return [server for server in (self.valkey, self.seaweed) if server is not None]
+
+    def complete(self, settings: Settings) -> Settings:
+        """Fill in where the servers are, once they serve, and the secret that signs tokens."""
+        found: dict[str, object] = {}
+        if not settings.secret_key:
+            found["secret_key"] = kept_secret(settings.data_dir / "secret-key")
+        if self.valkey is not None:
+            found["redis_url"] = self.valkey.part.url
+        if self.seaweed is not None:
+            store = self.seaweed.part.store
+            found |= {"s3_endpoint": store.endpoint, "s3_bucket": store.bucket}
+            found |= {"s3_access_key": store.access_key, "s3_secret_key": store.secret_key}
+        return settings.changed(**found)
+
+
+def publish_settings(settings: Settings, guardian: Guardian) -> None:
+    """Let other commands of this user find the servers, for as long as this instance lives."""
+    path = _published(settings.data_dir)
+    guardian.remove(path)
+    private_file(path, settings.to_json())
+
+
+@contextmanager
+def open_storage(settings: Settings, signals: Signals) -> Iterator[Settings]:
+    """Reach the storage of a data directory: the running one, or one started for the while.
+
+    Raises StartFailed; DataDirInUse while an instance is starting or stopping.
+    """
+    if not settings.brings_redis and not settings.brings_s3:
+        yield settings
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(settings.data_dir))
+        except DataDirInUse:
+            yield _read_published(settings.data_dir)
+            return
+        guardian = stack.enter_context(Guardian())
+        storage = Storage.prepare(settings, guardian, signals)
+        stack.callback(
+            lambda: stop_together([s.child for s in storage.servers], signals, STOP_LIMIT_S)
+        )
+        for server in storage.servers:
+            server.start()
+        for server in storage.servers:
+            server.wait()
+        yield storage.complete(settings)
+
+
+def _published(data_dir: Path) -> Path:
+    return data_dir / "running.json"
+
+
+def _read_published(data_dir: Path) -> Settings:
+    try:
+        return Settings.from_json(_published(data_dir).read_text())
+    except FileNotFoundError as error:
+        raise DataDirInUse(
+            f"The hushcast in {data_dir} is starting or stopping; try again in a moment."
+        ) from error

@@ -1,0 +1,73 @@
+"""`hushcast recordings reconcile`: finish what was left, compare, print the difference."""
+
+import asyncio
+import sys
+
+from actors.status import connect_redis
+from recordings.index import IndexUnavailable, RecordingIndex
+from recordings.recovery import Difference, reconcile, recover
+from recordings.store import RecordingStore, StoreUnavailable
+from serve_app.local.child import StartFailed
+from serve_app.local.data_dir import DataDirInUse
+from serve_app.local.signals import Interrupted, Signals
+from serve_app.local.storage import open_storage
+from serve_app.main import store_config
+from serve_app.settings import Settings
+
+CHECK_INTERVAL_S = 0.2
+
+
+def run(settings: Settings, signals: Signals) -> int:
+    """Reconcile the recordings of a data directory, or of given servers; returns the exit code.
+
+    1 when entries have lost their objects, or the servers cannot be reached.
+    """
+    try:
+        with open_storage(settings, signals) as complete:
+            return asyncio.run(_watched(complete, signals))
+    except Interrupted:
+        return 0
+    except (IndexUnavailable, StoreUnavailable, StartFailed, DataDirInUse) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+
+
+async def _watched(settings: Settings, signals: Signals) -> int:
+    work = asyncio.create_task(_run(settings), name="reconcile")
+    while not work.done():
+        await asyncio.wait([work], timeout=CHECK_INTERVAL_S)
+        if signals.count:
+            work.cancel()
+            await asyncio.wait([work])
+            raise Interrupted
+    return work.result()
+
+
+async def _run(settings: Settings) -> int:
+    assert settings.redis_url is not None
+    redis = connect_redis(settings.redis_url)
+    store = RecordingStore(store_config(settings))
+    index = RecordingIndex(redis)
+    try:
+        finished = await recover(settings.spool_dir, index=index, store=store)
+        difference = await reconcile(index, store)
+    finally:
+        store.close()
+        await redis.aclose()
+    for recording in finished:
+        print(f"finished    {store.key_for(recording)}")
+    _print(difference, store)
+    return 1 if difference.lost else 0
+
+
+def _print(difference: Difference, store: RecordingStore) -> None:
+    for recording in difference.restored:
+        print(f"listed      {store.key_for(recording)}")
+    for key in difference.deleted:
+        print(f"deleted     {key}")
+    for recording in difference.lost:
+        print(f"lost        {store.key_for(recording)}")
+    for key in difference.foreign:
+        print(f"not ours    {key}")
+    if not difference:
+        print("index and bucket agree")
