@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import soundfile
 from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright
 
@@ -91,6 +92,20 @@ async def chromium(microphone: Path) -> AsyncIterator[Browser]:
             await browser.close()
 
 
+def kill_chromium() -> None:
+    """End this process's one Chromium as a power cut would: by its id, without a word."""
+    mine = psutil.Process().children(recursive=True)
+    browsers = [
+        process
+        for process in mine
+        if process.name().startswith("chrom")
+        and not any(word.startswith("--type=") for word in process.cmdline())
+    ]
+    assert browsers, "there is no Chromium to kill"
+    for process in browsers:
+        process.kill()
+
+
 def write_microphone(path: Path, sound: Sound) -> Path:
     """Write the WAV that the fake microphone plays."""
     soundfile.write(path, sound, SAMPLE_RATE, subtype="PCM_16")
@@ -120,10 +135,14 @@ class Tab:
         """Note from now on when an element's state changes; see `when`."""
         await self.page.evaluate(WATCH_STATE, [f'[data-testid="{testid}"]', attribute])
 
-    async def when(self, state: str) -> int:
-        """Wait until the watched element was in a state; get when, ms since the epoch."""
+    async def when(self, state: str, *, after: int) -> int:
+        """Wait until the watched element came into a state after a moment; get when it did.
+
+        Both are ms since the epoch.
+        """
         found = await self.page.wait_for_function(
-            "(state) => window.seen.findLast((s) => s.state === state)?.at", arg=state
+            "([state, after]) => window.seen.find((s) => s.state === state && s.at >= after)?.at",
+            arg=[state, after],
         )
         at: int = await found.json_value()
         return at

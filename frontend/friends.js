@@ -1,0 +1,58 @@
+/** The list of friends and of requests in both directions; `change` when it has changed. */
+export class Friends extends EventTarget {
+  #api;
+  #presence;
+  #abort = new AbortController();
+  #turn = 0;
+
+  friends = [];
+  incoming = [];
+  outgoing = [];
+
+  constructor(api, presence) {
+    super();
+    this.#api = api;
+    this.#presence = presence;
+    const { signal } = this.#abort;
+    for (const news of ["friends", "snapshot"]) {
+      presence.addEventListener(news, () => this.#refreshQuietly(), { signal });
+    }
+  }
+
+  /** Ask for a friendship, or accept one. Gives "requested" or "friends". Raises ApiError. */
+  async add(username) {
+    const { state } = await this.#api.put(`/api/friends/${encodeURIComponent(username)}`);
+    await this.refresh();
+    return state;
+  }
+
+  /** End, decline or withdraw. Raises ApiError. */
+  async remove(username) {
+    await this.#api.delete(`/api/friends/${encodeURIComponent(username)}`);
+    await this.refresh();
+  }
+
+  /** Fetch the list. Raises ApiError. */
+  async refresh() {
+    const turn = ++this.#turn;
+    const list = await this.#api.get("/api/friends");
+    if (turn !== this.#turn || this.#abort.signal.aborted) return; // a newer one is coming
+    this.friends = list.friends.map(({ username }) => username);
+    this.incoming = list.incoming;
+    this.outgoing = list.outgoing;
+    for (const { username, stream } of list.friends) this.#presence.learn(username, stream);
+    this.dispatchEvent(new Event("change"));
+  }
+
+  close() {
+    this.#abort.abort();
+  }
+
+  async #refreshQuietly() {
+    try {
+      await this.refresh();
+    } catch (error) {
+      this.dispatchEvent(new CustomEvent("notice", { detail: error.message }));
+    }
+  }
+}

@@ -1,0 +1,193 @@
+import { ApiError } from "./api.js";
+import { Backoff, aborted, pause } from "./waiting.js";
+import { WhipConnection } from "./whip.js";
+
+const GOODBYE_MS = 1_000; // news of the reason arrive within this time of the goodbye
+const OVERLAP_MS = 3_000;
+
+/**
+ * Keeps one WHIP or WHEP connection up from `start()` to `stop()`: what a publisher and a
+ * listener have in common.
+ *
+ * `phase` is "off", "connecting", "connected" or "reconnecting"; each change dispatches
+ * `change`. `notice` carries a sentence for the person, `ended` says that it stopped by itself.
+ * A subclass says what to offer and where, and when to go on after a loss.
+ */
+export class HeldConnection extends EventTarget {
+  #phase = "off";
+  #abort = null;
+  #open = new Set();
+  #session = null;
+  #renew = null;
+
+  constructor(api, presence) {
+    super();
+    this.api = api;
+    this.presence = presence;
+  }
+
+  get phase() {
+    return this.#phase;
+  }
+
+  /** The newest session's id, null while there is none. */
+  get session() {
+    return this.#session;
+  }
+
+  /** The ids of all sessions that are open; two while one replaces the other. */
+  get sessions() {
+    return [...this.#open].map((connection) => connection.session).filter(Boolean);
+  }
+
+  // -- what a subclass says
+
+  /** The path to post the offer to. */
+  get url() {
+    throw new Error("a subclass names its url");
+  }
+
+  /** Whether a session that has been replaced is deleted. */
+  get deletesReplaced() {
+    return true;
+  }
+
+  /** Add to the peer connection what is to be offered. */
+  prepare(_connection) {
+    throw new Error("a subclass prepares its offer");
+  }
+
+  /** A session has begun on the server. */
+  begun(_session) {}
+
+  /** A connection has taken over from the one before it. */
+  replaced(_old) {}
+
+  /** Whether there is still something to connect to. */
+  async isWanted(_reason, _signal) {
+    return true;
+  }
+
+  // -- what everybody may do
+
+  /** Connect, and stay connected until `stop()`. Without effect when started already. */
+  start() {
+    if (this.#abort) return;
+    this.#abort = new AbortController();
+    this.#setPhase("connecting");
+    this.#run(this.#abort);
+  }
+
+  /** Disconnect now and for good; with `tell`, the server too. Resolves when it knows. */
+  async stop({ tell = true } = {}) {
+    this.#abort?.abort();
+    this.#abort = null;
+    this.#setPhase("off");
+    this.#session = null;
+    await Promise.all([...this.#open].map((connection) => connection.close({ tell })));
+  }
+
+  /** Replace the connection by a new one. */
+  renew() {
+    this.#renew?.("renew");
+  }
+
+  // -- the life of it
+
+  async #run(abort) {
+    const { signal } = abort;
+    let current = null;
+    try {
+      for (;;) {
+        const renewed = new Promise((resolve) => (this.#renew = resolve));
+        const next = await this.#connect(signal);
+        if (current) this.#retire(current);
+        current = next;
+        this.#setPhase("connected");
+        const reason = await Promise.race([current.lost, renewed, aborted(signal)]);
+        this.#setPhase("reconnecting");
+        if (reason !== "renew") {
+          this.#drop(current, { tell: this.deletesReplaced && reason === "failed" });
+          current = null;
+        }
+        if (!(await this.#goOn(reason, signal))) break;
+      }
+      await this.#end(abort);
+    } catch (error) {
+      if (signal.aborted) return;
+      await this.#end(abort, error);
+    }
+  }
+
+  async #end(abort, error = null) {
+    if (this.#abort !== abort) return;
+    await this.stop();
+    if (error instanceof ApiError) this.say(error.message);
+    this.dispatchEvent(new Event("ended"));
+    if (error && !(error instanceof ApiError)) throw error;
+  }
+
+  /** Open a connection, again and again until it succeeds or is refused for good. */
+  async #connect(signal) {
+    const backoff = new Backoff();
+    for (let waited = false; ; waited = true) {
+      signal.throwIfAborted();
+      const connection = new WhipConnection(this.api, this.url);
+      this.#open.add(connection);
+      try {
+        await connection.open(
+          (pc) => this.prepare(pc),
+          (session) => this.#begin(session),
+        );
+        if (waited) this.say("");
+        return connection;
+      } catch (error) {
+        this.#drop(connection, { tell: this.deletesReplaced });
+        signal.throwIfAborted();
+        if (!(error instanceof ApiError && error.passing)) throw error;
+        if (!(await this.isWanted("refused", signal))) throw error;
+        this.say(error.message);
+        await pause(backoff.next(error.retryAfterMs), signal);
+      }
+    }
+  }
+
+  #begin(session) {
+    this.#session = session;
+    this.begun(session);
+  }
+
+  /** After a goodbye, wait for the news that explain it; then ask whether to go on. */
+  async #goOn(reason, signal) {
+    if (reason !== "closed") return this.isWanted(reason, signal);
+    const renewed = new Promise((resolve) => (this.#renew = resolve));
+    const news = await Promise.race([renewed, pause(GOODBYE_MS, signal)]);
+    return this.isWanted(news ?? "closed", signal);
+  }
+
+  /** Let a replaced connection go: at once, or when the server has let go of it, or soon. */
+  async #retire(connection) {
+    this.replaced(connection);
+    if (!this.deletesReplaced) {
+      const soon = new Promise((resolve) => setTimeout(resolve, OVERLAP_MS));
+      await Promise.race([connection.lost, soon]);
+    }
+    await this.#drop(connection, { tell: this.deletesReplaced });
+  }
+
+  async #drop(connection, options) {
+    await connection.close(options);
+    this.#open.delete(connection);
+  }
+
+  #setPhase(phase) {
+    if (phase === this.#phase) return;
+    this.#phase = phase;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Tell the person something; an empty text says that it is over. */
+  say(message) {
+    this.dispatchEvent(new CustomEvent("notice", { detail: message }));
+  }
+}

@@ -1,0 +1,154 @@
+import { HeldConnection } from "./held.js";
+
+const RETURN_MS = 10_000; // a stream whose actor was lost begins again within this time
+const HEARD = ["live", "reconnecting"];
+
+/**
+ * Listens to one friend at a time, on the page's one audio element, from Listen to Stop
+ * listening or to the end of the stream.
+ */
+export class Listener extends HeldConnection {
+  #audio;
+  #username = null;
+  #sound = "denoised";
+  #streamId = null;
+  #abort = new AbortController();
+
+  constructor(api, presence, audio) {
+    super(api, presence);
+    this.#audio = audio;
+    const { signal } = this.#abort;
+    presence.addEventListener("control", ({ detail }) => this.#obey(detail), { signal });
+    presence.addEventListener("stream", ({ detail }) => this.#follow(detail), { signal });
+  }
+
+  get url() {
+    const query = this.#sound === "original" ? "?sound=original" : "";
+    return `/whep/${encodeURIComponent(this.#username)}${query}`;
+  }
+
+  /** Whom this page listens to, null while off. */
+  get username() {
+    return this.phase === "off" ? null : this.#username;
+  }
+
+  /** "denoised" or "original". */
+  get sound() {
+    return this.#sound;
+  }
+
+  get volume() {
+    return this.#audio.volume;
+  }
+
+  set volume(volume) {
+    this.#audio.volume = volume;
+  }
+
+  /** Listen to this person, and to nobody else. */
+  async start(username) {
+    if (this.phase !== "off") await this.stop();
+    this.#username = username;
+    this.#sound = "denoised";
+    super.start();
+  }
+
+  async stop(options) {
+    this.#audio.srcObject = null;
+    this.#streamId = null;
+    await super.stop(options);
+  }
+
+  /** Hear the denoised or the original sound; the present one plays until the other is there. */
+  choose(sound) {
+    if (sound === this.#sound) return;
+    this.#sound = sound;
+    this.renew();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  close() {
+    this.#abort.abort();
+    return this.stop();
+  }
+
+  // -- of HeldConnection
+
+  prepare(pc) {
+    const { receiver } = pc.addTransceiver("audio", { direction: "recvonly" });
+    const media = new MediaStream([receiver.track]);
+    pc.addEventListener("connectionstatechange", () => {
+      if (pc.connectionState === "connected") this.#play(media);
+    });
+  }
+
+  begun() {
+    this.#streamId = this.#stream?.stream_id ?? null;
+  }
+
+  async isWanted(reason, signal) {
+    if (reason === "closed" || (reason === "refused" && this.phase === "connecting")) {
+      if (!this.presence.isOnline) await this.presence.refresh();
+    } else {
+      await this.#untilHeard(signal);
+    }
+    this.#checkSound();
+    return this.#isHeard;
+  }
+
+  // -- news
+
+  get #stream() {
+    return this.presence.streamOf(this.#username);
+  }
+
+  get #isHeard() {
+    return HEARD.includes(this.#stream?.state);
+  }
+
+  #obey({ action, session, stream_id: streamId }) {
+    if (this.phase === "off" || action !== "relisten") return;
+    if (session ? session === this.session : streamId === this.#streamId) this.renew();
+  }
+
+  #follow({ username, stream }) {
+    if (this.phase === "off" || username !== this.#username) return;
+    const another = this.#streamId && stream && stream.stream_id !== this.#streamId;
+    if (another && this.#isHeard && this.phase === "connected") this.renew();
+    this.#checkSound();
+  }
+
+  #checkSound() {
+    const { share_original: shared = true } = this.#stream ?? {};
+    if (!shared) this.choose("denoised");
+  }
+
+  /** Wait until the stream can be heard, RETURN_MS at most. */
+  #untilHeard(signal) {
+    if (this.#isHeard) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const done = new AbortController();
+      const end = (settle) => {
+        done.abort();
+        clearTimeout(timer);
+        settle(signal.reason);
+      };
+      const timer = setTimeout(() => end(resolve), RETURN_MS);
+      const options = { signal: done.signal };
+      this.presence.addEventListener("stream", () => this.#isHeard && end(resolve), options);
+      signal.addEventListener("abort", () => end(reject), options);
+    });
+  }
+
+  async #play(media) {
+    if (this.phase === "off") return;
+    this.#audio.srcObject = media;
+    try {
+      await this.#audio.play();
+    } catch (error) {
+      if (error.name !== "NotAllowedError") return; // replaced by the next sound
+      await this.stop();
+      this.say("The browser did not let the sound play. Press Listen again.");
+    }
+  }
+}

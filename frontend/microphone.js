@@ -1,0 +1,79 @@
+/** The microphone cannot be used; the message says why and what to do. */
+export class MicrophoneError extends Error {}
+
+const SENTENCES = {
+  NotAllowedError:
+    "The browser was not allowed to use the microphone. Allow it in the address bar, then press Start again.",
+  NotFoundError: "No microphone was found. Connect one, then press Start again.",
+  NotReadableError: "The microphone is in use by another program, or does not respond.",
+  OverconstrainedError: "The chosen microphone is not there any more. Choose another one.",
+};
+
+const INSECURE =
+  "Browsers give a microphone only to pages opened over https, or on this very machine. " +
+  "Open hushcast by its https address to stream.";
+
+/**
+ * The chosen microphone, as it is: no echo cancellation, noise suppression or gain control,
+ * because the model has learned from raw sound.
+ *
+ * Dispatches `lost` when the device disappears while in use.
+ */
+export class Microphone extends EventTarget {
+  #track = null;
+  #turn = 0;
+
+  /** The live audio track, null while off. */
+  get track() {
+    return this.#track;
+  }
+
+  /**
+   * Open a device, or the default one, in place of what is open. Gives its track, or null
+   * when it was stopped meanwhile. Raises MicrophoneError.
+   */
+  async start(deviceId) {
+    const turn = ++this.#turn;
+    const track = await open(deviceId);
+    if (turn !== this.#turn) {
+      track.stop();
+      return null;
+    }
+    this.#track?.stop();
+    this.#track = track;
+    track.addEventListener("ended", () => this.dispatchEvent(new Event("lost")));
+    return track;
+  }
+
+  stop() {
+    this.#turn += 1;
+    this.#track?.stop(); // does not dispatch "ended"
+    this.#track = null;
+  }
+}
+
+/** List the microphones as [{id, label}]; empty until the browser may name them. */
+export async function microphones() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  return devices
+    .filter(({ kind, label }) => kind === "audioinput" && label)
+    .map(({ deviceId, label }) => ({ id: deviceId, label }));
+}
+
+async function open(deviceId) {
+  if (!navigator.mediaDevices) throw new MicrophoneError(INSECURE);
+  const audio = {
+    echoCancellation: false,
+    noiseSuppression: false,
+    autoGainControl: false,
+    channelCount: 1,
+  };
+  if (deviceId) audio.deviceId = { exact: deviceId };
+  try {
+    const media = await navigator.mediaDevices.getUserMedia({ audio });
+    return media.getAudioTracks()[0];
+  } catch (error) {
+    const sentence = SENTENCES[error.name] ?? `The microphone did not start: ${error.message}`;
+    throw new MicrophoneError(sentence);
+  }
+}

@@ -1,0 +1,177 @@
+import { ApiError } from "./api.js";
+import { Backoff, pause } from "./waiting.js";
+
+const POLL_MS = 3_000;
+const OPEN_TIMEOUT_MS = 5_000;
+
+/**
+ * Who is live: a snapshot, then changes, over a socket that is opened again whenever it is
+ * lost. While it is down, the list of streams is asked for every 3 s.
+ *
+ * Dispatches `stream` {username, stream} for every change, `snapshot` when a connection has
+ * begun, `friends`, `recording` {recording}, `control` {action, stream_id, session}, and
+ * `link` when `isOnline` changes.
+ */
+export class Presence extends EventTarget {
+  #api;
+  #streams = new Map();
+  #versions = new Map();
+  #version = 0;
+  #socket = null;
+  #online = false;
+  #publishing = null;
+  #poll = null;
+  #abort = null;
+
+  constructor(api) {
+    super();
+    this.#api = api;
+  }
+
+  /** Whether the socket is up and its snapshot has come. */
+  get isOnline() {
+    return this.#online;
+  }
+
+  /** A person's stream, null when there is none. */
+  streamOf(username) {
+    return this.#streams.get(username) ?? null;
+  }
+
+  start() {
+    this.#abort = new AbortController();
+    this.#run(this.#abort.signal);
+  }
+
+  stop() {
+    this.#abort?.abort();
+    this.#abort = null;
+    this.#setOnline(false);
+    this.#stopPolling();
+    this.#streams.clear();
+  }
+
+  /** Say, now and after every reconnection, that this page publishes by this session. */
+  publishing(session) {
+    this.#publishing = session;
+    this.#tellPublishing();
+  }
+
+  /** Take in a stream learned elsewhere, unless more is known already. */
+  learn(username, stream) {
+    if (!this.#streams.has(username)) this.#set(username, stream);
+  }
+
+  /** Ask for the list of streams now. */
+  async refresh() {
+    try {
+      const streams = await this.#api.get("/api/streams");
+      if (!this.#online) this.#replace(streams);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error; // tried again soon; `isOnline` tells
+    }
+  }
+
+  async #run(signal) {
+    const backoff = new Backoff();
+    while (!signal.aborted) {
+      const wasOnline = await this.#connect(signal);
+      if (signal.aborted) return;
+      if (wasOnline) backoff.reset();
+      this.#setOnline(false);
+      this.#startPolling();
+      try {
+        await pause(backoff.next(), signal);
+      } catch {
+        return; // stopped
+      }
+    }
+  }
+
+  /** Open a socket and hold it until it ends. Gives whether there was a snapshot. */
+  #connect(signal) {
+    const url = new URL("/api/presence", location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    const socket = new WebSocket(url);
+    const done = new AbortController();
+    const options = { signal: done.signal };
+    this.#socket = socket;
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        done.abort();
+        socket.close();
+        resolve(this.#online);
+      };
+      const timer = setTimeout(() => this.#online || end(), OPEN_TIMEOUT_MS);
+      socket.addEventListener("message", ({ data }) => this.#take(JSON.parse(data)), options);
+      socket.addEventListener("close", end, options);
+      window.addEventListener("offline", end, options); // a cut cable closes no socket
+      signal.addEventListener("abort", end, options);
+    });
+  }
+
+  #take(message) {
+    switch (message.type) {
+      case "snapshot":
+        this.#version = message.version;
+        this.#versions.clear();
+        this.#stopPolling();
+        this.#replace(message.streams);
+        this.#setOnline(true);
+        this.#tellPublishing();
+        this.dispatchEvent(new Event("snapshot"));
+        break;
+      case "stream":
+        this.#takeStream(message);
+        break;
+      case "friends":
+        this.dispatchEvent(new Event("friends"));
+        break;
+      case "recording":
+      case "control":
+        this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
+        break;
+    }
+  }
+
+  #takeStream({ username, version, stream }) {
+    if (version < (this.#versions.get(username) ?? this.#version)) return;
+    this.#versions.set(username, version);
+    this.#set(username, stream);
+  }
+
+  #replace(streams) {
+    const now = new Map(streams.map((stream) => [stream.username, stream]));
+    for (const username of new Set([...this.#streams.keys(), ...now.keys()])) {
+      this.#set(username, now.get(username) ?? null);
+    }
+  }
+
+  #set(username, stream) {
+    this.#streams.set(username, stream);
+    this.dispatchEvent(new CustomEvent("stream", { detail: { username, stream } }));
+  }
+
+  #setOnline(online) {
+    if (online === this.#online) return;
+    this.#online = online;
+    this.dispatchEvent(new Event("link"));
+  }
+
+  #tellPublishing() {
+    if (!this.#online || !this.#publishing || this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#socket.send(JSON.stringify({ type: "publishing", session: this.#publishing }));
+  }
+
+  #startPolling() {
+    if (this.#poll) return;
+    this.#poll = setInterval(() => this.refresh(), POLL_MS);
+    this.refresh();
+  }
+
+  #stopPolling() {
+    clearInterval(this.#poll);
+    this.#poll = null;
+  }
+}

@@ -1,0 +1,181 @@
+import { HeldConnection } from "./held.js";
+import { Microphone, MicrophoneError } from "./microphone.js";
+
+const ENDED = "Your stream was ended.";
+const UNHEARD = "No sound arrived from your microphone, so the stream did not begin.";
+const TAKEN_OVER = "Your stream now comes from another page or device.";
+const MICROPHONE_GONE = "The microphone was disconnected; another one is used now.";
+
+/**
+ * The person's own broadcast from this page, between their Start and their Stop.
+ *
+ * Dispatches `stats` with the server's levels, besides what HeldConnection does.
+ */
+export class Publisher extends HeldConnection {
+  #username;
+  #microphone = new Microphone();
+  #deviceId = "";
+  #starting = false;
+  #sender = null;
+  #seenStream = null;
+  #leftStream = null;
+  #abort = new AbortController();
+
+  constructor(api, presence, username) {
+    super(api, presence);
+    this.#username = username;
+    const { signal } = this.#abort;
+    presence.addEventListener("control", ({ detail }) => this.#obey(detail), { signal });
+    presence.addEventListener("stream", () => this.#follow(), { signal });
+    this.#microphone.addEventListener("lost", () => this.#replaceMicrophone(), { signal });
+  }
+
+  get url() {
+    return "/whip";
+  }
+
+  /** The end of a session can be the end of the stream: only Stop deletes. */
+  get deletesReplaced() {
+    return false;
+  }
+
+  /** The own stream as friends see it, null when there is none. */
+  get stream() {
+    return this.presence.streamOf(this.#username);
+  }
+
+  /** Whether the stream comes from another page or device. */
+  get isElsewhere() {
+    return this.phase === "off" && !this.#starting && this.state !== "off";
+  }
+
+  /** "off", "connecting", "live" or "reconnecting": what this person is told of their stream. */
+  get state() {
+    const { stream } = this;
+    if (this.#starting) return "connecting";
+    if (this.phase === "off") {
+      return stream && stream.stream_id !== this.#leftStream ? stream.state : "off";
+    }
+    if (this.phase !== "connected") return this.phase;
+    return stream?.state ?? (this.#seenStream ? "reconnecting" : "connecting");
+  }
+
+  /** Open the microphone and stream. Raises MicrophoneError. */
+  async start() {
+    if (this.#starting || this.phase !== "off") return;
+    this.#seenStream = this.#leftStream = null;
+    this.#setStarting(true);
+    try {
+      if (await this.#microphone.start(this.#deviceId)) super.start();
+    } finally {
+      this.#setStarting(false);
+    }
+  }
+
+  async stop(options) {
+    this.#microphone.stop();
+    this.#leftStream = this.stream?.stream_id ?? null;
+    this.presence.publishing(null);
+    this.#setStarting(false);
+    await super.stop(options);
+  }
+
+  /** End the stream wherever it comes from. */
+  async stopElsewhere() {
+    await this.api.post("/api/stream/stop");
+  }
+
+  /** The page goes away: end the stream with a message that outlives it. */
+  leave() {
+    for (const session of this.sessions) {
+      navigator.sendBeacon(`/api/stream/stop?session=${encodeURIComponent(session)}`);
+    }
+    this.stop({ tell: false });
+  }
+
+  /** Use this microphone from now on, also in the midst of a stream. Raises MicrophoneError. */
+  async choose(deviceId) {
+    this.#deviceId = deviceId;
+    if (this.#microphone.track) await this.#changeTrack(deviceId);
+  }
+
+  close() {
+    this.#abort.abort();
+    return this.stop();
+  }
+
+  // -- of HeldConnection
+
+  prepare(pc) {
+    const transceiver = pc.addTransceiver(this.#microphone.track, { direction: "sendonly" });
+    const stats = pc.createDataChannel("stats", { ordered: false, maxRetransmits: 0 });
+    stats.addEventListener("message", ({ data }) => {
+      this.dispatchEvent(new CustomEvent("stats", { detail: JSON.parse(data) }));
+    });
+    this.#sender = transceiver.sender;
+  }
+
+  begun(session) {
+    this.presence.publishing(session);
+  }
+
+  /** Two senders at once would each take the stream over from the other. */
+  replaced(old) {
+    old.mute();
+  }
+
+  async isWanted(reason) {
+    if (reason !== "closed") return true;
+    if (!this.presence.isOnline) await this.presence.refresh();
+    if (this.stream) return true;
+    this.say(this.#seenStream ? ENDED : UNHEARD);
+    return false;
+  }
+
+  // -- news
+
+  #obey({ action, session, stream_id: streamId }) {
+    if (this.phase === "off") return;
+    const meant = session ? session === this.session : streamId === this.#seenStream;
+    if (!meant) return;
+    if (action === "republish") this.renew();
+    if (action === "taken_over") {
+      this.stop({ tell: false });
+      this.#leftStream = null; // it goes on, from elsewhere
+      this.say(TAKEN_OVER);
+      this.dispatchEvent(new Event("change"));
+    }
+  }
+
+  #follow() {
+    const { stream } = this;
+    if (!stream) this.#leftStream = null;
+    else if (this.phase !== "off" && stream.started_at) this.#seenStream = stream.stream_id;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  // -- the microphone
+
+  async #replaceMicrophone() {
+    if (this.phase === "off") return;
+    try {
+      await this.#changeTrack("");
+      this.say(MICROPHONE_GONE);
+    } catch (error) {
+      if (!(error instanceof MicrophoneError)) throw error;
+      this.say(error.message);
+      await this.stop();
+    }
+  }
+
+  async #changeTrack(deviceId) {
+    const track = await this.#microphone.start(deviceId);
+    if (track) await this.#sender.replaceTrack(track);
+  }
+
+  #setStarting(starting) {
+    if (starting === this.#starting) return;
+    this.#starting = starting;
+    this.dispatchEvent(new Event("change"));
+  }
+}

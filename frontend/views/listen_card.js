@@ -1,0 +1,108 @@
+import { button, el, icon } from "../dom.js";
+import { StateBadge } from "./state_badge.js";
+import { Timer } from "./timer.js";
+
+const REMEMBERED = "hushcast.volume";
+
+const SOUNDS = [
+  { value: "denoised", label: "Denoised" },
+  { value: "original", label: "Original" },
+];
+
+/** A person's stream: state, time, Listen and what belongs to it. */
+export class ListenCard {
+  #visit;
+  #username;
+  #abort = new AbortController();
+  #badge = new StateBadge({ testid: "stream-state" });
+  #timer;
+  #sentence = el("p", { class: "sentence", role: "status" });
+  #listen = button({ class: "primary large", testid: "listen" }, icon("headphones"), "Listen");
+  #unlisten = button({ class: "stop large", testid: "unlisten" }, icon("stop"), "Stop listening");
+  #volume = el("input", { type: "range", min: 0, max: 1, step: 0.01, testid: "volume", "aria-label": "Volume" });
+  #sounds = el("fieldset", { class: "segments", testid: "sound" }, el("legend", {}, "Sound"));
+
+  constructor(visit, username, { mine }) {
+    this.#visit = visit;
+    this.#username = username;
+    this.#timer = new Timer(visit.clock, { testid: "timer", class: "clock" });
+    for (const { value, label } of SOUNDS) {
+      const radio = el("input", { type: "radio", name: "sound", value, testid: `sound-${value}` });
+      this.#sounds.append(el("label", {}, radio, el("span", {}, label)));
+    }
+    const volume = el("label", { class: "volume" }, icon("volume"), this.#volume);
+    this.element = el(
+      "section",
+      { class: "card listen", "aria-label": `${username}'s stream` },
+      el("div", { class: "row between" }, el("h1", {}, username), this.#badge.element),
+      this.#timer.element,
+      this.#sentence,
+      el("div", { class: "row actions" }, this.#listen, this.#unlisten, volume, this.#sounds),
+      mine ? el("p", { class: "hint" }, "This is you, as your friends hear you. Use headphones.") : null,
+    );
+  }
+
+  start() {
+    const { signal } = this.#abort;
+    const { listener, presence } = this.#visit;
+    listener.addEventListener("change", () => this.#render(), { signal });
+    listener.addEventListener("ended", () => this.#sayEnded(), { signal });
+    presence.addEventListener("stream", () => this.#render(), { signal });
+    this.#listen.addEventListener("click", () =>
+      this.#visit.attempt(() => listener.start(this.#username)),
+    );
+    this.#unlisten.addEventListener("click", () => listener.stop());
+    this.#sounds.addEventListener("change", ({ target }) => listener.choose(target.value));
+    this.#volume.addEventListener("input", () => this.#setVolume(this.#volume.value));
+    this.#setVolume(localStorage.getItem(REMEMBERED) ?? 1);
+    this.#render();
+  }
+
+  close() {
+    this.#abort.abort();
+    this.#timer.close();
+  }
+
+  get #stream() {
+    return this.#visit.presence.streamOf(this.#username);
+  }
+
+  #render() {
+    const { listener } = this.#visit;
+    const stream = this.#stream;
+    const state = stream?.state ?? "off";
+    const here = listener.username === this.#username;
+    const audible = state === "live" || state === "reconnecting";
+    this.element.dataset.state = state;
+    this.#badge.set(state);
+    this.#timer.set(stream?.started_at ?? null);
+    this.#listen.hidden = here;
+    this.#listen.disabled = !audible;
+    this.#unlisten.hidden = !here;
+    this.#sounds.hidden = !(here && stream?.share_original);
+    const chosen = here ? listener.sound : "denoised";
+    for (const radio of this.#sounds.querySelectorAll("input")) radio.checked = radio.value === chosen;
+    const text = sentence(this.#username, state, here ? listener.phase : "off");
+    if (text !== this.#sentence.textContent) this.#sentence.textContent = text;
+  }
+
+  #setVolume(volume) {
+    this.#volume.value = volume;
+    this.#visit.listener.volume = Number(volume);
+    localStorage.setItem(REMEMBERED, volume);
+  }
+
+  #sayEnded() {
+    if (!this.#stream) this.#visit.notice.show(`${this.#username}'s stream has ended.`);
+  }
+}
+
+function sentence(name, state, phase) {
+  if (phase === "connecting") return "Connecting…";
+  if (phase === "reconnecting") return "The connection was lost. It is being restored.";
+  if (state === "reconnecting") return `${name} has lost the connection; the sound returns with it.`;
+  if (phase === "connected") return `You hear ${name}.`;
+  if (state === "live") return `${name} is live now.`;
+  if (state === "connecting") return `${name} is about to begin.`;
+  return `${name} is not live. This page shows it when they are.`;
+}

@@ -1,0 +1,24 @@
+import { button, el, icon } from "../dom.js";
+
+/** The one place where the page says something to the person. */
+export class Notice {
+  #text = el("p", { testid: "notice", role: "status", "aria-live": "polite" });
+  #close = button({ class: "quiet icon-only", "aria-label": "Dismiss" }, icon("close"));
+
+  element = el("div", { class: "notice" }, this.#text, this.#close);
+
+  constructor() {
+    this.#close.addEventListener("click", () => this.clear());
+    this.clear();
+  }
+
+  /** Say this instead of what was said before; nothing for an empty text. */
+  show(message) {
+    this.#text.textContent = message;
+    this.element.classList.toggle("empty", !message);
+  }
+
+  clear() {
+    this.show("");
+  }
+}

@@ -1,0 +1,102 @@
+import { button, el } from "../dom.js";
+import { ListenCard } from "./listen_card.js";
+import { Recordings } from "./recordings.js";
+
+/** A person's page: their stream and recordings, or the way to become friends. */
+export class ProfileView {
+  #visit;
+  #username;
+  #abort = new AbortController();
+  #parts = [];
+  #turn = 0;
+  #friend = null;
+
+  element = el("div", { class: "profile" });
+
+  constructor(visit, username) {
+    this.#visit = visit;
+    this.#username = username;
+  }
+
+  start() {
+    const { signal } = this.#abort;
+    const { friends } = this.#visit;
+    friends.addEventListener("change", () => this.#load(), { signal });
+    this.#load();
+  }
+
+  close() {
+    this.#abort.abort();
+    this.#clear();
+  }
+
+  async #load() {
+    const turn = ++this.#turn;
+    const path = `/api/users/${encodeURIComponent(this.#username)}`;
+    await this.#visit.attempt(async () => {
+      try {
+        const person = await this.#visit.api.get(path);
+        if (turn === this.#turn && !this.#abort.signal.aborted) this.#show(person);
+      } catch (error) {
+        if (error.status !== 404) throw error;
+        this.#clear();
+        this.#place(el("p", { class: "lead" }, error.message));
+      }
+    });
+  }
+
+  #show({ friend, stream }) {
+    const mine = this.#username === this.#visit.username;
+    const near = friend || mine;
+    if (near) this.#visit.presence.learn(this.#username, stream);
+    if (near === this.#friend) return;
+    this.#clear();
+    this.#friend = near;
+    if (near) this.#showNear(mine);
+    else this.#showStranger();
+  }
+
+  #showNear(mine) {
+    const listen = new ListenCard(this.#visit, this.#username, { mine });
+    const heading = mine ? "Your recordings" : "Recordings";
+    const recordings = new Recordings(this.#visit, this.#username, { heading });
+    this.#parts = [listen, recordings];
+    this.#place(listen.element, recordings.element);
+    for (const part of this.#parts) part.start();
+  }
+
+  #showStranger() {
+    const { friends } = this.#visit;
+    const name = this.#username;
+    const asked = friends.outgoing.includes(name);
+    const text = asked
+      ? `You have asked ${name} to be your friend. When they accept, you can listen here.`
+      : `You and ${name} are not friends. Only friends can listen to each other.`;
+    const ask = async () => {
+      if (await this.#visit.attempt(() => friends.add(name))) {
+        this.#friend = null;
+        this.#load();
+      }
+    };
+    const words = friends.incoming.includes(name) ? `Accept ${name}'s request` : `Ask ${name}`;
+    this.#place(
+      el(
+        "section",
+        { class: "card stranger" },
+        el("h1", {}, name),
+        el("p", { class: "lead" }, text),
+        asked ? null : button({ class: "primary", testid: "ask", on: { click: ask } }, words),
+      ),
+    );
+  }
+
+  #place(...elements) {
+    this.element.replaceChildren(...elements);
+  }
+
+  #clear() {
+    for (const part of this.#parts) part.close();
+    this.#parts = [];
+    this.#friend = null;
+  }
+}

@@ -1,0 +1,99 @@
+import { button, el, icon, link } from "../dom.js";
+import { Notice } from "./notice.js";
+import { Timer } from "./timer.js";
+
+const LINK_PATIENCE_MS = 1_500;
+
+/** What stays on the page whichever view is shown: header, notices, the listening sound. */
+export class Shell {
+  #root;
+  #clock;
+  #outlet = el("main", { id: "view", tabindex: -1 });
+  #account = el("nav", { class: "account", "aria-label": "Account" });
+  #onSignOut;
+  #parts = null;
+
+  notice = new Notice();
+  audio = el("audio", { testid: "listen-audio" });
+
+  constructor(root, { clock, onSignOut }) {
+    this.#root = root;
+    this.#clock = clock;
+    this.#onSignOut = onSignOut;
+    const logo = el("img", { src: "/static/logo.svg", alt: "", width: 30, height: 30 });
+    const home = link("/", { class: "wordmark", "aria-label": "hushcast, home" }, logo, "hushcast");
+    const header = el("header", { class: "top" }, home, this.#account);
+    root.append(header, this.notice.element, this.#outlet, this.audio);
+  }
+
+  show(element) {
+    this.#outlet.replaceChildren(element);
+    this.#root.classList.toggle("at-home", element.classList.contains("home"));
+  }
+
+  /** Show who is signed in, and what goes on; null for nobody. */
+  attend(visit) {
+    this.#parts?.close();
+    this.#parts = visit && new AccountParts(visit, this.#clock, this.#onSignOut);
+    this.#account.replaceChildren(...(this.#parts?.elements ?? []));
+    this.#root.classList.toggle("signed-in", Boolean(visit));
+  }
+}
+
+/** The header's right side: connection, own stream, listening, account. */
+class AccountParts {
+  #visit;
+  #timer;
+  #abort = new AbortController();
+  #patience = null;
+  #link = el("span", { class: "link-state", testid: "link-state", role: "status" });
+  #onAir;
+  #listening = link("/", { class: "pill listening", testid: "listening-to" });
+
+  constructor(visit, clock, onSignOut) {
+    this.#visit = visit;
+    this.#timer = new Timer(clock);
+    this.#onAir = link(
+      "/",
+      { class: "pill on-air", testid: "on-air", "aria-label": "Your stream" },
+      el("span", { class: "dot" }),
+      this.#timer.element,
+    );
+    const me = link(`/u/${visit.username}`, { class: "me", testid: "me" }, visit.username);
+    const out = button({ class: "quiet", testid: "sign-out", on: { click: onSignOut } }, "Sign out");
+    this.elements = [this.#link, this.#listening, this.#onAir, me, out];
+    const { signal } = this.#abort;
+    visit.publisher.addEventListener("change", () => this.#render(), { signal });
+    visit.listener.addEventListener("change", () => this.#render(), { signal });
+    visit.presence.addEventListener("link", () => this.#renderLink(), { signal });
+    this.#render();
+    this.#renderLink();
+  }
+
+  close() {
+    this.#abort.abort();
+    this.#timer.close();
+    clearTimeout(this.#patience);
+  }
+
+  #render() {
+    const { publisher, listener } = this.#visit;
+    this.#onAir.hidden = publisher.state === "off";
+    this.#onAir.dataset.state = publisher.state;
+    this.#timer.set(publisher.state === "off" ? null : (publisher.stream?.started_at ?? null));
+    document.title = publisher.state === "live" ? "● live · hushcast" : "hushcast";
+    const name = listener.username;
+    this.#listening.hidden = !name;
+    this.#listening.setAttribute("href", `/u/${name}`);
+    this.#listening.setAttribute("aria-label", `Listening to ${name}`);
+    this.#listening.replaceChildren(icon("headphones"), el("span", {}, name ?? ""));
+  }
+
+  /** A short interruption is nobody's concern. */
+  #renderLink() {
+    clearTimeout(this.#patience);
+    this.#link.textContent = "";
+    if (this.#visit.presence.isOnline) return;
+    this.#patience = setTimeout(() => (this.#link.textContent = "Reconnecting…"), LINK_PATIENCE_MS);
+  }
+}

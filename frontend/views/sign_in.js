@@ -1,0 +1,117 @@
+import { ApiError } from "../api.js";
+import { button, el } from "../dom.js";
+
+const WORDS = {
+  "sign-in": { heading: "Welcome back", password: "current-password" },
+  "create-account": { heading: "Create your account", password: "new-password" },
+};
+
+/**
+ * Sign in, or create an account and be signed in. Either button does its work when both fields
+ * are filled in; before, it turns the form to its purpose.
+ */
+export class SignInView {
+  #api;
+  #notice;
+  #onSignedIn;
+  #heading = el("h1", {}, "Welcome back");
+  #username = el("input", {
+    id: "username",
+    name: "username",
+    testid: "username",
+    autocomplete: "username",
+    autocapitalize: "none",
+    spellcheck: "false",
+    maxlength: 32,
+    "aria-describedby": "username-rule",
+  });
+  #password = el("input", {
+    id: "password",
+    name: "password",
+    type: "password",
+    testid: "password",
+    autocomplete: "current-password",
+    maxlength: 128,
+    "aria-describedby": "password-rule",
+  });
+  #signIn = button({ type: "submit", testid: "sign-in", value: "sign-in" }, "Sign in");
+  #create = button({ type: "submit", testid: "create-account", value: "create-account" }, "Create account");
+  #rules = [
+    el("span", { id: "username-rule", class: "hint rule" }, "3 to 32 of a–z, 0–9, _ and -"),
+    el("span", { id: "password-rule", class: "hint rule" }, "At least 8 characters"),
+  ];
+  #form = el(
+    "form",
+    { class: "sign-in card", novalidate: true, method: "post" },
+    this.#heading,
+    el("label", { for: "username" }, "Name"),
+    this.#username,
+    this.#rules[0],
+    el("label", { for: "password" }, "Password"),
+    this.#password,
+    this.#rules[1],
+    el("div", { class: "row buttons" }, this.#signIn, this.#create),
+  );
+
+  element = el(
+    "div",
+    { class: "welcome" },
+    el(
+      "div",
+      { class: "promise" },
+      el("p", { class: "display" }, "Your voice, live. Without the noise."),
+      el("p", { class: "lead" },
+        "Press Start and speak. Your friends hear you within a second, cleaned of the room around you."),
+    ),
+    this.#form,
+  );
+
+  constructor({ api, notice, onSignedIn }) {
+    this.#api = api;
+    this.#notice = notice;
+    this.#onSignedIn = onSignedIn;
+    this.#form.addEventListener("submit", (event) => this.#submit(event));
+    this.#turnTo("sign-in");
+  }
+
+  start() {
+    this.#username.focus();
+  }
+
+  close() {}
+
+  async #submit(event) {
+    event.preventDefault();
+    const purpose = event.submitter?.value ?? this.#form.dataset.purpose;
+    this.#turnTo(purpose);
+    const empty = [this.#username, this.#password].find((field) => !field.value);
+    if (empty) return empty.focus();
+    const person = { username: this.#username.value.trim(), password: this.#password.value };
+    this.#notice.clear();
+    this.#setBusy(true);
+    try {
+      if (purpose === "create-account") await this.#api.post("/api/accounts", person);
+      const { username } = await this.#api.post("/api/session", person);
+      this.#onSignedIn(username);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.#notice.show(error.message);
+      this.#password.focus();
+    } finally {
+      this.#setBusy(false);
+    }
+  }
+
+  #turnTo(purpose) {
+    this.#form.dataset.purpose = purpose;
+    this.#heading.textContent = WORDS[purpose].heading;
+    this.#password.autocomplete = WORDS[purpose].password;
+    this.#signIn.classList.toggle("primary", purpose === "sign-in");
+    this.#create.classList.toggle("primary", purpose === "create-account");
+    for (const rule of this.#rules) rule.hidden = purpose === "sign-in";
+  }
+
+  #setBusy(busy) {
+    for (const each of [this.#signIn, this.#create]) each.disabled = busy;
+  }
+}

@@ -1,0 +1,127 @@
+import { el, toggle } from "../dom.js";
+import { microphones } from "../microphone.js";
+
+const FULL_DB = 42; // the slider's end: no limit
+const PAUSE_MS = 120;
+const REMEMBERED = "hushcast.microphone";
+
+/** What can be set about the own stream: the microphone always, the rest while live. */
+export class StreamSettings {
+  #visit;
+  #abort = new AbortController();
+  #patching = null;
+  #denoise = toggle({
+    testid: "denoise-switch",
+    label: "Remove noise",
+    hint: "Takes effect at once, for everybody",
+    on: { change: () => this.#patch({ denoise: this.#denoise.input.checked }) },
+  });
+  #share = toggle({
+    testid: "share-original-switch",
+    label: "Share the original sound",
+    hint: "Friends may compare before and after",
+    on: { change: () => this.#patch({ share_original: this.#share.input.checked }) },
+  });
+  #amount = el("input", { type: "range", min: 0, max: FULL_DB, step: 3, value: FULL_DB, id: "limit", testid: "attenuation-limit" });
+  #amountText = el("output", { for: "limit" });
+  #device = el("select", { id: "device", testid: "microphone" });
+
+  constructor(visit) {
+    this.#visit = visit;
+    const amount = el(
+      "div",
+      { class: "setting" },
+      el("label", { for: "limit", class: "label" }, "How much of it"),
+      this.#amountText,
+      this.#amount,
+    );
+    const device = el(
+      "div",
+      { class: "setting" },
+      el("label", { for: "device", class: "label" }, "Microphone"),
+      this.#device,
+    );
+    this.element = el(
+      "div",
+      { class: "settings" },
+      this.#denoise.element,
+      amount,
+      this.#share.element,
+      device,
+    );
+  }
+
+  start() {
+    const { signal } = this.#abort;
+    const { publisher } = this.#visit;
+    publisher.addEventListener("change", () => this.#render(), { signal });
+    this.#amount.addEventListener("input", () => this.#slide());
+    this.#device.addEventListener("change", () => this.#choose());
+    navigator.mediaDevices?.addEventListener("devicechange", () => this.#listDevices(), { signal });
+    publisher.choose(localStorage.getItem(REMEMBERED) ?? "");
+    this.#render();
+    this.#listDevices();
+  }
+
+  close() {
+    this.#abort.abort();
+    clearTimeout(this.#patching);
+  }
+
+  #render() {
+    const { publisher } = this.#visit;
+    const { stream } = publisher;
+    const live = ["live", "reconnecting"].includes(publisher.state) && Boolean(stream);
+    const sliding = this.#patching !== null;
+    for (const input of [this.#denoise.input, this.#share.input, this.#amount]) input.disabled = !live;
+    this.#denoise.input.checked = live ? stream.denoise : true;
+    this.#share.input.checked = live && stream.share_original;
+    this.#amount.disabled = !(live && stream.denoise);
+    if (!sliding) this.#amount.value = live ? (stream.attenuation_limit_db ?? FULL_DB) : FULL_DB;
+    this.#renderAmount();
+    if (publisher.phase === "connected" && !this.#device.dataset.named) this.#listDevices();
+  }
+
+  #renderAmount() {
+    const limit = this.#limit;
+    const text = limit === null ? "all" : `up to ${limit} dB`;
+    this.#amountText.textContent = text;
+    this.#amount.setAttribute("aria-valuetext", text);
+  }
+
+  /** The limit in dB that the slider stands for, null at its end. */
+  get #limit() {
+    const value = Number(this.#amount.value);
+    return value >= FULL_DB ? null : value;
+  }
+
+  #slide() {
+    this.#renderAmount();
+    clearTimeout(this.#patching);
+    this.#patching = setTimeout(async () => {
+      await this.#patch({ attenuation_limit_db: this.#limit });
+      this.#patching = null;
+    }, PAUSE_MS);
+  }
+
+  async #patch(change) {
+    const went = await this.#visit.attempt(() => this.#visit.api.patch("/api/stream", change));
+    if (!went) this.#render();
+  }
+
+  async #choose() {
+    const { value } = this.#device;
+    localStorage.setItem(REMEMBERED, value);
+    await this.#visit.attempt(() => this.#visit.publisher.choose(value));
+  }
+
+  async #listDevices() {
+    const devices = (await microphones()).filter(({ id }) => id !== "default");
+    const chosen = localStorage.getItem(REMEMBERED) ?? "";
+    const options = [{ id: "", label: "Default microphone" }, ...devices];
+    this.#device.replaceChildren(
+      ...options.map(({ id, label }) => el("option", { value: id, selected: id === chosen }, label)),
+    );
+    if (devices.length) this.#device.dataset.named = "";
+  }
+}

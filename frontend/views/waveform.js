@@ -1,0 +1,84 @@
+import { formatDuration } from "../clock.js";
+import { el } from "../dom.js";
+import { bar, keepDrawn } from "./canvas.js";
+
+const STEP = 4;
+const WIDTH = 2.5;
+
+/**
+ * A recording's shape, with the position in it; seeking by pointer or keyboard dispatches
+ * `seek` with the time in seconds.
+ */
+export class Waveform extends EventTarget {
+  #abort = new AbortController();
+  #canvas = el("canvas", { "aria-hidden": "true" });
+  #range = el("input", { type: "range", min: 0, step: "any", value: 0, testid: "seek" });
+  #peaks = [];
+  #duration = 0;
+  #position = 0;
+  #redraw;
+
+  element = el("div", { class: "waveform" }, this.#canvas, this.#range);
+
+  constructor(label) {
+    super();
+    this.#range.setAttribute("aria-label", label);
+    this.#range.addEventListener("input", () => this.#seek());
+    this.#range.addEventListener("keydown", (event) => this.#step(event));
+    this.#redraw = keepDrawn(this.#canvas, (...canvas) => this.#draw(...canvas), this.#abort.signal);
+  }
+
+  /** Show these peaks, 0..1, over a duration in seconds. */
+  set(peaks, duration, { enabled }) {
+    this.#peaks = peaks ?? [];
+    this.#duration = duration;
+    this.#range.max = duration || 1;
+    this.#range.disabled = !enabled;
+    this.move(this.#position);
+  }
+
+  /** Show the position, in seconds. */
+  move(position) {
+    this.#position = position;
+    this.#range.value = position;
+    const words = `${formatDuration(position)} of ${formatDuration(this.#duration)}`;
+    this.#range.setAttribute("aria-valuetext", words);
+    this.#redraw();
+  }
+
+  close() {
+    this.#abort.abort();
+  }
+
+  #seek() {
+    this.move(Number(this.#range.value));
+    this.dispatchEvent(new CustomEvent("seek", { detail: this.#position }));
+  }
+
+  /** Arrow keys move by 5 s: a range with step "any" has no step of its own. */
+  #step(event) {
+    const by = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    this.#range.value = this.#position + by;
+    this.#seek();
+  }
+
+  #draw(context, width, height, colour) {
+    const count = Math.floor(width / STEP);
+    const middle = height / 2;
+    const played = this.#duration ? (this.#position / this.#duration) * count : 0;
+    const [before, after] = [colour("--accent"), colour("--noise")];
+    for (let i = 0; i < count; i += 1) {
+      context.fillStyle = i < played ? before : after;
+      bar(context, i * STEP, middle, WIDTH, Math.max(WIDTH / 2, this.#peak(i, count) * middle));
+    }
+  }
+
+  /** The highest peak in one of `count` equal parts. */
+  #peak(i, count) {
+    const from = Math.floor((i * this.#peaks.length) / count);
+    const to = Math.max(from + 1, Math.floor(((i + 1) * this.#peaks.length) / count));
+    return Math.max(0, ...this.#peaks.slice(from, to)) ** 0.7;
+  }
+}

@@ -1,0 +1,56 @@
+import { ApiError } from "./api.js";
+import { Friends } from "./friends.js";
+import { Listener } from "./listener.js";
+import { MicrophoneError } from "./microphone.js";
+import { Presence } from "./presence.js";
+import { Publisher } from "./publisher.js";
+
+/** Everything that lives from signing in to signing out, whichever view is shown. */
+export class Visit {
+  #abort = new AbortController();
+
+  constructor({ api, clock, username, audio, notice }) {
+    this.api = api;
+    this.clock = clock;
+    this.username = username;
+    this.notice = notice;
+    this.presence = new Presence(api);
+    this.friends = new Friends(api, this.presence);
+    this.publisher = new Publisher(api, this.presence, username);
+    this.listener = new Listener(api, this.presence, audio);
+  }
+
+  start() {
+    const { signal } = this.#abort;
+    for (const part of [this.publisher, this.listener, this.friends]) {
+      part.addEventListener("notice", ({ detail }) => this.notice.show(detail), { signal });
+    }
+    this.presence.start();
+  }
+
+  /** The page goes away: nothing can be waited for. */
+  leave() {
+    this.publisher.leave();
+    this.listener.stop();
+  }
+
+  async close() {
+    this.#abort.abort();
+    this.friends.close();
+    await Promise.all([this.publisher.close(), this.listener.close()]);
+    this.presence.stop();
+  }
+
+  /** Do something a person asked for; what stands in its way is told them. Gives whether it went well. */
+  async attempt(action) {
+    this.notice.clear();
+    try {
+      await action();
+      return true;
+    } catch (error) {
+      if (!(error instanceof ApiError || error instanceof MicrophoneError)) throw error;
+      this.notice.show(error.message);
+      return false;
+    }
+  }
+}

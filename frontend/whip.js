@@ -1,0 +1,194 @@
+import { ApiError } from "./api.js";
+
+const CONNECT_TIMEOUT_MS = 12_000;
+const DISCONNECTED_MS = 2_000;
+const TRICKLE_BATCH_MS = 20;
+
+/**
+ * One peer connection, offered over HTTP: WHIP (RFC 9725) or WHEP, which differ by their URL
+ * and by what is offered.
+ *
+ * The offer goes out at once, without candidates; they are trickled when the answer is there
+ * and has named the ICE servers. `lost` resolves once: "closed" when the server took its leave,
+ * "failed" when it cannot be reached any more. Whoever opened it calls `close()`.
+ */
+export class WhipConnection {
+  #api;
+  #url;
+  #pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+  #abort = new AbortController();
+  #location = null;
+  #etag = null;
+  #trickle = null;
+  #settleLost;
+  #closing = null;
+
+  constructor(api, url) {
+    this.#api = api;
+    this.#url = url;
+    this.lost = new Promise((resolve) => (this.#settleLost = resolve));
+  }
+
+  /** The server's id of this session, null before its answer. */
+  get session() {
+    return this.#location?.split("/").pop() ?? null;
+  }
+
+  /**
+   * Offer what `prepare(pc)` adds and connect. `onSession` is called as soon as the server has
+   * answered. Raises ApiError when refused or when no connection comes about in time.
+   */
+  async open(prepare, onSession = () => {}) {
+    prepare(this.#pc);
+    const offer = await this.#pc.createOffer();
+    const response = await this.#api.offer(this.#url, offer.sdp);
+    this.#location = new URL(response.headers.get("Location"), response.url).pathname;
+    this.#etag = response.headers.get("ETag");
+    const answer = await response.text();
+    if (this.#closing) {
+      await this.#leave(); // closed while the request was under way
+      this.#abort.signal.throwIfAborted();
+    }
+    onSession(this.session);
+    await this.#connect(offer, answer, iceServers(response.headers.get("Link")));
+  }
+
+  /** Send no more sound. */
+  mute() {
+    for (const sender of this.#pc.getSenders()) sender.replaceTrack(null);
+  }
+
+  /** Close; with `tell`, the server's side too, which for a publisher ends the stream. */
+  close({ tell = true } = {}) {
+    this.#closing ??= this.#close(tell);
+    return this.#closing;
+  }
+
+  async #connect(offer, answer, servers) {
+    const pc = this.#pc;
+    pc.setConfiguration({ bundlePolicy: "max-bundle", iceServers: servers });
+    this.#trickle = new Trickle(pc, this.#abort.signal, (fragment) =>
+      this.#api.trickle(this.#location, fragment, this.#etag),
+    );
+    const connected = this.#watch();
+    connected.catch(() => {}); // awaited below; it may fail before that
+    await pc.setLocalDescription(offer);
+    await pc.setRemoteDescription({ type: "answer", sdp: answer });
+    this.#watchGoodbye();
+    await connected;
+  }
+
+  /** Follow the connection's state; resolves when it is connected for the first time. */
+  #watch() {
+    const { signal } = this.#abort;
+    return new Promise((resolve, reject) => {
+      const late = new ApiError("No connection for sound came about. Trying again.");
+      const lose = () => {
+        this.#settleLost("failed");
+        reject(late);
+      };
+      let timer = setTimeout(lose, CONNECT_TIMEOUT_MS);
+      const onChange = () => {
+        clearTimeout(timer);
+        const state = this.#pc.connectionState;
+        if (state === "connected") resolve();
+        else if (state === "disconnected") timer = setTimeout(lose, DISCONNECTED_MS);
+        else if (state === "failed") lose();
+        else if (state !== "closed") timer = setTimeout(lose, CONNECT_TIMEOUT_MS);
+      };
+      this.#pc.addEventListener("connectionstatechange", onChange, { signal });
+      signal.addEventListener("abort", () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      });
+    });
+  }
+
+  /** Notice the server's DTLS close: the one sign that it ended the session on purpose. */
+  #watchGoodbye() {
+    const [transceiver] = this.#pc.getTransceivers();
+    const transport = transceiver.sender.transport ?? transceiver.receiver.transport;
+    transport.addEventListener(
+      "statechange",
+      () => {
+        if (transport.state === "closed") this.#settleLost("closed");
+      },
+      { signal: this.#abort.signal },
+    );
+  }
+
+  async #close(tell) {
+    this.#abort.abort();
+    try {
+      if (tell && this.#location) await this.#leave();
+    } finally {
+      this.#pc.close();
+    }
+  }
+
+  async #leave() {
+    try {
+      await this.#api.delete(this.#location);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error; // gone already, or noticed by its silence
+    }
+  }
+}
+
+/** Sends candidates as they are found, a few in one request, in order. */
+class Trickle {
+  #pc;
+  #send;
+  #waiting = [];
+  #timer = null;
+  #sent = Promise.resolve();
+
+  constructor(pc, signal, send) {
+    this.#pc = pc;
+    this.#send = send;
+    pc.addEventListener("icecandidate", ({ candidate }) => this.#add(candidate), { signal });
+    signal.addEventListener("abort", () => clearTimeout(this.#timer));
+  }
+
+  #add(candidate) {
+    const line = candidate?.candidate ? `a=${candidate.candidate}` : "a=end-of-candidates";
+    if (!this.#waiting.includes(line)) this.#waiting.push(line);
+    this.#timer ??= setTimeout(() => this.#flush(), TRICKLE_BATCH_MS);
+  }
+
+  #flush() {
+    const fragment = sdpFragment(this.#pc.localDescription.sdp, this.#waiting);
+    this.#waiting = [];
+    this.#timer = null;
+    this.#sent = this.#sent
+      .then(() => this.#send(fragment))
+      .catch((error) => {
+        // Without trickle the server still finds us by our own checks; if not, we time out.
+        if (!(error instanceof ApiError)) throw error;
+      });
+  }
+}
+
+/** Write candidates as an SDP fragment for the bundled transport (RFC 8840 section 9). */
+function sdpFragment(sdp, lines) {
+  const attribute = (name) => sdp.match(new RegExp(`^a=${name}:.*$`, "m"))[0].trim();
+  const media = sdp.match(/^m=.*$/m)[0].trim();
+  const head = [attribute("ice-ufrag"), attribute("ice-pwd"), media, attribute("mid")];
+  return [...head, ...lines, ""].join("\r\n");
+}
+
+/** Read ICE servers from a Link header (RFC 9725 section 4.6). */
+function iceServers(link) {
+  const servers = [];
+  for (const [, url, rest] of (link ?? "").matchAll(/<([^>]*)>([^<]*)/g)) {
+    if (!/rel="?ice-server"?/.test(rest)) continue;
+    const value = (name) => rest.match(new RegExp(`${name}="?([^";,]*)"?`))?.[1];
+    const server = { urls: url };
+    if (value("username")) {
+      server.username = value("username");
+      server.credential = value("credential");
+    }
+    servers.push(server);
+  }
+  return servers;
+}
