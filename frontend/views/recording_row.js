@@ -22,7 +22,6 @@ export class RecordingRow extends EventTarget {
   #play = button({ class: "round", testid: "play" });
   #title = el("time", { class: "title" });
   #about = el("span", { class: "about hint" });
-  #time = el("span", { class: "position" });
   #download;
   #delete;
   #waveform;
@@ -48,7 +47,6 @@ export class RecordingRow extends EventTarget {
       this.#play,
       el("div", { class: "what" }, this.#title, this.#about),
       this.#waveform.element,
-      this.#time,
       el("div", { class: "tools" }, this.#download, this.#delete),
       this.#audio,
     );
@@ -61,7 +59,6 @@ export class RecordingRow extends EventTarget {
     const kept = KEPT.includes(recording.state);
     this.recording = recording;
     this.element.dataset.state = recording.state;
-    this.#about.textContent = describe(recording);
     this.#play.disabled = !kept;
     if (this.#delete) this.#delete.disabled = !kept;
     this.#waveform.set(recording.peaks, recording.duration_s, { enabled: kept });
@@ -132,7 +129,7 @@ export class RecordingRow extends EventTarget {
   #renderPosition() {
     const position = this.#resumeAt ?? this.#audio.currentTime;
     this.#waveform.move(position);
-    this.#time.textContent = position ? formatDuration(position) : "";
+    this.#about.textContent = describe(this.recording, position);
   }
 
   #makeDelete(recording, when) {
@@ -154,10 +151,11 @@ export class RecordingRow extends EventTarget {
   }
 }
 
-function describe({ state, duration_s: duration, size_bytes: size }) {
+function describe({ state, duration_s: duration, size_bytes: size }, position) {
+  const played = position ? `${formatDuration(position)} of ` : "";
   const parts = [
     STATES[state],
-    duration ? formatDuration(duration) : null,
+    duration ? `${played}${formatDuration(duration)}` : null,
     size ? `${(size / 1e6).toFixed(1)} MB` : null,
   ];
   return parts.filter(Boolean).join(" · ");

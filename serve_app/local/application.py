@@ -102,9 +102,9 @@ def main() -> None:
         )
         # Ray's own would leave by an exception, wherever it finds us.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        print("Ray is ready", file=report)
-        app = builder(Settings.from_json(orders["settings"]))
-        run_application(app.application, Settings.from_json(orders["settings"]))
+        settings = Settings.from_json(orders["settings"])
+        app = builder(settings)
+        run_application(app.application, settings)
         print(DEPLOYED, file=report)
     _wait_for_the_end()
     asyncio.run(_drain(app.drain))

@@ -55,7 +55,7 @@ class Progress:
         try:
             print(line, flush=True)
         except OSError:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            sys.stdout = open(os.devnull, "w")
 
 
 class Application:

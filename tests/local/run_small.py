@@ -1,9 +1,9 @@
-"""Run `hushcast up` with the small application: `python -m tests.local.run_small up ...`."""
+"""Run hushcast with an application of tests: `python -m tests.local.run_small BUILDER up ...`."""
 
 import sys
 
 from serve_app import cli
 
 if __name__ == "__main__":
-    cli.BUILDER = "tests.local.small_app:build"
-    sys.exit(cli.main())
+    cli.BUILDER = f"tests.local.small_app:{sys.argv[1]}"
+    sys.exit(cli.main(sys.argv[2:]))

@@ -46,3 +46,17 @@ def build(settings: Settings) -> LocalApp:
         await asyncio.to_thread(trace.write_text, "yes")
 
     return LocalApp(Small.bind(settings), drain)  # type: ignore[attr-defined]
+
+
+def build_nothing(settings: Settings) -> LocalApp:
+    """Fail, as an application does that cannot find its model."""
+    raise RuntimeError("the model has another checksum")
+
+
+def build_stubborn(settings: Settings) -> LocalApp:
+    """Build one that would rather drain for ever."""
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    return LocalApp(build(settings).application, forever)

@@ -1,0 +1,43 @@
+"""The `hushcast` command: what it offers, and how it refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def hushcast(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "serve_app.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def test_help_names_the_commands() -> None:
+    """Every command it names has help of its own."""
+    told = hushcast("--help")
+    assert told.returncode == 0
+    named = [line.split()[0] for line in told.stdout.splitlines() if line.startswith("    ")]
+    assert {"up", "recordings"} <= set(named)
+    for command in ("up", "recordings"):
+        assert hushcast(command, "--help").returncode == 0
+
+
+def test_a_wrong_flag_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    """Exit code 2, one line, and nothing has been made."""
+    refused = hushcast("up", "--port", "many", "--data-dir", str(tmp_path / "data"))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("--port: ") and refused.stderr.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.slow
+def test_reconcile_brings_its_servers_when_none_runs(tmp_path: Path) -> None:
+    """On a data directory at rest it starts what it needs, reports, and ends it."""
+    reconciled = hushcast("recordings", "reconcile", "--data-dir", str(tmp_path / "data"))
+    assert (reconciled.returncode, reconciled.stderr) == (0, "")
+    assert reconciled.stdout == "index and bucket agree\n"

@@ -1,0 +1,187 @@
+"""Valkey and SeaweedFS as `hushcast up` brings them: real, kept, and closed to strangers."""
+
+import json
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError
+
+from recordings.store import RecordingStore, StoreConfig, StoreUnavailable
+from serve_app.local.child import Child, Part
+from serve_app.local.guardian import Guardian
+from serve_app.local.ports import PAIR
+from serve_app.local.seaweed import SeaweedFS
+from serve_app.local.server import Server
+from serve_app.local.signals import Signals
+from serve_app.local.valkey import Valkey
+from tests.servers import running
+
+P = TypeVar("P", bound=Part)
+
+KEY = "recordings/ann/one.wav"
+
+
+@pytest.fixture
+def store(s3: StoreConfig) -> Iterator[RecordingStore]:
+    """Reach the shared SeaweedFS."""
+    made = RecordingStore(s3)
+    yield made
+    made.close()
+
+
+@contextmanager
+def serving(make: Callable[[], P]) -> Iterator[Server[P]]:
+    """Run a server that a test may kill and revive."""
+    with Guardian() as guardian:
+        server = Server(make, guardian, Signals())
+        server.start()
+        try:
+            server.wait()
+            yield server
+        finally:
+            server.child.stop()
+
+
+def mode(path: Path) -> int:
+    """Get the permission bits of a file."""
+    return path.stat().st_mode & 0o777
+
+
+def test_valkey_refuses_who_has_no_password(valkey: str) -> None:
+    """Neither no password nor a wrong one opens it."""
+    address = valkey.rsplit("@", 1)[1]
+    for url in (f"redis://{address}", f"redis://:wrong@{address}"):
+        with Redis.from_url(url) as client, pytest.raises(AuthenticationError):
+            client.ping()
+
+
+def test_valkey_keeps_what_it_acknowledged_when_it_is_killed(tmp_path: Path) -> None:
+    """A key is there after SIGKILL and a start on the same data, under the same password."""
+    log = tmp_path / "log"
+    with (
+        serving(lambda: Valkey.prepare(tmp_path / "valkey", log)) as server,
+        Redis.from_url(server.part.url) as client,
+    ):
+        client.set("kept", "yes")
+        server.child.kill()
+        server.revive()
+        assert client.get("kept") == b"yes"
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+    again = Valkey.prepare(tmp_path / "valkey", log)
+    assert again.password == server.part.password
+    assert [mode(tmp_path / "valkey" / name) for name in ("password", "valkey.conf")] == [0o600] * 2
+
+
+def test_seaweed_refuses_who_has_no_keys(s3: StoreConfig, store: RecordingStore) -> None:
+    """Neither an unsigned request nor one signed with another key gets an object or the list."""
+    store.put_peaks(KEY, [0.5])
+    key = KEY.replace(".wav", ".peaks.json")
+    for path in ("", f"/{s3.bucket}", f"/{s3.bucket}/{key}"):
+        with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+            urllib.request.urlopen(f"{s3.endpoint}{path}", timeout=5)
+        refused.value.close()
+    wrong = StoreConfig(
+        bucket=s3.bucket, endpoint=s3.endpoint, access_key=s3.access_key, secret_key="wrong"
+    )
+    stranger = RecordingStore(wrong)
+    try:
+        with pytest.raises(StoreUnavailable):
+            stranger.check()
+    finally:
+        stranger.close()
+
+
+def test_every_other_port_of_seaweed_wants_a_certificate(tmp_path: Path) -> None:
+    """All listen on loopback, and but for S3 none answers without our client certificate."""
+    server = SeaweedFS.prepare(tmp_path / "s3", tmp_path / "log")
+    with running(server) as child:
+        listening = {
+            connection.laddr
+            for connection in psutil.Process(child.pid).net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert {ip for ip, _ in listening} == {"127.0.0.1"}
+        closed = {port for _, port in listening} - {server.ports["s3"]}
+        assert closed == {port + extra for port in server.ports.values() for extra in (0, PAIR)} - {
+            server.ports["s3"]
+        }
+        for port in closed:
+            assert not answers_strangers(port), f"port {port} answered"
+        names = ("access-key", "secret-key", "s3.json", "security.toml", "tls.key")
+        assert [mode(tmp_path / "s3" / name) for name in names] == [0o600] * len(names)
+
+
+def answers_strangers(port: int) -> bool:
+    """Tell whether a TLS client without a certificate gets an answer to a request."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with socket.create_connection(("127.0.0.1", port), 5) as plain:
+        try:
+            with context.wrap_socket(plain) as secure:
+                secure.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                return secure.recv(1) != b""
+        except OSError:  # TLS says no with an alert, or by closing
+            return False
+
+
+def test_seaweed_keeps_what_it_acknowledged_when_it_is_killed(tmp_path: Path) -> None:
+    """An object is there after SIGKILL: on the same ports at once, later also on others."""
+    folder, log = tmp_path / "s3", tmp_path / "log"
+    with serving(lambda: SeaweedFS.prepare(folder, log)) as server:
+        store = RecordingStore(server.part.store)
+        store.put_peaks(KEY, [0.25])
+        server.child.kill()
+        server.revive()
+        assert store.get_peaks(KEY) == (0.25,)
+        store.close()
+    (folder / "ports.json").unlink()
+    again = SeaweedFS.prepare(folder, log)
+    assert again.ports != server.part.ports
+    with running(again):
+        store = RecordingStore(again.store)
+        assert store.get_peaks(KEY) == (0.25,)
+        store.close()
+
+
+def test_another_port_is_tried_when_ours_was_taken(tmp_path: Path) -> None:
+    """A program that takes the port between choice and use does not stop the start."""
+    with socket.socket() as thief:
+        thief.bind(("127.0.0.1", 0))
+        thief.listen()
+        taken = Valkey(tmp_path / "valkey", tmp_path / "log", thief.getsockname()[1], "p" * 32)
+        ports = iter([taken])
+        free = Valkey.prepare(tmp_path / "valkey", tmp_path / "log")
+        with serving(lambda: next(ports, free)) as server:
+            assert server.part is free and free.answers()
+
+
+def test_the_mark_and_the_secrets_are_not_in_the_arguments(s3: StoreConfig, valkey: str) -> None:
+    """Whoever lists the processes of the machine learns no password and no key."""
+    password = valkey.split(":")[2].split("@")[0]
+    shown = json.dumps([process.info["cmdline"] for process in psutil.process_iter(["cmdline"])])
+    for secret in (password, s3.access_key or "", s3.secret_key or ""):
+        assert secret and secret not in shown
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """The message names the server and quotes the end of its log."""
+    broken = Valkey.prepare(tmp_path / "valkey", tmp_path / "log")
+    with Guardian() as guardian:
+        command = broken.command()
+        (tmp_path / "valkey" / "valkey.conf").write_text("appendonly perhaps\n")
+        child = Child(broken.name, command, guardian)
+        child.start()
+        with pytest.raises(Exception, match=r"Valkey ended with code 1 .*(.|\n)*perhaps"):
+            child.wait_until(broken.answers)
+        child.stop()

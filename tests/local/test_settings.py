@@ -1,0 +1,109 @@
+"""Settings: read once, checked, frozen."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from serve_app.settings import Settings, SettingsError, read_settings
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what the tests run under out of it."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"HUSHCAST_{name.upper()}", raising=False)
+
+
+def test_a_flag_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flags win, then the environment, then the default."""
+    monkeypatch.setenv("HUSHCAST_PORT", "9001")
+    assert read_settings({"port": "9002"}).port == 9002
+    assert read_settings({"port": None}).port == 9001
+    monkeypatch.delenv("HUSHCAST_PORT")
+    assert read_settings().port == 8000
+
+
+def test_lists_ranges_and_rates_are_read_as_people_write_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Comma lists, LOW-HIGH and NAME=RATE."""
+    monkeypatch.setenv("HUSHCAST_ICE_ADDRESSES", "127.0.0.1, ::1")
+    monkeypatch.setenv("HUSHCAST_UDP_PORTS", "40000-40999")
+    monkeypatch.setenv("HUSHCAST_ADMINS", "ann,ben")
+    monkeypatch.setenv("HUSHCAST_LIMITS", "accounts=600/minute offers=9/second")
+    settings = read_settings()
+    assert settings.ice_addresses == ("127.0.0.1", "::1")
+    assert settings.udp_ports == (40000, 40999)
+    assert settings.admins == ("ann", "ben")
+    assert settings.limits == {"accounts": "600/minute", "offers": "9/second"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "99999", "HUSHCAST_PORT: this should be less than or equal to 65535."),
+        ("UDP_PORTS", "4000", "give a range of ports as LOW-HIGH"),
+        ("UDP_PORTS", "5000-4000", "the lower number first"),
+        ("UDP_PORTS", "80-90", "within 1024-65535"),
+        ("ICE_ADDRESSES", "localhost", "'localhost' is not an IP address"),
+        ("REDIS_URL", "http://host", "begins with redis:// or rediss://"),
+        ("S3_ENDPOINT", "http://host", "needs HUSHCAST_S3_BUCKET"),
+        ("PUBLIC_URL", "https://host/path", "give an origin, without a path"),
+        ("TURN_URLS", "http://host", "begin with turn: or turns:"),
+        ("TURN_URLS", "turn:host", "HUSHCAST_TURN_SECRET go together"),
+        ("MODEL", "dfn3", "'dfn2' or 'dfn2_ll'"),
+        ("LIMITS", "accounts=often", "'often' is not a rate"),
+        ("SECRET_KEY", "short", "needs 32 characters or more"),
+        ("WARM_ACTORS", "-1", "greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_a_sentence(
+    name: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the setting and what it should be."""
+    monkeypatch.setenv(f"HUSHCAST_{name}", value)
+    with pytest.raises(SettingsError) as refused:
+        read_settings()
+    message = str(refused.value)
+    assert sentence in message and "HUSHCAST_" in message and message.count("\n") == 0
+
+
+def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to start twice to learn of two mistakes; a flag is called by its name."""
+    monkeypatch.setenv("HUSHCAST_MODEL", "dfn3")
+    with pytest.raises(SettingsError) as refused:
+        read_settings({"port": "x"})
+    first, second = str(refused.value).splitlines()
+    assert first.startswith("--port: ") and second.startswith("HUSHCAST_MODEL: ")
+
+
+def test_settings_travel_and_stay_the_same(tmp_path: Path) -> None:
+    """Through a pickle, to Ray, and through JSON, to a process; nobody changes them there."""
+    settings = read_settings(
+        {"data_dir": tmp_path, "udp_ports": "4000-4001", "limits": "accounts=6/minute"}
+    )
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert Settings.from_json(settings.to_json()) == settings
+    assert settings.spool_dir == tmp_path / "spool"
+    with pytest.raises(ValueError, match="frozen"):
+        settings.port = 1
+
+
+def test_secrets_are_not_shown() -> None:
+    """What is printed or logged of the settings has no secret in it."""
+    secret = "s" * 40
+    settings = read_settings(
+        {
+            "secret_key": secret,
+            "redis_url": f"redis://:{secret}@host:1/0",
+            "turn_urls": "turn:host",
+            "turn_secret": secret,
+            "s3_access_key": secret,
+            "s3_secret_key": secret,
+        }
+    )
+    assert secret not in repr(settings) and secret not in str(settings)
+    with pytest.raises(SettingsError) as refused:
+        read_settings({"redis_url": f"http://:{secret}@host:1/0"})
+    assert secret not in str(refused.value)
