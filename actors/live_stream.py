@@ -43,6 +43,7 @@ class Publisher:
     order: RtpOrder
     decoder: OpusDecoder
     last_packet: float
+    retired: bool = False
     sockets: int = 0
     socket_lost_at: float | None = None
 
@@ -292,7 +293,7 @@ class LiveStream:
     def _take_packet(self, session: PublisherSession, packet: Packet) -> None:
         """Put a packet in order and pass on what is ready. Runs for every packet."""
         publisher = self._publishers.get(session.session_id)
-        if publisher is None or self.stopping:
+        if publisher is None or publisher.retired or self.stopping:
             return
         now = time.monotonic()
         segments = publisher.order.push(packet, now)
@@ -322,6 +323,7 @@ class LiveStream:
         self._announcer.change(state=StreamState.LIVE, session=session_id, started_at=started_at)
         log.info("%s: session %s publishes", self._name, session_id)
         if before is not None:
+            before.retired = True  # what it still sends does not take the stream back
             self._own(self._retire(before.session), name=f"{self._name} takeover")
 
     async def _retire(self, session: PublisherSession) -> None:

@@ -222,14 +222,17 @@ class StatusStore:
         return int(await self._redis.get(VERSION_KEY) or 0)
 
     @_reaches_redis
-    async def publish_expired(self) -> list[str]:
-        """Publish the end of every stream whose actor stopped renewing it; returns the names."""
+    async def publish_expired(self) -> list[tuple[str, str]]:
+        """Publish the end of every stream whose actor stopped renewing it.
+
+        Returns username and stream id of those whose end this call published.
+        """
         ended = []
         streaming = await self._redis.hgetall(STREAMING_KEY)
         for username, stream_id in ((str(a), str(b)) for a, b in streaming.items()):
             keys = [status_key(username), VERSION_KEY, STREAMING_KEY]
             if await self._expire(keys=keys, args=[username, stream_id, CHANNEL]):
-                ended.append(username)
+                ended.append((username, stream_id))
         return ended
 
     @_reaches_redis
@@ -264,7 +267,10 @@ class StatusStore:
 
     @_reaches_redis
     async def announce(self, username: str, action: str, stream_id: str, session: str) -> None:
-        """Tell a user's pages what to do: `republish`, `relisten` or `taken_over`."""
+        """Tell a user's pages what to do: `republish`, `relisten` or `taken_over`.
+
+        An empty session means whichever belongs to the stream.
+        """
         message = {
             "username": username,
             "action": action,

@@ -64,8 +64,9 @@ class Pool:
         asked_at = 0.0
         while True:
             try:
-                for _ in await self._store.publish_expired():
-                    log.info("the end of a dead actor's stream was published")
+                for username, stream_id in await self._store.publish_expired():
+                    log.info("stream %s: its actor died; its page is asked to go on", stream_id)
+                    await self._store.announce(username, "republish", stream_id, "")
                 if time.monotonic() - asked_at > ASK_INTERVAL_S:
                     await self._ask_all()
                     asked_at = time.monotonic()

@@ -143,25 +143,27 @@ class Headers:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        cors = scope["path"].startswith(("/whip", "/whep"))
+        more = self._more(scope["path"])
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [
-                    *message.get("headers", []),
-                    *self._always,
-                    *(self._cors if cors else []),
-                ]
+                headers = [*message.get("headers", []), *self._always, *more]
                 message = {**message, "headers": headers}
             await send(message)
 
         await self._app(scope, receive, with_headers)
 
+    def _more(self, path: str) -> list[tuple[bytes, bytes]]:
+        """Get what only some answers carry. Modules have no version in their names: no caching."""
+        if path.startswith(("/whip", "/whep")):
+            return self._cors
+        return [(b"cache-control", b"no-cache")] if path.startswith("/static/") else []
+
 
 def _security(settings: Settings) -> dict[str, str]:
-    media_from = " ".join(("'self' blob:", settings.s3_public_endpoint or "")).strip()
+    media_from = " ".join(("'self'", settings.s3_public_endpoint or "")).strip()
     policy = (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
         f"font-src 'self'; connect-src 'self' {settings.s3_public_endpoint or ''}; "
         f"media-src {media_from}; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'"

@@ -62,7 +62,7 @@ class Stage:
 @pytest.fixture
 async def stage(valkey: str) -> AsyncIterator[Stage]:
     """Set the stage in an empty database."""
-    stage = Stage(valkey)
+    stage = Stage(valkey.removesuffix("/0") + "/6")
     await stage.redis.flushdb()
     yield stage
     await stage.close()

@@ -31,7 +31,7 @@ export class Recordings {
   start() {
     const { signal } = this.#abort;
     const { presence } = this.#visit;
-    const onRecording = ({ detail }) => this.#take(detail.recording);
+    const onRecording = ({ detail }) => this.#take(detail);
     presence.addEventListener("recording", onRecording, { signal });
     presence.addEventListener("snapshot", () => this.#load(), { signal });
     this.#older.addEventListener("click", () => this.#load(this.#oldest));
@@ -69,8 +69,10 @@ export class Recordings {
     return [...this.#rows.values()].sort((a, b) => time(b) - time(a));
   }
 
-  #take(recording) {
+  #take({ recording, removed }) {
     if (recording.username !== this.#username) return;
+    const row = this.#rows.get(recording.id);
+    if (removed) return row && this.#remove(row);
     this.#put(recording);
     this.#arrange();
   }

@@ -20,6 +20,7 @@ from tests.app.browser import (
 )
 from tests.app.client import Person
 from tests.app.conftest import GRACE_S
+from tests.app.test_faults import hosting
 from tests.denoiser.official import official_model
 from tests.quality import quality
 from tests.running import App
@@ -129,6 +130,28 @@ async def test_a_reload_ends_the_stream_and_nothing_starts_by_itself(
     await expect(tab.find("start")).to_be_visible()
     await until(lambda: _stored(ada))
     assert await ada.stream() is None
+
+
+async def test_the_page_goes_on_by_itself_when_its_streams_actor_dies(
+    app: App, people: People, browser: Browser
+) -> None:
+    """SIGKILL of the actor: the page posts again, a warm actor takes it, the friend sees it."""
+    ada = await people()
+    tab = await open_tab(browser, ada)
+    await go_live(tab)
+    before = await ada.stream()
+    assert before is not None
+    hosting(app).kill()
+
+    async def goes_on() -> bool:
+        stream = await ada.stream()
+        live = stream is not None and stream["state"] == "live"
+        return live and stream is not None and stream["stream_id"] != before["stream_id"]
+
+    waited = await until(goes_on, timeout_s=60)
+    print(f"\nafter its actor was killed the page was live again in {waited:.1f} s")
+    await tab.find("stop").click()
+    await expect(tab.find("stream-state")).to_have_text("off")
 
 
 async def test_a_killed_browser_ends_the_stream_after_the_grace(

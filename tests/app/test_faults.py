@@ -23,16 +23,17 @@ People = Callable[[], Awaitable[Person]]
 async def test_a_killed_actor_costs_a_second_of_the_recording_at_most(
     app: App, people: People
 ) -> None:
-    """SIGKILL: the end is told within seconds, the recording recovered, the next start served."""
+    """SIGKILL: friends and the page are told within seconds, the recording is recovered."""
     ada, bob = await people(), await people()
     await ada.befriend(bob)
-    async with bob.presence() as presence:
+    async with bob.presence() as presence, ada.presence() as own:
         peer, _ = await ada.publish(PACKETS)
         await until(lambda: "live" in presence.states(ada.username))
         await until(lambda: peer.microphone.played > 150)
         played_s = peer.microphone.played * 0.02
-        _hosting(app).kill()
+        hosting(app).kill()
         told_after = await until(lambda: presence.states(ada.username)[-1] is None)
+        await until(lambda: any(m.get("action") == "republish" for m in own.messages))
     await until(lambda: _recovered(ada), timeout_s=90)
     [recording] = await ada.recordings()
     answer = await ada.http.get(f"/api/recordings/{recording['id']}/audio", follow_redirects=True)
@@ -43,7 +44,7 @@ async def test_a_killed_actor_costs_a_second_of_the_recording_at_most(
     await ada.publish(PACKETS)
 
 
-def _hosting(app: App) -> psutil.Process:
+def hosting(app: App) -> psutil.Process:
     """Find the actor that hosts a stream: the one with UDP sockets."""
     [hosting] = [actor for actor in processes(app) if actor.net_connections("udp")]
     return hosting

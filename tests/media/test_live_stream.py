@@ -31,7 +31,7 @@ class Stage:
     """One user's stream with everything around it."""
 
     def __init__(self, valkey: str, s3: StoreConfig, spool_dir: Path, model: Model) -> None:
-        self.redis = connect_redis(valkey)
+        self.redis = connect_redis(valkey.removesuffix("/0") + "/5")  # emptied after each test
         self.status = StatusStore(self.redis)
         self.index = RecordingIndex(self.redis)
         self.spool_dir = spool_dir
@@ -104,8 +104,12 @@ async def test_a_stream_lives_and_leaves_a_recording(stage: Stage) -> None:
     """From the offer to the object: connecting, live, heard, told in Redis, stored, gone."""
     assert stage.stream.status.state is StreamState.CONNECTING
     publisher = await stage.go_live()
-    status = await stage.status.read("alice")
-    assert status is not None and status.session == "p1" and status.started_at is not None
+
+    async def published() -> bool:
+        status = await stage.status.read("alice")
+        return status is not None and status.session == "p1" and status.started_at is not None
+
+    await until(published)
     listener = await stage.listen("l1")
     await asyncio.wait_for(listener.first_sound.wait(), 10)
     await until(lambda: stage.stream.status.listeners == 1)
@@ -155,6 +159,24 @@ async def test_a_newer_publisher_takes_over_when_it_is_heard(stage: Stage) -> No
     assert stage.stream.status.state is StreamState.LIVE
     assert stage.stream.status.stream_id == stream_id
     assert len(listener.sound) > heard
+
+
+async def test_what_a_superseded_publisher_still_sends_takes_nothing_back(stage: Stage) -> None:
+    """Two pages send at once: the newer one keeps the stream, and the older one is closed."""
+    first = await stage.go_live()
+    publishers = []
+    second = await stage.publish("p2")
+    await until(lambda: stage.stream.status.session == "p2")
+
+    def closed() -> bool:
+        publishers.append(stage.stream.status.session)
+        return first.connection.connectionState == "closed"
+
+    await until(closed, interval_s=0.001)
+    assert set(publishers) == {"p2"}
+    played = second.microphone.played
+    await until(lambda: second.microphone.played > played + 25)
+    assert stage.stream.status.session == "p2"
 
 
 async def test_a_publisher_that_is_gone_is_waited_for_and_then_the_stream_ends(
