@@ -1,10 +1,19 @@
 """Opus: what is encoded comes back, and what is lost is covered."""
 
+import ctypes
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from actors.opus import FRAME_SAMPLES, OpusDecoder, OpusEncoder, OpusError, decodes
+from actors.opus import (
+    FRAME_SAMPLES,
+    OpusDecoder,
+    OpusEncoder,
+    OpusError,
+    _bundled_libopus,
+    decodes,
+)
 from tests.sounds import Sound, speech_like
 
 
@@ -63,3 +72,12 @@ def test_a_frame_of_another_length_is_refused() -> None:
     """The encoder takes 20 ms and says so."""
     with pytest.raises(ValueError, match="expected 960 samples, got 480"):
         OpusEncoder().encode(np.zeros(480, np.float32))
+
+
+def test_the_wheel_of_pyav_brings_a_libopus() -> None:
+    """A machine without a libopus of its own needs none."""
+    path = _bundled_libopus()
+    assert path is not None
+    version = ctypes.CDLL(path).opus_get_version_string
+    version.restype = ctypes.c_char_p
+    assert version().startswith(b"libopus")
