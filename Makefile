@@ -1,5 +1,5 @@
 # run: start hushcast here. test: everything but the long runs. check: style, types, fast tests.
-# bench: benchmarks. soak: the long runs. lock: renew the pinned dependencies.
+# lint: its first half. bench: benchmarks. soak: the long runs. lock: renew the pinned dependencies.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: run test check bench soak lock clean
+.PHONY: run test lint check bench soak lock clean
 
 run: $(VENV)/.run
 	exec $(BIN)/hushcast up --port $(PORT) $(ARGS)
@@ -16,10 +16,12 @@ run: $(VENV)/.run
 test: $(VENV)/.test check-system
 	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest -m "not soak" $(ARGS)
 
-check: $(VENV)/.test
+lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check: lint
 	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest -m "not slow and not soak" -q $(ARGS)
 
 bench: $(VENV)/.test
