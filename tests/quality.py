@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.signal
 import soxr
 from pesq import pesq
 from pystoi import stoi
@@ -38,9 +39,28 @@ def align(heard: Sound, clean: Sound) -> tuple[Sound, Sound]:
     return heard[:shared], clean[:shared]
 
 
-def quality(heard: Sound, clean: Sound) -> Quality:
-    """Measure what was heard [T] against the clean sound [T], both at 48 kHz."""
-    aligned = align(heard, clean)
+def align_pieces(heard: Sound, clean: Sound) -> tuple[Sound, Sound]:
+    """Align like `align`, then every 2 s again, within 150 ms.
+
+    For what a browser played: its jitter buffer moves the playout while it adapts.
+    """
+    heard, clean = align(heard, clean)
+    piece, play = 2 * SAMPLE_RATE, round(0.15 * SAMPLE_RATE)
+    pairs = []
+    for start in range(play, len(clean) - piece - play, piece):
+        wanted = clean[start : start + piece]
+        around = heard[start - play : start + piece + play]
+        moved = int(np.argmax(np.abs(scipy.signal.correlate(around, wanted, "valid"))))
+        pairs.append((around[moved : moved + piece], wanted))
+    return np.concatenate([h for h, _ in pairs]), np.concatenate([c for _, c in pairs])
+
+
+def quality(heard: Sound, clean: Sound, *, played: bool = False) -> Quality:
+    """Measure what was heard [T] against the clean sound [T], both at 48 kHz.
+
+    `played`: a browser played it, so its place in time may have moved on the way.
+    """
+    aligned = align_pieces(heard, clean) if played else align(heard, clean)
     degraded, reference = (soxr.resample(sound, SAMPLE_RATE, MEASURED_AT) for sound in aligned)
     assert len(reference) > 3 * MEASURED_AT, f"only {len(reference) / MEASURED_AT:.1f} s to compare"
     return Quality(

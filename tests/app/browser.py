@@ -32,16 +32,34 @@ WATCH_STATE = """([selector, attribute]) => {
   look();
 }"""
 
+# Runs on the browser's audio thread, so that a busy page loses nothing.
+TAP = """registerProcessor("tap", class extends AudioWorkletProcessor {
+  #samples = new Float32Array(4096);
+  #length = 0;
+  process([[samples]]) {
+    if (samples) {
+      this.#samples.set(samples, this.#length);
+      this.#length += samples.length;
+    }
+    if (this.#length === 4096) {
+      this.port.postMessage(this.#samples.slice());
+      this.#length = 0;
+    }
+    return true;
+  }
+});"""
+
 # Records what the page's audio element plays, as float samples at 48 kHz.
-RECORD_SOUND = """() => {
+RECORD_SOUND = """async (tap_script) => {
   const context = new AudioContext({ sampleRate: 48000 });
+  const script = new Blob([tap_script], { type: "text/javascript" });
+  await context.audioWorklet.addModule(URL.createObjectURL(script));
   window.heard = { pieces: [], firstAt: null };
-  const tap = context.createScriptProcessor(4096, 1, 1);
-  tap.onaudioprocess = ({ inputBuffer }) => {
-    const samples = inputBuffer.getChannelData(0);
-    if (!window.heard.firstAt && samples.some((s) => Math.abs(s) > 0.005))
+  const tap = new AudioWorkletNode(context, "tap");
+  tap.port.onmessage = ({ data }) => {
+    if (!window.heard.firstAt && data.some((s) => Math.abs(s) > 0.005))
       window.heard.firstAt = Date.now();
-    window.heard.pieces.push(new Float32Array(samples));
+    window.heard.pieces.push(data);
   };
   tap.connect(context.destination);
   const attach = () => {
@@ -157,17 +175,27 @@ class Tab:
         at: int = await self.page.evaluate("() => window.clickedAt")
         return at
 
+    async def record(self) -> None:
+        """Record what the page plays from now on; see `heard`. Needs `bypass_csp`."""
+        await self.page.evaluate(RECORD_SOUND, TAP)
+
     async def heard(self) -> Sound:
-        """Get what was recorded since RECORD_SOUND, [T]."""
+        """Get what was recorded since `record`, [T]."""
         text: str = await self.page.evaluate(TAKE_SOUND)
         return np.frombuffer(base64.b64decode(text), np.float32)
 
 
 async def open_tab(
-    browser: Browser, person: Person, path: str = "/", *, viewport: dict[str, int] = DESKTOP
+    browser: Browser,
+    person: Person,
+    path: str = "/",
+    *,
+    viewport: dict[str, int] = DESKTOP,
+    bypass_csp: bool = False,
 ) -> Tab:
     """Open a page for somebody who is signed in."""
     context = await browser.new_context(
+        bypass_csp=bypass_csp,
         viewport={"width": viewport["width"], "height": viewport["height"]},
         permissions=["microphone"],
     )
