@@ -24,7 +24,7 @@ class Quality:
         return f"PESQ {self.pesq:.2f}, STOI {self.stoi:.3f}"
 
 
-def align(heard: Sound, clean: Sound) -> tuple[Sound, Sound]:
+def align(heard: Sound, clean: Sound, *, looped: bool = False) -> tuple[Sound, Sound]:
     """Cut both to what they share, by the largest cross-correlation of their envelopes.
 
     `heard` may begin later than `clean`, or with something else before it.
@@ -32,6 +32,8 @@ def align(heard: Sound, clean: Sound) -> tuple[Sound, Sound]:
     size = 2 ** int(np.ceil(np.log2(len(heard) + len(clean))))
     spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(clean, size))
     whitened = np.fft.irfft(spectrum / (np.abs(spectrum) + 1e-6), size)
+    if looped:  # all of what was heard lies within
+        whitened[1 : size - (len(clean) - len(heard))] = -np.inf
     lag = int(np.argmax(whitened))
     lag = lag if lag < size // 2 else lag - size
     heard, clean = heard[max(0, lag) :], clean[max(0, -lag) :]
@@ -39,12 +41,12 @@ def align(heard: Sound, clean: Sound) -> tuple[Sound, Sound]:
     return heard[:shared], clean[:shared]
 
 
-def align_pieces(heard: Sound, clean: Sound) -> tuple[Sound, Sound]:
+def align_pieces(heard: Sound, clean: Sound, *, looped: bool) -> tuple[Sound, Sound]:
     """Align like `align`, then every 2 s again, within 150 ms.
 
     For what a browser played: its jitter buffer moves the playout while it adapts.
     """
-    heard, clean = align(heard, clean)
+    heard, clean = align(heard, clean, looped=looped)
     piece, play = 2 * SAMPLE_RATE, round(0.15 * SAMPLE_RATE)
     pairs = []
     for start in range(play, len(clean) - piece - play, piece):
@@ -55,12 +57,16 @@ def align_pieces(heard: Sound, clean: Sound) -> tuple[Sound, Sound]:
     return np.concatenate([h for h, _ in pairs]), np.concatenate([c for _, c in pairs])
 
 
-def quality(heard: Sound, clean: Sound, *, played: bool = False) -> Quality:
+def quality(heard: Sound, clean: Sound, *, looped: bool = False, played: bool = False) -> Quality:
     """Measure what was heard [T] against the clean sound [T], both at 48 kHz.
 
+    `looped`: the clean sound was said again and again, and what was heard begins anywhere in it.
     `played`: a browser played it, so its place in time may have moved on the way.
     """
-    aligned = align_pieces(heard, clean) if played else align(heard, clean)
+    if looped:
+        clean = np.tile(clean, len(heard) // len(clean) + 2)
+    how = align_pieces if played else align
+    aligned = how(heard, clean, looped=looped)
     degraded, reference = (soxr.resample(sound, SAMPLE_RATE, MEASURED_AT) for sound in aligned)
     assert len(reference) > 3 * MEASURED_AT, f"only {len(reference) / MEASURED_AT:.1f} s to compare"
     return Quality(

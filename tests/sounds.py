@@ -7,6 +7,8 @@ import soundfile
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 48000
+PAUSE = SAMPLE_RATE // 20
+"""What is left of the silence on either side of a word: 50 ms."""
 SPOKEN_WORDS = Path("/usr/share/sounds/alsa")
 """Debian's alsa-utils: a woman says "front left" and the like, 48 kHz."""
 
@@ -31,16 +33,23 @@ def speech_like(seconds: float, *, seed: int = 1) -> Sound:
 
 def spoken_words(seconds: float) -> Sound:
     """Read [T] samples of real speech, the same words again and again until it is long enough."""
+    words = all_words()
+    length = round(seconds * SAMPLE_RATE)
+    return np.tile(words, -(-length // len(words)))[:length]
+
+
+def all_words() -> Sound:
+    """Read [T] samples of real speech: every word once."""
     words = []
     for path in sorted(SPOKEN_WORDS.glob("*_*.wav")):
         sound, rate = soundfile.read(path, dtype="float32")
         assert rate == SAMPLE_RATE and sound.ndim == 1, f"{path}: {rate} Hz, {sound.shape}"
-        words.append(sound)
+        loud = np.flatnonzero(np.abs(sound) > 0.02)
+        words.append(sound[max(0, loud[0] - PAUSE) : loud[-1] + PAUSE])
     assert words, f"no spoken words in {SPOKEN_WORDS}: install alsa-utils"
     spoken = np.concatenate(words)
     spoken *= 0.25 / np.sqrt(np.mean(spoken[np.abs(spoken) > 0.01] ** 2)) * 0.4
-    length = round(seconds * SAMPLE_RATE)
-    return np.tile(spoken, -(-length // len(spoken)))[:length].astype(np.float32)
+    return np.asarray(spoken, np.float32)
 
 
 def noise(seconds: float, *, seed: int = 2) -> Sound:

@@ -34,14 +34,14 @@ WATCH_STATE = """([selector, attribute]) => {
 
 # Runs on the browser's audio thread, so that a busy page loses nothing.
 TAP = """registerProcessor("tap", class extends AudioWorkletProcessor {
-  #samples = new Float32Array(4096);
+  #samples = new Float32Array(1024);
   #length = 0;
   process([[samples]]) {
     if (samples) {
       this.#samples.set(samples, this.#length);
       this.#length += samples.length;
     }
-    if (this.#length === 4096) {
+    if (this.#length === 1024) {
       this.port.postMessage(this.#samples.slice());
       this.#length = 0;
     }
@@ -57,7 +57,7 @@ RECORD_SOUND = """async (tap_script) => {
   window.heard = { pieces: [], firstAt: null };
   const tap = new AudioWorkletNode(context, "tap");
   tap.port.onmessage = ({ data }) => {
-    if (!window.heard.firstAt && data.some((s) => Math.abs(s) > 0.005))
+    if (!window.heard.firstAt && data.some((s) => Math.abs(s) > 0.002))
       window.heard.firstAt = Date.now();
     window.heard.pieces.push(data);
   };
