@@ -97,7 +97,8 @@ async def test_somebody_streams_and_a_friend_listens(
     length_s = (stopped - _milliseconds(recording["started_at"])) / 1000
     offline = quality(official_model().enhance(NOISY), CLEAN)
     settled = heard[round(SETTLED_S * SAMPLE_RATE) :]
-    kept = quality(recorded, CLEAN, looped=True)
+    # A busy browser skips and repeats at the microphone, too.
+    kept = quality(recorded, CLEAN, looped=True, played=True)
     listened = quality(settled, CLEAN, looped=True, played=True)
     print(
         f"\nChromium: live seen after {seen_ms} ms, first sound after {first_sound_ms} ms, "
