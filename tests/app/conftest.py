@@ -16,8 +16,9 @@ def app(valkey: str, s3: StoreConfig, tmp_path_factory: pytest.TempPathFactory) 
     """Start `hushcast up` on the test servers."""
     with running_app(
         tmp_path_factory.mktemp("hushcast"),
-        *("--redis-url", valkey),
         *("--s3-endpoint", s3.endpoint or "", "--s3-bucket", s3.bucket),
+        # Not as an argument: whoever lists the machine's processes would read the password.
+        HUSHCAST_REDIS_URL=valkey,
         HUSHCAST_GRACE_S=str(GRACE_S),
         HUSHCAST_WARM_ACTORS="1",
         HUSHCAST_LIMITS="accounts=100000/minute offers=100000/minute",
