@@ -1,7 +1,18 @@
 """DeepFilterNet2, streaming: numbers in, numbers out. Knows no network, no process, no clock."""
 
-from actors.denoiser.engine import Model, load_model
+from actors.denoiser.engine import Engine, EngineFull, Slot
+from actors.denoiser.model import Model, load_model
 from actors.denoiser.stream import Delay, Denoiser
 from actors.denoiser.weights import ModelError, ModelName
 
-__all__ = ["Delay", "Denoiser", "Model", "ModelError", "ModelName", "load_model"]
+__all__ = [
+    "Delay",
+    "Denoiser",
+    "Engine",
+    "EngineFull",
+    "Model",
+    "ModelError",
+    "ModelName",
+    "Slot",
+    "load_model",
+]

@@ -1,115 +1,237 @@
-"""Loads the model once per process and runs its network for a batch of streams."""
+"""Many live streams in one model: whoever has a hop ready runs in the next batch."""
 
-import threading
-from collections.abc import Mapping
+import math
+import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from actors.denoiser.dfn2 import NEXT_PREFIX, STATE_PREFIX, Network, build_network
-from actors.denoiser.features import Features
-from actors.denoiser.weights import Config, ModelName, load_checkpoint
+from actors.denoiser.cpu_executor import CpuExecutor
+from actors.denoiser.executor import Batch, Executor, Phase, Result
+from actors.denoiser.model import Model
 
-NetworkState = Mapping[str, NDArray[np.float32]]
-"""The network's memory of B streams: named arrays [B, ...]."""
+Sound = NDArray[np.float32]
 
-
-class Answer(NamedTuple):
-    """What the network says of one frame of B streams, and its state after it."""
-
-    gains: NDArray[np.float32]  # [B, nb_erb]
-    coefs: NDArray[np.float32]  # [B, nb_df, df_order, 2]
-    lsnr: NDArray[np.float32]  # [B], dB
-    state: NetworkState
+MAX_SAMPLE = 1e4
+"""80 dB above full scale: no sound. The square of much more is not finite in float32."""
+MAX_WAIT_S = 0.003
+"""How long a hop waits for others to share its batch."""
 
 
-class Engine:
-    """Runs the stateful network on the calling thread. Weights are shared, states are not.
-
-    May be used by several threads at a time.
-    """
-
-    def __init__(self, network: Network) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        # onnxruntime reads these in place: they have to live as long as the session.
-        self._weights = [
-            onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in network.weights.values()
-        ]
-        options.add_external_initializers(list(network.weights), self._weights)
-        self._session = onnxruntime.InferenceSession(
-            network.graph, options, providers=["CPUExecutionProvider"]
-        )
-        self._state_shapes: dict[str, tuple[int, ...]] = {
-            tensor.name.removeprefix(STATE_PREFIX): tuple(tensor.shape[1:])
-            for tensor in self._session.get_inputs()
-            if tensor.name.startswith(STATE_PREFIX)
-        }
-        names = ["gains", "coefs", "lsnr"]
-        self._outputs = names + [NEXT_PREFIX + name for name in self._state_shapes]
-
-    def initial_state(self, batch: int) -> NetworkState:
-        """Make the state of streams that have heard nothing yet."""
-        return {
-            name: np.zeros((batch, *shape), np.float32)
-            for name, shape in self._state_shapes.items()
-        }
-
-    def step(self, features: Features, state: NetworkState) -> Answer:
-        """Run the network for one frame of B streams."""
-        feed = {STATE_PREFIX + name: array for name, array in state.items()}
-        feed["feat_erb"] = features.erb
-        feed["feat_spec"] = features.spec
-        gains, coefs, lsnr, *after = self._session.run(self._outputs, feed)
-        return Answer(gains, coefs, lsnr[:, 0], dict(zip(self._state_shapes, after, strict=True)))
+class EngineFull(Exception):
+    """All slots of an engine are taken."""
 
 
 @dataclass(frozen=True)
-class Model:
-    """A denoising model, loaded; any number of streams share it."""
+class Hop:
+    """What waits for a batch."""
 
-    name: ModelName
-    config: Config
-    engine: Engine
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples a second."""
-        return self.config.sr
-
-    @property
-    def hop_samples(self) -> int:
-        """New samples per step."""
-        return self.config.hop_size
-
-    @property
-    def latency_samples(self) -> int:
-        """From a sample going in to the same moment coming out."""
-        return self.config.latency_hops * self.config.hop_size
+    sound: Sound  # [hop]
+    phase: Phase
+    came_s: float
 
 
-_loaded: dict[ModelName, Model] = {}
-_loading = threading.Lock()
+class Slot:
+    """One stream's place in an engine.
 
+    What comes out is what went in, `latency_samples` later; sound comes out in whole hops.
+    `denoise` and `attenuation_limit_db` may be set by any thread, and take effect at the next
+    hop, crossfaded over one hop. Everything else belongs to the engine's thread.
 
-def load_model(name: ModelName = "dfn2") -> Model:
-    """Get the model, loaded once per process; about 0.2 s the first time.
-
-    `dfn2` is DeepFilterNet2, 50 ms of latency; `dfn2_ll` its low-latency variant, 10 ms.
-
-    Raises:
-        ModelError: the official weights are not installed, or not the official ones.
+    Attributes:
+        denoise: False gives the original, with the same delay.
+        lsnr: the network's newest estimate of the local signal-to-noise ratio, dB.
+        bad_hops: how many hops had samples that are no sound (NaN, infinite, absurdly large).
+            These samples are taken as silence, so nothing of them stays in the state.
     """
-    with _loading:
-        if name not in _loaded:
-            _loaded[name] = _load(name)
-        return _loaded[name]
+
+    def __init__(self, engine: "Engine") -> None:
+        self.denoise = True
+        self.bad_hops = 0
+        self._engine = engine
+        self._config = engine.model.config
+        self._attenuation_limit_db: float | None = None
+        self._unframed: Sound = np.empty(0, np.float32)
+        self.waiting: deque[Hop] = deque()
+        self._done: list[Sound] = []
+        self.lsnr = self._config.lsnr_min
+
+    @property
+    def attenuation_limit_db(self) -> float | None:
+        """How far noise is turned down at most; None is as far as the network wants.
+
+        The official `enhance(atten_lim_db=...)`: noisy and enhanced sound are mixed, 12 dB leaves
+        a quarter of the noisy one. Unlike there, 0 is no denoising at all.
+        """
+        return self._attenuation_limit_db
+
+    @attenuation_limit_db.setter
+    def attenuation_limit_db(self, limit_db: float | None) -> None:
+        if limit_db is not None and not limit_db >= 0:
+            raise ValueError(f"expected an attenuation limit of 0 dB or more, got {limit_db}")
+        self._attenuation_limit_db = limit_db
+
+    def push(self, samples: Sound) -> None:
+        """Take samples [T]; full scale is 1.
+
+        Raises:
+            ValueError: not float32, or not one channel.
+        """
+        if samples.ndim != 1 or samples.dtype != np.float32:
+            raise ValueError(
+                f"expected float32 samples [T], got {samples.dtype} {list(samples.shape)}"
+            )
+        sound = np.concatenate((self._unframed, samples))
+        ready = len(sound) - len(sound) % self._config.hop_size
+        self._unframed = sound[ready:]
+        for hop in sound[:ready].reshape(-1, self._config.hop_size):
+            self._queue(hop, Phase.SOUND)
+
+    def end(self) -> int:
+        """Queue what gets the rest of the stream out, and get how many samples this rest has.
+
+        After it the output is `latency_samples` longer than the input. At a clip's end the
+        official program pads two hops of silence, then features of zero, then nothing. The stream
+        has to be reset before more can be pushed.
+        """
+        config, rest = self._config, len(self._unframed)
+        self.push(np.zeros(2 * config.hop_size - rest, np.float32))
+        silence = np.zeros(config.hop_size, np.float32)
+        for _ in range(config.conv_lookahead):
+            self._queue(silence, Phase.SILENCE)
+        for _ in range(config.df_lookahead + 1):
+            self._queue(silence, Phase.NOTHING)
+        return self._engine.model.latency_samples + rest
+
+    def take(self) -> Sound:
+        """Get the sound that has come out since the last time."""
+        sound: Sound = np.concatenate([np.empty(0, np.float32), *self._done])
+        self._done.clear()
+        return sound
+
+    def reset(self) -> None:
+        """Forget all sound; settings and `bad_hops` stay."""
+        self._unframed = np.empty(0, np.float32)
+        self.waiting.clear()
+        self._done.clear()
+        self.lsnr = self._config.lsnr_min
+        self._engine.reset(self)
+
+    def leave(self) -> None:
+        """Give the slot back."""
+        self._engine.leave(self)
+
+    @property
+    def noisy_share(self) -> float:
+        """How much of the undenoised spectrum comes out, 0..1."""
+        if not self.denoise:
+            return 1.0
+        limit_db = self._attenuation_limit_db
+        return 0.0 if limit_db is None else math.pow(10, -limit_db / 20)
+
+    def give(self, sound: Sound, lsnr: float) -> None:
+        """Take what a batch made of the oldest hop that waited."""
+        self._done.append(sound)
+        if not math.isnan(lsnr):
+            self.lsnr = lsnr
+
+    def _queue(self, hop: Sound, phase: Phase) -> None:
+        self.waiting.append(Hop(hop, phase, self._engine.clock()))
 
 
-def _load(name: ModelName) -> Model:
-    checkpoint = load_checkpoint(name)
-    return Model(name, checkpoint.config, Engine(build_network(checkpoint)))
+class Engine:
+    """Up to `capacity` streams that share a model, run in batches of whoever is ready.
+
+    Belongs to one thread, which calls `step` when `due_in_s` says so.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        capacity: int,
+        *,
+        executor: Callable[[Model, int], Executor] = CpuExecutor,
+        max_wait_s: float = MAX_WAIT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.model = model
+        self.clock = clock
+        self._executor = executor(model, capacity)
+        self._max_wait_s = max_wait_s
+        # In the order of the slab: its first rows are taken, without holes.
+        self._slots: list[Slot] = []
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def join(self) -> Slot:
+        """Give a stream a slot; it `leave`s in the end. Raises EngineFull."""
+        if len(self._slots) == self._executor.capacity:
+            raise EngineFull(f"all {self._executor.capacity} slots are taken")
+        slot = Slot(self)
+        self._slots.append(slot)
+        self.reset(slot)
+        return slot
+
+    def leave(self, slot: Slot) -> None:
+        """Take a slot back; the last row of the slab moves to where it was."""
+        row, last = self._slots.index(slot), self._slots.pop()
+        if last is not slot:
+            self._executor.move(len(self._slots), row)
+            self._slots[row] = last
+
+    def reset(self, slot: Slot) -> None:
+        """Make a slot's state new."""
+        self._executor.reset(self._slots.index(slot))
+
+    @property
+    def due_in_s(self) -> float | None:
+        """How long the next batch may wait; None while no hop does.
+
+        A batch with everybody in it waits for nobody; others until their oldest hop has waited
+        `max_wait_s`.
+        """
+        came = [slot.waiting[0].came_s for slot in self._slots if slot.waiting]
+        if not came:
+            return None
+        if len(came) == len(self._slots):
+            return 0.0
+        return max(0.0, min(came) + self._max_wait_s - self.clock())
+
+    def step(self) -> int:
+        """Run one batch: the oldest hop of each slot that has one. Get how many it took."""
+        rows = [row for row, slot in enumerate(self._slots) if slot.waiting]
+        if not rows:
+            return 0
+        slots = [self._slots[row] for row in rows]
+        hops = [slot.waiting.popleft() for slot in slots]
+        sound = np.stack([hop.sound for hop in hops])
+        for n in np.flatnonzero(_is_bad(sound)):
+            sound[n] = np.where(np.abs(sound[n]) <= MAX_SAMPLE, sound[n], np.float32(0))
+            slots[n].bad_hops += 1
+        batch = Batch(
+            slots=np.array(rows, np.intp),
+            hops=sound,
+            phases=np.array([hop.phase for hop in hops], np.int8),
+            noisy_share=np.array([slot.noisy_share for slot in slots], np.float32),
+        )
+        self._give(slots, batch, self._executor.run(batch))
+        return len(rows)
+
+    def _give(self, slots: list[Slot], batch: Batch, result: Result) -> None:
+        """Hand out the sound; a slot that makes no sound any more begins anew."""
+        for n in np.flatnonzero(_is_bad(result.sound)):
+            result.sound[n] = 0
+            slots[n].bad_hops += 1
+            self._executor.reset(int(batch.slots[n]))
+        for slot, sound, lsnr in zip(slots, result.sound, result.lsnr, strict=True):
+            slot.give(sound, float(lsnr))
+
+
+def _is_bad(sound: Sound) -> NDArray[np.bool_]:
+    """Tell which of [n, hop] have samples that are no sound; written so that NaN is caught."""
+    bad: NDArray[np.bool_] = ~(np.abs(sound).max(axis=1) <= MAX_SAMPLE)
+    return bad

@@ -1,10 +1,12 @@
 """Signal processing around the network: what it hears, and what is done with its answer.
 
-Everything works on a batch of B streams, one hop each. The numbers follow libDF, the library the
-official models were trained with: <https://github.com/Rikorose/DeepFilterNet/tree/main/libDF>.
+Everything works on a batch of n streams, one hop each; their states are rows of a slab of N. The
+numbers follow libDF, the library that the official models were trained with:
+<https://github.com/Rikorose/DeepFilterNet/tree/main/libDF>.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from actors.denoiser.weights import Config
 
 Real = NDArray[np.float32]
 Complex = NDArray[np.complex64]
+Slots = NDArray[np.intp]
+Ring = TypeVar("Ring", Real, Complex)
 
 _MEAN_NORM_INIT_DB = (-60.0, -90.0)
 _UNIT_NORM_INIT = (0.001, 0.0001)
@@ -23,30 +27,58 @@ _ERB_SCALE_DB = np.float32(40)
 
 
 @dataclass
-class AnalysisState:
-    """What the features of the next hop depend on."""
+class SlabState:
+    """State of N streams: every field is an array [N, ...], a slot a row of each."""
 
-    last_hop: Real  # [B, hop]
-    mean_norm: Real  # [B, nb_erb], dB
-    unit_norm: Real  # [B, nb_df]
+    def put(self, slot: int, state: Self) -> None:
+        """Give a slot the first row of another state."""
+        for field in fields(self):
+            getattr(self, field.name)[slot] = getattr(state, field.name)[0]
+
+    def move(self, source: int, target: int) -> None:
+        """Copy one slot over another one."""
+        for field in fields(self):
+            array = getattr(self, field.name)
+            array[target] = array[source]
 
 
 @dataclass
-class FilterState:
-    """What the next hop of sound depends on. The newest frame is the last one of each."""
+class AnalysisState(SlabState):
+    """What the features of the next hop depend on."""
 
-    noisy: Complex  # [B, 1 + conv_lookahead + df_lookahead, F], as they came in
-    masked: Complex  # [B, frames, F], with the gains applied; conv_lookahead behind `noisy`
-    coefs: Complex  # [B, 1 + df_lookahead, df_order, nb_df], of the masked frames
-    overlap: Real  # [B, hop], second half of the last window
+    last_hop: Real  # [N, hop]
+    mean_norm: Real  # [N, nb_erb], dB
+    unit_norm: Real  # [N, nb_df]
+
+
+@dataclass
+class FilterState(SlabState):
+    """What the next hop of sound depends on. Frame t of a ring is at t modulo its length."""
+
+    frames: NDArray[np.int64]  # [N], how many were pushed
+    noisy: Complex  # [N, conv_lookahead + df_lookahead + 1, F], as they came in
+    gains: Real  # [N, df_lookahead + 1, nb_erb]
+    masked: Complex  # [N, df_order, nb_df], lowest bins with the gains applied
+    coefs: Complex  # [N, df_lookahead + 1, df_order, nb_df]
+    overlap: Real  # [N, hop], second half of the last window
 
 
 @dataclass(frozen=True)
 class Features:
-    """The network's view of one hop of B streams."""
+    """The network's view of one hop of n streams."""
 
-    erb: Real  # [B, 1, 1, nb_erb]
-    spec: Real  # [B, 2, 1, nb_df], real and imaginary part
+    erb: Real  # [n, 1, 1, nb_erb]
+    spec: Real  # [n, 2, 1, nb_df], real and imaginary part
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The newest spectrum of n streams, and what the network says now."""
+
+    spec: Complex  # [n, F]
+    gains: Real  # [n, nb_erb], for the frame conv_lookahead before; 0 outside of a clip
+    coefs: Real  # [n, nb_df, df_order, 2], for the same frame
+    noisy_share: Real  # [n], 0..1, how much of the undenoised spectrum comes out
 
 
 class Analysis:
@@ -72,35 +104,38 @@ class Analysis:
             unit_norm=np.tile(unit_norm, (batch, 1)),
         )
 
-    def silence(self, batch: int) -> Features:
-        """Get the zero features that the official network pads a clip with at its end."""
-        return Features(
-            np.zeros((batch, 1, 1, self._config.nb_erb), np.float32),
-            np.zeros((batch, 2, 1, self._config.nb_df), np.float32),
+    def silence(self, batch: int) -> tuple[Complex, Features]:
+        """Get the zeros that the official program pads a clip with at its end."""
+        config = self._config
+        return np.zeros((batch, config.nb_freqs), np.complex64), Features(
+            np.zeros((batch, 1, 1, config.nb_erb), np.float32),
+            np.zeros((batch, 2, 1, config.nb_df), np.float32),
         )
 
-    def __call__(self, hop: Real, state: AnalysisState) -> tuple[Complex, Features]:
-        """Transform the window that ends with this hop [B, hop] to a spectrum [B, F]."""
-        window = np.concatenate((state.last_hop, hop), axis=1)
-        state.last_hop = window[:, -self._config.hop_size :]
+    def __call__(self, hops: Real, state: AnalysisState, slots: Slots) -> tuple[Complex, Features]:
+        """Transform the windows that end with these hops [n, hop] to spectra [n, F]."""
+        window = np.concatenate((state.last_hop[slots], hops), axis=1)
+        state.last_hop[slots] = hops
         # libDF scales by 2 * hop / fft_size**2, which is 1 / fft_size at 50 % overlap.
         spec = np.fft.rfft(window * self._window, norm="forward").astype(np.complex64, copy=False)
-        return spec, Features(self._erb(spec, state), self._unit_spec(spec, state))
+        return spec, Features(self._erb(spec, state, slots), self._unit_spec(spec, state, slots))
 
-    def _erb(self, spec: Complex, state: AnalysisState) -> Real:
+    def _erb(self, spec: Complex, state: AnalysisState, slots: Slots) -> Real:
         """Get the bands' mean powers in dB around their running mean."""
         power = np.square(spec.real) + np.square(spec.imag)
         bands = np.add.reduceat(power, self._starts, axis=1) / self._widths
         level = np.float32(10) * np.log10(bands + _MIN_POWER)
-        state.mean_norm = level * self._take + state.mean_norm * self._keep
-        return ((level - state.mean_norm) / _ERB_SCALE_DB)[:, None, None]
+        mean = level * self._take + state.mean_norm[slots] * self._keep
+        state.mean_norm[slots] = mean
+        return ((level - mean) / _ERB_SCALE_DB)[:, None, None]
 
-    def _unit_spec(self, spec: Complex, state: AnalysisState) -> Real:
+    def _unit_spec(self, spec: Complex, state: AnalysisState, slots: Slots) -> Real:
         """Divide the lowest bins by the root of their running magnitude."""
         low = spec[:, : self._config.nb_df]
-        norm = np.abs(low) * self._take + state.unit_norm * self._keep
-        state.unit_norm = np.maximum(norm, _UNIT_NORM_FLOOR)
-        low = low / np.sqrt(state.unit_norm)
+        norm = np.abs(low) * self._take + state.unit_norm[slots] * self._keep
+        norm = np.maximum(norm, _UNIT_NORM_FLOOR)
+        state.unit_norm[slots] = norm
+        low = low / np.sqrt(norm)
         return np.stack((low.real, low.imag), axis=1)[:, :, None]
 
 
@@ -111,53 +146,55 @@ class Filter:
         self._config = config
         self._window = vorbis_window(config.fft_size)
         self._band_of_bin = np.repeat(np.arange(config.nb_erb), erb_widths(config))
-        self._masked_frames = max(config.df_order, config.df_lookahead + 1)
+        self._order = np.arange(1 - config.df_order, 1)  # the frames of the deep filter
 
     def initial_state(self, batch: int) -> FilterState:
         """Make the state of streams that have heard nothing yet."""
         config = self._config
-        noisy_frames = config.conv_lookahead + config.df_lookahead + 1
-        coefs = (batch, config.df_lookahead + 1, config.df_order, config.nb_df)
+        behind = config.df_lookahead + 1
         return FilterState(
-            noisy=np.zeros((batch, noisy_frames, config.nb_freqs), np.complex64),
-            masked=np.zeros((batch, self._masked_frames, config.nb_freqs), np.complex64),
-            coefs=np.zeros(coefs, np.complex64),
+            frames=np.zeros(batch, np.int64),
+            noisy=np.zeros((batch, config.conv_lookahead + behind, config.nb_freqs), np.complex64),
+            gains=np.zeros((batch, behind, config.nb_erb), np.float32),
+            masked=np.zeros((batch, config.df_order, config.nb_df), np.complex64),
+            coefs=np.zeros((batch, behind, config.df_order, config.nb_df), np.complex64),
             overlap=np.zeros((batch, config.hop_size), np.float32),
         )
 
-    def push_spec(self, spec: Complex, state: FilterState) -> None:
-        """Take the newest spectrum [B, F]."""
-        _push(state.noisy, spec)
+    def __call__(self, frame: Frame, state: FilterState, slots: Slots) -> Real:
+        """Take a frame of n streams and make the oldest frame's sound [n, hop].
 
-    def push_answer(self, gains: Real, coefs: Real, state: FilterState) -> None:
-        """Take what the network says of the frame `conv_lookahead` before the newest spectrum.
-
-        Gains are [B, nb_erb], coefs [B, nb_df, df_order, 2].
+        Where `noisy_share` changes, the overlap of two windows is the crossfade, one hop long.
         """
-        noisy = state.noisy[:, -1 - self._config.conv_lookahead]
-        _push(state.masked, noisy * gains[:, self._band_of_bin])
-        _push(state.coefs, coefs.view(np.complex64)[..., 0].swapaxes(1, 2))
-
-    def push_nothing(self, state: FilterState) -> None:
-        """Take a frame outside of the clip, before its start or after its end."""
-        _push(state.masked, 0)
-        _push(state.coefs, 0)
-
-    def __call__(self, noisy_share: Real, state: FilterState) -> Real:
-        """Make the oldest frame's sound [B, hop].
-
-        `noisy_share` [B], 0..1, is how much of the undenoised spectrum is in it. Where it changes,
-        the overlap of the two windows is the crossfade, one hop long.
-        """
-        noisy = state.noisy[:, 0]
-        spec = state.masked[:, -1 - self._config.df_lookahead].copy()
-        frames = state.masked[:, -self._config.df_order :, : self._config.nb_df]
-        spec[:, : self._config.nb_df] = (frames * state.coefs[:, 0]).sum(axis=1)
-        spec += (noisy - spec) * noisy_share[:, None]
+        t = state.frames[slots]
+        state.frames[slots] = t + 1
+        self._push(frame, state, slots, t)
+        noisy = _frame(state.noisy, slots, t + 1)  # the oldest: where the next one will be
+        spec = self._filtered(noisy, state, slots, t)
+        spec += (noisy - spec) * frame.noisy_share[:, None]
         sound = np.fft.irfft(spec, norm="forward").astype(np.float32, copy=False) * self._window
-        hop = sound[:, : self._config.hop_size] + state.overlap
-        state.overlap = sound[:, self._config.hop_size :]
-        return hop
+        hops = sound[:, : self._config.hop_size] + state.overlap[slots]
+        state.overlap[slots] = sound[:, self._config.hop_size :]
+        return hops
+
+    def _push(self, frame: Frame, state: FilterState, slots: Slots, t: Slots) -> None:
+        """Put frame t, and what the network says of an older one, into the rings."""
+        low = self._config.nb_df
+        _put(state.noisy, slots, t, frame.spec)
+        _put(state.gains, slots, t, frame.gains)
+        noisy = state.noisy[slots, (t - self._config.conv_lookahead) % state.noisy.shape[1], :low]
+        _put(state.masked, slots, t, noisy * frame.gains[:, self._band_of_bin[:low]])
+        _put(state.coefs, slots, t, frame.coefs.view(np.complex64)[..., 0].swapaxes(1, 2))
+
+    def _filtered(self, noisy: Complex, state: FilterState, slots: Slots, t: Slots) -> Complex:
+        """Mask the oldest spectrum [n, F]; its lowest bins are filtered over their neighbours."""
+        oldest = t - self._config.df_lookahead
+        spec = noisy * _frame(state.gains, slots, oldest)[:, self._band_of_bin]
+        around = (t[:, None] + self._order) % self._config.df_order
+        frames = state.masked[slots[:, None], around]
+        coefs = _frame(state.coefs, slots, oldest)
+        spec[:, : self._config.nb_df] = (frames * coefs).sum(axis=1)
+        return spec
 
 
 def vorbis_window(fft_size: int) -> Real:
@@ -186,7 +223,12 @@ def erb_widths(config: Config) -> NDArray[np.int64]:
     return widths
 
 
-def _push(ring: Complex, frame: Complex | int) -> None:
-    """Drop the oldest of [B, T, ...] and put the newest at the end."""
-    ring[:, :-1] = ring[:, 1:]
-    ring[:, -1] = frame
+def _put(ring: Ring, slots: Slots, t: Slots, frames: Ring) -> None:
+    """Write frames [n, ...] into a ring [N, T, ...] over the oldest ones."""
+    ring[slots, t % ring.shape[1]] = frames
+
+
+def _frame(ring: Ring, slots: Slots, t: Slots) -> Ring:
+    """Copy frame t of each slot out of a ring."""
+    frames: Ring = ring[slots, t % ring.shape[1]]
+    return frames

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from actors.denoiser import Denoiser
+from actors.denoiser.cpu_executor import CpuExecutor
+from actors.denoiser.features import Complex
 from tests.denoiser.clips import Sound, denoise, noisy_clip, worst
 from tests.denoiser.official import official_model
 
@@ -20,7 +22,7 @@ def test_poison_is_taken_as_silence(denoiser: Denoiser, poison: float) -> None:
     poisoned, silenced = sound.copy(), sound.copy()
     poisoned[20000:20003], silenced[20000:20003] = poison, 0
     assert worst(denoise(denoiser, poisoned), official_model().enhance(silenced)) <= 1e-5
-    assert denoiser.resets == 1
+    assert denoiser.bad_hops == 1
 
 
 def test_only_poisoned_hops_are_counted(denoiser: Denoiser) -> None:
@@ -28,7 +30,7 @@ def test_only_poisoned_hops_are_counted(denoiser: Denoiser) -> None:
     bad = np.full(2 * HOP, np.nan, np.float32)
     denoiser.process(np.concatenate((np.zeros(HOP, np.float32), bad, np.ones(HOP, np.float32))))
     denoiser.reset()
-    assert denoiser.resets == 2
+    assert denoiser.bad_hops == 2
 
 
 @pytest.mark.parametrize("gain", [10.0, 1000.0])
@@ -39,7 +41,7 @@ def test_loud_and_clipped_sound_is_exact(denoiser: Denoiser, gain: float) -> Non
         sound = np.clip(sound, -1, 1)
     error = worst(denoise(denoiser, sound), official_model().enhance(sound))
     assert error <= 1e-5 * np.max(np.abs(sound))
-    assert denoiser.resets == 0
+    assert denoiser.bad_hops == 0
 
 
 def test_silence_neither_slows_nor_harms(denoiser: Denoiser) -> None:
@@ -64,10 +66,16 @@ def test_silence_neither_slows_nor_harms(denoiser: Denoiser) -> None:
 
 
 def _state_arrays(denoiser: Denoiser) -> Iterator[Sound]:
-    state = denoiser._state
-    yield from vars(state.analysis).values()
-    yield from state.network.values()
-    yield from (array.view(np.float32) for array in vars(state.filter).values())
+    executor = denoiser._engine._executor
+    assert isinstance(executor, CpuExecutor)
+    yield from vars(executor._heard).values()
+    yield from executor._network._state.values()
+    yield from (array.view(np.float32) for array in _rings(executor))
+
+
+def _rings(executor: CpuExecutor) -> Iterator[Complex]:
+    filtered = executor._filtered
+    yield from (filtered.noisy, filtered.masked, filtered.coefs)
 
 
 def _denormals(array: Sound) -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from actors.denoiser import load_model
-from actors.denoiser.features import Analysis, Filter, Real, erb_widths, vorbis_window
+from actors.denoiser.features import Analysis, Filter, Frame, Real, erb_widths, vorbis_window
 from tests.denoiser.clips import noisy_clip, worst
 from tests.denoiser.official import official_model
 
@@ -23,7 +23,7 @@ def test_features_are_libdfs() -> None:
     hops = sound[: len(sound) // 480 * 480].reshape(-1, 1, 480)
     analysis = Analysis(CONFIG)
     state = analysis.initial_state(1)
-    ours = [analysis(hop, state) for hop in hops]
+    ours = [analysis(hop, state, np.array([0])) for hop in hops]
     spec = official_model().libdf.analysis(sound[None])
     erb, low = official_model().features(spec)
     for t, (our_spec, features) in enumerate(ours):
@@ -52,9 +52,8 @@ def _sound(hops: Real, gains: Real, coefs: Real, share: Real) -> Real:
     analysis, deep_filter = Analysis(CONFIG), Filter(CONFIG)
     heard, filtered = analysis.initial_state(len(share)), deep_filter.initial_state(len(share))
     outputs = []
+    slots = np.arange(len(share))
     for hop, gain, coef in zip(hops, gains, coefs, strict=True):
-        spec, _ = analysis(hop, heard)
-        deep_filter.push_spec(spec, filtered)
-        deep_filter.push_answer(gain, coef, filtered)
-        outputs.append(deep_filter(share, filtered))
+        spec, _ = analysis(hop, heard, slots)
+        outputs.append(deep_filter(Frame(spec, gain, coef, share), filtered, slots))
     return np.stack(outputs)

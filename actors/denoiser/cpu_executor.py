@@ -1,0 +1,146 @@
+"""Runs batches on one core: numpy around the network, which onnxruntime runs."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from actors.denoiser.dfn2 import NEXT_PREFIX, STATE_PREFIX
+from actors.denoiser.executor import Batch, Phase, Result
+from actors.denoiser.features import Analysis, Complex, Features, Filter, Frame, Real
+from actors.denoiser.model import Model
+
+Slots = NDArray[np.intp]
+Slab = Mapping[str, Real]
+"""By name: [2, capacity, ...], both sides."""
+
+
+class CpuExecutor:
+    """An `Executor` on the calling thread."""
+
+    def __init__(self, model: Model, capacity: int) -> None:
+        self.capacity = capacity
+        self._config = model.config
+        self._analysis = Analysis(model.config)
+        self._filter = Filter(model.config)
+        self._network = NetworkSlab(model, capacity)
+        self._heard = self._analysis.initial_state(capacity)
+        self._filtered = self._filter.initial_state(capacity)
+
+    def reset(self, slot: int) -> None:
+        self._heard.put(slot, self._analysis.initial_state(1))
+        self._filtered.put(slot, self._filter.initial_state(1))
+        self._network.reset(slot)
+
+    def move(self, source: int, target: int) -> None:
+        self._heard.move(source, target)
+        self._filtered.move(source, target)
+        self._network.move(source, target)
+
+    def run(self, batch: Batch) -> Result:
+        spec, features = self._analyse(batch)
+        asked = self._filtered.frames[batch.slots] >= self._config.conv_lookahead
+        asked &= batch.phases != Phase.NOTHING
+        gains, coefs, lsnr = self._network.ask(batch.slots, features, asked)
+        frame = Frame(spec, gains, coefs, batch.noisy_share)
+        return Result(self._filter(frame, self._filtered, batch.slots), lsnr.copy())
+
+    def _analyse(self, batch: Batch) -> tuple[Complex, Features]:
+        """Get spectra [n, F] and features; zeros after the end of a clip."""
+        sounding = batch.phases == Phase.SOUND
+        if sounding.all():
+            return self._analysis(batch.hops, self._heard, batch.slots)
+        spec, features = self._analysis.silence(len(batch.slots))
+        if sounding.any():
+            heard = self._analysis(batch.hops[sounding], self._heard, batch.slots[sounding])
+            spec[sounding] = heard[0]
+            features.erb[sounding], features.spec[sounding] = heard[1].erb, heard[1].spec
+        return spec, features
+
+
+class NetworkSlab:
+    """The network's state of all slots, and the network to be run on it.
+
+    Everything is bound to fixed memory. There are two slabs of state: a batch reads one and
+    writes the other, and `_side` says where a slot's newest state is. Slots that lie side by side
+    in the same slab are taken as they are; others are gathered first and scattered afterwards.
+    """
+
+    def __init__(self, model: Model, capacity: int) -> None:
+        config = model.config
+        self._session = model.session
+        self._state = {
+            tensor.name.removeprefix(STATE_PREFIX): np.zeros(
+                (2, capacity, *tensor.shape[1:]), np.float32
+            )
+            for tensor in self._session.get_inputs()
+            if tensor.name.startswith(STATE_PREFIX)
+        }
+        self._gathered = {name: np.zeros_like(slab) for name, slab in self._state.items()}
+        self._side = np.zeros(capacity, np.intp)
+        self._erb = np.zeros((capacity, 1, 1, config.nb_erb), np.float32)
+        self._spec = np.zeros((capacity, 2, 1, config.nb_df), np.float32)
+        self._gains = np.zeros((capacity, config.nb_erb), np.float32)
+        self._coefs = np.zeros((capacity, config.nb_df, config.df_order, 2), np.float32)
+        self._lsnr = np.zeros((capacity, 1), np.float32)
+        self._bindings: dict[tuple[int, bool, int], onnxruntime.IOBinding] = {}
+
+    def reset(self, slot: int) -> None:
+        """Make a slot one that has heard nothing yet."""
+        for slab in self._state.values():
+            slab[self._side[slot], slot] = 0
+
+    def move(self, source: int, target: int) -> None:
+        """Copy one slot's state over another's."""
+        self._side[target] = self._side[source]
+        for slab in self._state.values():
+            slab[self._side[target], target] = slab[self._side[source], source]
+
+    def ask(
+        self, slots: Slots, features: Features, asked: NDArray[np.bool_]
+    ) -> tuple[Real, Real, Real]:
+        """Get gains, coefs and lsnr [n]; zeros and NaN for those who are not `asked`."""
+        if asked.all():
+            return self._step(slots, features)
+        n = len(slots)
+        gains, coefs = np.zeros_like(self._gains[:n]), np.zeros_like(self._coefs[:n])
+        lsnr = np.full(n, np.nan, np.float32)
+        if asked.any():
+            heard = Features(features.erb[asked], features.spec[asked])
+            gains[asked], coefs[asked], lsnr[asked] = self._step(slots[asked], heard)
+        return gains, coefs, lsnr
+
+    def _step(self, slots: Slots, features: Features) -> tuple[Real, Real, Real]:
+        """Run the network. What it says is overwritten by the next step."""
+        n = len(slots)
+        self._erb[:n], self._spec[:n] = features.erb, features.spec
+        sides = self._side[slots]
+        side = int(sides[0])
+        if slots[-1] == n - 1 and (sides == side).all():
+            self._session.run_with_iobinding(self._binding(n, self._state, side))
+            self._side[slots] = 1 - side
+        else:
+            for name, slab in self._state.items():
+                self._gathered[name][0, :n] = slab[sides, slots]
+            self._session.run_with_iobinding(self._binding(n, self._gathered, 0))
+            for name, slab in self._state.items():
+                slab[0, slots] = self._gathered[name][1, :n]
+            self._side[slots] = 0
+        return self._gains[:n], self._coefs[:n], self._lsnr[:n, 0]
+
+    def _binding(self, n: int, state: Slab, side: int) -> onnxruntime.IOBinding:
+        """Bind the first n places: state is read from this side and written to the other one."""
+        key = n, state is self._state, side
+        if key not in self._bindings:
+            binding = self._bindings[key] = self._session.io_binding()
+            inputs = {"feat_erb": self._erb, "feat_spec": self._spec}
+            outputs = {"gains": self._gains, "coefs": self._coefs, "lsnr": self._lsnr}
+            for name, slab in state.items():
+                inputs[STATE_PREFIX + name] = slab[side]
+                outputs[NEXT_PREFIX + name] = slab[1 - side]
+            for bind, arrays in (binding.bind_input, inputs), (binding.bind_output, outputs):
+                for name, array in arrays.items():
+                    place = array[:n]
+                    bind(name, "cpu", 0, np.float32, place.shape, place.ctypes.data)
+        return self._bindings[key]
