@@ -1,3 +1,15 @@
-"""What all tests share: the real servers."""
+"""What all tests share: the real servers, and how made-up inputs are drawn."""
+
+import hypothesis
 
 pytest_plugins = ["tests.servers"]
+
+# A run can be repeated, and a busy machine fails no test: neither by a deadline for an example nor
+# by hypothesis' check that drawing the first examples takes less than a second.
+hypothesis.settings.register_profile(
+    "hushcast",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("hushcast")

@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.denoiser import Denoiser, Engine, EngineFull, Model, ModelName, Slot, load_model
@@ -42,12 +42,7 @@ def _clip(start: int, hops: int) -> Sound:
 
 
 @pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
-@settings(
-    max_examples=12,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],  # a busy machine is no fault of the test
-)
+@settings(max_examples=12)
 @given(
     streams=st.lists(
         st.tuples(st.integers(0, 8), st.lists(st.integers(0, 1700), min_size=1, max_size=12)),

@@ -33,7 +33,7 @@ def test_cutting_does_not_matter(denoiser: Denoiser, lengths: list[int]) -> None
     assert worst(denoise(denoiser, sound, lengths), official_model().enhance(sound)) <= EXACT
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(
     length=st.integers(0, 15000),
     lengths=st.lists(st.integers(0, 3000), max_size=30),
@@ -45,7 +45,7 @@ def test_any_length_in_any_pieces(length: int, lengths: list[int]) -> None:
     assert worst(streamed, official_model().enhance(sound)) <= EXACT
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(lengths=st.lists(st.integers(0, 3000), max_size=12))
 def test_whole_hops_come_out(lengths: list[int]) -> None:
     """After any input, as many whole hops have come out as went in: the delay never changes."""

@@ -117,7 +117,7 @@ def test_empty_packets_carry_no_sound() -> None:
     assert numbers(order.push(following, 0.02)) == [2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), loss=st.floats(0, 0.4), jitter=st.floats(0, 0.05))
 def test_the_timeline_neither_shrinks_nor_grows(seed: int, loss: float, jitter: float) -> None:
     """Whatever is lost, late or swapped: as many samples come out as were sent, in order."""
