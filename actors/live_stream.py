@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from actors.announcer import Announcer
-from actors.denoiser import Model
 from actors.errors import NotLive, OriginalNotShared, UnknownSession
 from actors.fanout import EncodedFrame, Fanout
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, decodes
 from actors.pipeline import Gap, Heard, Pipeline
 from actors.receive import Opus, Packet, RtpOrder
 from actors.sessions import ListenerSession, PublisherSession, Session
+from actors.sound_thread import SoundThread
 from actors.status import StatusStore, StreamState, StreamStatus, new_stream_id
 from recordings.recorder import Recorder
 from recordings.writer import RecordingWriter, SpoolMeta
@@ -60,7 +60,7 @@ class LiveStream:
         username: str,
         *,
         actor: str,
-        model: Model,
+        sound_thread: SoundThread,
         times: StreamTimes,
         store: StatusStore,
         recorder: Recorder,
@@ -94,7 +94,7 @@ class LiveStream:
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._pipeline = Pipeline(
-            model,
+            sound_thread,
             name=self._name,
             open_recording=self._open_recording,
             emit=self._emit,
@@ -221,8 +221,8 @@ class LiveStream:
         if self.status.state not in HEARD_STATES:
             raise NotLive("You are not live.")
         self._announcer.change(**changes)
-        self._pipeline.denoiser.denoise = self.status.denoise
-        self._pipeline.denoiser.attenuation_limit_db = self.status.attenuation_limit_db
+        self._pipeline.controls.denoise = self.status.denoise
+        self._pipeline.controls.attenuation_limit_db = self.status.attenuation_limit_db
         if not self.status.share_original:
             for session in self._listeners.values():
                 if session.original and session.listener != self.username:
@@ -340,16 +340,16 @@ class LiveStream:
         self._own(self._recorder.announce(self._recording), name=f"{self._name} recording")
 
     def _open_recording(self) -> RecordingWriter:
-        """Create the spool. Runs on the pipeline's thread, at the first sound."""
+        """Create the spool. Runs on the spool's thread, at the first sound."""
         assert self._recording is not None, "there is sound before the stream was live"
         return self._recorder.open(self._recording)
 
     def _emit(self, frame: EncodedFrame) -> None:
-        """Take an encoded frame from the worker's thread to the listeners."""
+        """Take an encoded frame from the sound thread to the listeners."""
         self._loop.call_soon_threadsafe(self._fanout.push, frame)
 
     def _fail(self, error: BaseException) -> None:
-        """End the stream when one of its threads died."""
+        """End the stream when no sound comes any more."""
         self._loop.call_soon_threadsafe(self.begin_stop, f"an internal error: {error!r}")
 
     # -- time

@@ -1,32 +1,27 @@
-"""The path of sound inside a stream: decode, denoise, record, encode. Two threads, no loop.
+"""The path of sound inside a stream: decode, denoise, record, encode. No event loop.
 
-The first thread decodes, denoises and encodes; the second one writes to disk, so that a slow
-disk costs no listener a frame. Both have bounded queues. What does not fit is dropped and
-counted, and silence of the same length takes its place: the timeline holds.
+The process's sound thread decodes, denoises and encodes; a thread of the stream's own writes to
+disk. Both have bounded queues. What does not fit is dropped and counted, and silence of the same
+length takes its place: the timeline holds.
 """
 
-import logging
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from actors.denoiser import Delay, Denoiser, Model
+from actors.denoiser import Delay, Slot
 from actors.fanout import EncodedFrame
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, OpusEncoder, OpusError, Sound
 from actors.receive import Lost, Opus, Segment, Silence, opus_samples
-from actors.worker import WorkerThread
+from actors.sound_thread import Lane, SoundThread
+from actors.spooling import DroppedSamples, Spool
 from recordings.writer import RecordingWriter
-
-log = logging.getLogger(__name__)
 
 MAX_WAITING_SEGMENTS = 50
 """One second of 20 ms packets between the network and the denoiser."""
-MAX_UNWRITTEN_BLOCKS = 1500
-"""Half a minute between the denoiser and the disk."""
 MAX_CONCEALED_SAMPLES = 5760
 """What libopus can continue credibly, 120 ms; the rest of a longer loss is silence."""
 LONG_GAP_SAMPLES = SAMPLE_RATE
@@ -66,28 +61,29 @@ class Levels:
 
 
 class Pipeline:
-    """Owns the threads, the model's state and the encoders of one stream."""
+    """Owns the lane, the spool and the encoders of one stream."""
 
     def __init__(
         self,
-        model: Model,
+        thread: SoundThread,
         *,
         name: str,
         open_recording: Callable[[], RecordingWriter],
         emit: Callable[[EncodedFrame], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """`emit` and `failed` are called on the worker's thread.
+        """`emit` and `failed` are called on the sound thread.
 
         `failed` tells that no sound comes any more. A disk that is full is no such end: the
         sound goes on live, and the recording keeps what was written.
         """
-        self.denoiser = Denoiser(model)
         self.levels = Levels()
         self.encode_denoised = False
         self.encode_original = False
-        self._delay = Delay(self.denoiser.latency_samples)
-        self._warm_up = self.denoiser.latency_samples
+        self._thread = thread
+        self._latency = thread.model.latency_samples
+        self._delay = Delay(self._latency)
+        self._warm_up = self._latency
         self._original: Sound = np.empty(0, np.float32)
         self._unframed: Sound = np.empty((2, 0), np.float32)  # denoised and original, [2, T]
         self._encoders = OpusEncoder(), OpusEncoder()
@@ -95,10 +91,13 @@ class Pipeline:
         self._position = 0
         self._dropped = DroppedSamples()
         self._spool = Spool(open_recording, name=f"{name} spool")
-        self._worker = WorkerThread[Heard | Gap](
+        self._lane = Lane[Heard | Gap](
+            thread,
             f"{name} sound",
-            self._work,
             capacity=MAX_WAITING_SEGMENTS,
+            work=self._work,
+            passed_on=self._pass_on,
+            finished=self._end_of_sound,
             dropped=self._count_dropped,
             failed=failed,
         )
@@ -106,29 +105,33 @@ class Pipeline:
     def start(self) -> None:
         """Begin to work; whoever starts a pipeline finishes it."""
         self._spool.start()
-        self._worker.start()
+        self._thread.open(self._lane)
+
+    @property
+    def controls(self) -> Slot:
+        """Where `denoise` and `attenuation_limit_db` are set; takes effect at the next hop."""
+        return self._lane.slot
 
     def push(self, item: Heard | Gap) -> None:
         """Queue sound; never blocks."""
-        self._worker.push(item)
+        self._lane.push(item)
 
     @property
     def waiting(self) -> int:
-        """How many segments wait for the worker."""
-        return self._worker.waiting
+        """How many segments wait for the sound thread."""
+        return self._lane.waiting
 
     def finish(self) -> Path | None:
         """Work off what is queued, close the recording and get its spool. Call it off the loop.
 
-        None when nothing was recorded. Errors of the two threads went to `failed` already.
+        None when nothing was recorded. Errors went to `failed` already.
         """
-        self._worker.close()
-        self._end_of_sound()
+        self._lane.close()
         return self._spool.finish()
 
     def _count_dropped(self, item: Heard | Gap) -> None:
         self._dropped.add(item.samples)
-        self.levels.late_hops += math.ceil(item.samples / self.denoiser.hop_samples)
+        self.levels.late_hops += math.ceil(item.samples / self._thread.model.hop_samples)
 
     def _work(self, item: Heard | Gap) -> None:
         self._silence(self._dropped.take())
@@ -148,35 +151,39 @@ class Pipeline:
         self._position += samples
 
     def _sound(self, sound: Sound) -> None:
-        """Denoise sound [T] and pass on what comes out, beside the original of the same moment."""
-        if not len(sound):
-            return
-        denoised = self.denoiser.process(sound)
-        self._original = np.concatenate((self._original, self._delay.process(sound)))
-        self.levels.input_dbfs = _dbfs(sound)
-        self.levels.output_dbfs = _dbfs(denoised)
-        self.levels.lsnr = self.denoiser.lsnr
-        self._pass_on(denoised)
+        """Give the model sound [T], and keep the original until the denoised one comes out."""
+        if len(sound):
+            self._original = np.concatenate((self._original, self._delay.process(sound)))
+            self.levels.input_dbfs = _dbfs(sound)
+            self.controls.push(sound)
 
     def _end_of_sound(self) -> None:
         """Get the last `latency` samples out of the model and make it ready for a new start."""
-        tail = self._delay.process(np.zeros(self.denoiser.latency_samples, np.float32))
+        tail = self._delay.process(np.zeros(self._latency, np.float32))
         self._original = np.concatenate((self._original, tail))
-        self._pass_on(self.denoiser.flush())
+        self.controls.end()
+        self._thread.run_out(self.controls)
+        self._pass_on()
         self._unframed = np.pad(
             self._unframed, ((0, 0), (0, -self._unframed.shape[1] % FRAME_SAMPLES))
         )
         self._encode_frames()
-        self.denoiser.reset()
+        self._thread.reset(self.controls)
         self._delay.reset()
         self._original = np.empty(0, np.float32)
-        self._warm_up = self.denoiser.latency_samples
+        self._warm_up = self._latency
 
-    def _pass_on(self, denoised: Sound) -> None:
+    def _pass_on(self) -> None:
         """Record and encode what the model gave, except for its warm-up at a start.
 
-        What is left out there is what `_end_of_sound` adds, so as much comes out as went in.
+        What is left out there is what `_end_of_sound` adds, so as much comes out as went in: the
+        last hop is cut where the original ends.
         """
+        denoised = self.controls.take()[: len(self._original)]
+        if not len(denoised):
+            return
+        self.levels.output_dbfs = _dbfs(denoised)
+        self.levels.lsnr = self.controls.lsnr
         both = np.stack((denoised, self._original[: len(denoised)]))
         self._original = self._original[len(denoised) :]
         warm_up = min(self._warm_up, both.shape[1])
@@ -199,72 +206,6 @@ class Pipeline:
             self._position += FRAME_SAMPLES
             if frame.denoised or frame.original:
                 self._emit(frame)
-
-
-class Spool:
-    """Writes a recording on a thread of its own, opened at the first sound."""
-
-    def __init__(
-        self,
-        open_recording: Callable[[], RecordingWriter],
-        *,
-        name: str,
-    ) -> None:
-        self._open_recording = open_recording
-        self._writer: RecordingWriter | None = None
-        self._dropped = DroppedSamples()
-        self._worker = WorkerThread[Sound | int](
-            name,
-            self._write,
-            capacity=MAX_UNWRITTEN_BLOCKS,
-            dropped=lambda item: self._dropped.add(item if isinstance(item, int) else len(item)),
-            failed=lambda error: log.error("%s: the recording is cut short: %s", name, error),
-        )
-
-    def start(self) -> None:
-        """Begin to write; whoever starts it finishes it."""
-        self._worker.start()
-
-    def push(self, item: Sound | int) -> None:
-        """Queue sound [T], or a number of silent samples; never blocks."""
-        self._worker.push(item)
-
-    def finish(self) -> Path | None:
-        """Write what is queued and close the file; None when there was nothing to write."""
-        self._worker.close()
-        if self._writer is None:
-            return None
-        self._writer.close()
-        return self._writer.path
-
-    def _write(self, item: Sound | int) -> None:
-        if self._writer is None:
-            self._writer = self._open_recording()
-        if dropped := self._dropped.take():
-            self._writer.write_silence(dropped)
-        if isinstance(item, int):
-            self._writer.write_silence(item)
-        else:
-            self._writer.write(item)
-
-
-class DroppedSamples:
-    """A count that one thread adds to and another one takes."""
-
-    def __init__(self) -> None:
-        self._samples = 0
-        self._lock = threading.Lock()
-
-    def add(self, samples: int) -> None:
-        """Count samples that a full queue dropped."""
-        with self._lock:
-            self._samples += samples
-
-    def take(self) -> int:
-        """Get the count and begin at 0 again."""
-        with self._lock:
-            samples, self._samples = self._samples, 0
-        return samples
 
 
 def _decode(decoder: OpusDecoder, segment: Opus | Lost) -> Sound:

@@ -14,10 +14,11 @@ from typing import Any
 import ray
 import ray.actor
 
-from actors.denoiser import Model, ModelName, load_model
+from actors.denoiser import ModelName, load_model
 from actors.errors import NoCapacity, NotLive, UnknownSession
 from actors.live_stream import LiveStream, StreamTimes
 from actors.sessions import gather_on
+from actors.sound_thread import SoundThread
 from actors.status import CLAIM_TTL_S, StatusStore, StreamStatus, connect_redis
 from recordings.index import RecordingIndex
 from recordings.recorder import Recorder
@@ -65,7 +66,7 @@ class StreamHost:
         logging.getLogger("aioice").setLevel(logging.WARNING)
         self._name = name
         self._config = config
-        self._model: Model | None = None
+        self._sound_thread: SoundThread | None = None
         redis = connect_redis(config.redis_url)
         self._store = StatusStore(redis)
         self._recorder = Recorder(
@@ -82,8 +83,10 @@ class StreamHost:
 
         Raises ModelError when the model cannot be loaded: such an actor never hosts a stream.
         """
-        if self._model is None:
-            self._model = await asyncio.to_thread(load_model, self._config.model)
+        if self._sound_thread is None:
+            model = await asyncio.to_thread(load_model, self._config.model)
+            self._sound_thread = SoundThread(model, self._config.streams_per_actor)
+            self._sound_thread.start()
             self._keep(self._recorder.recover(), name="recovery")
             self._keep(self._end_when_orphaned(), name="orphan watch")
         return self.describe_now()
@@ -180,14 +183,14 @@ class StreamHost:
         return stream
 
     def _begin(self, username: str) -> LiveStream:
-        if self._model is None:
+        if self._sound_thread is None or not self._sound_thread.alive:
             raise NoCapacity("This actor is not ready.")
         if len(self._users() - {username}) >= self._config.streams_per_actor:
             raise NoCapacity("This actor hosts somebody else.")
         stream = LiveStream(
             username,
             actor=self._name,
-            model=self._model,
+            sound_thread=self._sound_thread,
             times=self._config.times,
             store=self._store,
             recorder=self._recorder,

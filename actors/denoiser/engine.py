@@ -39,7 +39,7 @@ class Slot:
 
     What comes out is what went in, `latency_samples` later; sound comes out in whole hops.
     `denoise` and `attenuation_limit_db` may be set by any thread, and take effect at the next
-    hop, crossfaded over one hop. Everything else belongs to the engine's thread.
+    hop, crossfaded over one hop. Everything else belongs to the engine's thread, once it joined.
 
     Attributes:
         denoise: False gives the original, with the same delay.
@@ -48,11 +48,12 @@ class Slot:
             These samples are taken as silence, so nothing of them stays in the state.
     """
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, model: Model, clock: Callable[[], float] = time.monotonic) -> None:
         self.denoise = True
         self.bad_hops = 0
-        self._engine = engine
-        self._config = engine.model.config
+        self._config = model.config
+        self._latency_samples = model.latency_samples
+        self._clock = clock
         self._attenuation_limit_db: float | None = None
         self._unframed: Sound = np.empty(0, np.float32)
         self.waiting: deque[Hop] = deque()
@@ -94,8 +95,8 @@ class Slot:
         """Queue what gets the rest of the stream out, and get how many samples this rest has.
 
         After it the output is `latency_samples` longer than the input. At a clip's end the
-        official program pads two hops of silence, then features of zero, then nothing. The stream
-        has to be reset before more can be pushed.
+        official program pads two hops of silence, then features of zero, then nothing. The engine
+        has to `reset` the slot before more is pushed.
         """
         config, rest = self._config, len(self._unframed)
         self.push(np.zeros(2 * config.hop_size - rest, np.float32))
@@ -104,7 +105,7 @@ class Slot:
             self._queue(silence, Phase.SILENCE)
         for _ in range(config.df_lookahead + 1):
             self._queue(silence, Phase.NOTHING)
-        return self._engine.model.latency_samples + rest
+        return self._latency_samples + rest
 
     def take(self) -> Sound:
         """Get the sound that has come out since the last time."""
@@ -112,17 +113,12 @@ class Slot:
         self._done.clear()
         return sound
 
-    def reset(self) -> None:
-        """Forget all sound; settings and `bad_hops` stay."""
+    def clear(self) -> None:
+        """Forget what waits and what has come out; settings and `bad_hops` stay."""
         self._unframed = np.empty(0, np.float32)
         self.waiting.clear()
         self._done.clear()
         self.lsnr = self._config.lsnr_min
-        self._engine.reset(self)
-
-    def leave(self) -> None:
-        """Give the slot back."""
-        self._engine.leave(self)
 
     @property
     def noisy_share(self) -> float:
@@ -139,7 +135,7 @@ class Slot:
             self.lsnr = lsnr
 
     def _queue(self, hop: Sound, phase: Phase) -> None:
-        self.waiting.append(Hop(hop, phase, self._engine.clock()))
+        self.waiting.append(Hop(hop, phase, self._clock()))
 
 
 class Engine:
@@ -157,8 +153,8 @@ class Engine:
         max_wait_s: float = MAX_WAIT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.model = model
-        self.clock = clock
+        self._model = model
+        self._clock = clock
         self._executor = executor(model, capacity)
         self._max_wait_s = max_wait_s
         # In the order of the slab: its first rows are taken, without holes.
@@ -167,24 +163,25 @@ class Engine:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def join(self) -> Slot:
-        """Give a stream a slot; it `leave`s in the end. Raises EngineFull."""
+    def join(self, slot: Slot | None = None) -> Slot:
+        """Give a stream, made elsewhere or new, a place until it leaves. Raises EngineFull."""
         if len(self._slots) == self._executor.capacity:
             raise EngineFull(f"all {self._executor.capacity} slots are taken")
-        slot = Slot(self)
+        slot = slot or Slot(self._model, self._clock)
         self._slots.append(slot)
-        self.reset(slot)
+        self._executor.reset(len(self._slots) - 1)
         return slot
 
     def leave(self, slot: Slot) -> None:
-        """Take a slot back; the last row of the slab moves to where it was."""
+        """Take a place back; the last row of the slab moves to where it was."""
         row, last = self._slots.index(slot), self._slots.pop()
         if last is not slot:
             self._executor.move(len(self._slots), row)
             self._slots[row] = last
 
     def reset(self, slot: Slot) -> None:
-        """Make a slot's state new."""
+        """Let a stream begin anew: all sound is forgotten; settings and `bad_hops` stay."""
+        slot.clear()
         self._executor.reset(self._slots.index(slot))
 
     @property
@@ -199,7 +196,7 @@ class Engine:
             return None
         if len(came) == len(self._slots):
             return 0.0
-        return max(0.0, min(came) + self._max_wait_s - self.clock())
+        return max(0.0, min(came) + self._max_wait_s - self._clock())
 
     def step(self) -> int:
         """Run one batch: the oldest hop of each slot that has one. Get how many it took."""

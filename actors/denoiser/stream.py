@@ -53,7 +53,7 @@ class Denoiser:
 
     def reset(self) -> None:
         """Forget all sound; settings and `bad_hops` stay."""
-        self._slot.reset()
+        self._engine.reset(self._slot)
 
     def process(self, samples: Sound) -> Sound:
         """Take samples [T] and get the hops that are ready, 480 samples each.

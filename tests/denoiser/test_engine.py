@@ -75,7 +75,7 @@ def test_streams_join_and_leave_and_hear_what_they_would_alone(
                 sound = slots[n].take()
                 heard[n] = sound[: sum(lengths) + model.latency_samples]
                 assert len(sound) >= len(heard[n]) >= rest
-                slots[n].leave()
+                engine.leave(slots[n])
         engine.step()
     assert not len(engine)
     for n, official in enumerate(expected):
@@ -150,7 +150,7 @@ def test_a_full_engine_refuses_and_a_place_is_used_again(model: Model) -> None:
     for slot in (first, second):
         slot.push(_clip(0, 30))
     _run(engine)
-    first.leave()
+    engine.leave(first)
     third = engine.join()
     third.push(np.zeros(10 * HOP, np.float32))
     second.take()

@@ -1,14 +1,15 @@
 """A stream between real peers, with a real Redis and a real S3: its life and its three ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from actors.denoiser import Model, load_model
+from actors.denoiser import load_model
 from actors.errors import NotLive, OfferRefused, OriginalNotShared
 from actors.live_stream import LiveStream, StreamTimes
+from actors.sound_thread import SoundThread
 from actors.status import StatusStore, StreamState, connect_redis
 from recordings.index import RecordingIndex, RecordingState
 from recordings.recorder import Recorder
@@ -22,15 +23,20 @@ TIMES = StreamTimes(connect_timeout_s=3.0, publisher_timeout_s=1.0, grace_s=1.0)
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    """Load the official model once."""
-    return load_model("dfn2")
+def sound_thread() -> Iterator[SoundThread]:
+    """A sound thread with the official model, as every actor has one."""
+    thread = SoundThread(load_model(), streams=1)
+    thread.start()
+    yield thread
+    thread.close()
 
 
 class Stage:
     """One user's stream with everything around it."""
 
-    def __init__(self, valkey: str, s3: StoreConfig, spool_dir: Path, model: Model) -> None:
+    def __init__(
+        self, valkey: str, s3: StoreConfig, spool_dir: Path, sound_thread: SoundThread
+    ) -> None:
         self.redis = connect_redis(valkey.removesuffix("/0") + "/5")  # emptied after each test
         self.status = StatusStore(self.redis)
         self.index = RecordingIndex(self.redis)
@@ -41,7 +47,7 @@ class Stage:
         self.stream = LiveStream(
             "alice",
             actor="actor-1",
-            model=model,
+            sound_thread=sound_thread,
             times=TIMES,
             store=self.status,
             recorder=self.recorder,
@@ -93,9 +99,11 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(valkey: str, s3: StoreConfig, tmp_path: Path, model: Model) -> AsyncIterator[Stage]:
+async def stage(
+    valkey: str, s3: StoreConfig, tmp_path: Path, sound_thread: SoundThread
+) -> AsyncIterator[Stage]:
     """Set the stage for one stream."""
-    stage = Stage(valkey, s3, tmp_path, model)
+    stage = Stage(valkey, s3, tmp_path, sound_thread)
     yield stage
     await stage.close()
 

@@ -1,17 +1,19 @@
 """The path of sound: as long as what came in, aligned with it, and never longer for a fault."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from actors.denoiser import Model, load_model
+from actors.denoiser import load_model
 from actors.fanout import EncodedFrame
 from actors.opus import OpusDecoder
 from actors.pipeline import Gap, Heard, Pipeline
 from actors.receive import Lost, Opus, Silence
+from actors.sound_thread import SoundThread
 from recordings.names import new_recording_id
 from recordings.writer import RecordingWriter, SpoolMeta
 from tests.peers import encode
@@ -21,23 +23,26 @@ SOUND = speech_like(2.0)
 PACKETS = encode(SOUND)
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    """Load the official model once."""
-    return load_model("dfn2")
+@pytest.fixture
+def thread() -> Iterator[SoundThread]:
+    """A sound thread with the official model and places for two streams."""
+    sound_thread = SoundThread(load_model(), streams=2)
+    sound_thread.start()
+    yield sound_thread
+    sound_thread.close()
 
 
 class Run:
     """A pipeline with a real spool, and everything that came out of it."""
 
-    def __init__(self, model: Model, folder: Path) -> None:
+    def __init__(self, thread: SoundThread, folder: Path) -> None:
         self.frames: list[EncodedFrame] = []
         self.errors: list[BaseException] = []
         self.decoder = OpusDecoder()
         meta = SpoolMeta(new_recording_id(), "alice", "stream-1", 1.7e9)
         path = folder / f"{meta.recording_id}.wav"
         self.pipeline = Pipeline(
-            model,
+            thread,
             name="test",
             open_recording=lambda: RecordingWriter(path, meta, reserve_bytes=0),
             emit=self.frames.append,
@@ -71,20 +76,20 @@ def offset(recorded: Sound, wanted: Sound) -> int:
 
 
 def test_the_recording_is_as_long_as_the_sound_and_aligned_with_it(
-    model: Model, tmp_path: Path
+    thread: SoundThread, tmp_path: Path
 ) -> None:
     """No sample more or less, and no latency of the model in the file: only the codec's 6.5 ms."""
-    run = Run(model, tmp_path)
-    run.pipeline.denoiser.denoise = False
+    run = Run(thread, tmp_path)
+    run.pipeline.controls.denoise = False
     run.play(PACKETS)
     recorded = run.finish()
     assert len(recorded) == len(PACKETS) * 960
     assert abs(offset(recorded, SOUND[: len(recorded)]) - 312) <= 2
 
 
-def test_silences_and_losses_keep_the_timeline(model: Model, tmp_path: Path) -> None:
+def test_silences_and_losses_keep_the_timeline(thread: SoundThread, tmp_path: Path) -> None:
     """Pauses, losses and gaps of any length take exactly their time, also the very long ones."""
-    run = Run(model, tmp_path)
+    run = Run(thread, tmp_path)
     run.play(PACKETS[:10])
     for item in (
         Heard(run.decoder, Silence(2400)),
@@ -100,10 +105,10 @@ def test_silences_and_losses_keep_the_timeline(model: Model, tmp_path: Path) -> 
 
 
 def test_what_the_queue_cannot_hold_is_silence_of_the_same_length(
-    model: Model, tmp_path: Path
+    thread: SoundThread, tmp_path: Path
 ) -> None:
     """A pipeline that is too slow drops, counts, and keeps the time."""
-    run = Run(model, tmp_path)
+    run = Run(thread, tmp_path)
     for payload in PACKETS * 4:
         run.pipeline.push(Heard(run.decoder, Opus(payload)))
     recorded = run.finish()
@@ -111,18 +116,18 @@ def test_what_the_queue_cannot_hold_is_silence_of_the_same_length(
     assert len(recorded) == 4 * len(PACKETS) * 960
 
 
-def test_garbage_between_packets_is_concealed(model: Model, tmp_path: Path) -> None:
+def test_garbage_between_packets_is_concealed(thread: SoundThread, tmp_path: Path) -> None:
     """A packet that libopus refuses costs its 20 ms, not the stream."""
-    run = Run(model, tmp_path)
+    run = Run(thread, tmp_path)
     run.play(PACKETS[:5])
     run.pipeline.push(Heard(run.decoder, Opus(b"\xf8\xff\xff\xff\xff" * 5)))
     run.play(PACKETS[5:10])
     run.finish()
 
 
-def test_frames_are_encoded_only_for_somebody(model: Model, tmp_path: Path) -> None:
+def test_frames_are_encoded_only_for_somebody(thread: SoundThread, tmp_path: Path) -> None:
     """Without listeners nothing is encoded; with them both sounds come, at the same moments."""
-    run = Run(model, tmp_path)
+    run = Run(thread, tmp_path)
     run.play(PACKETS[:20])
     run.pipeline.encode_denoised = run.pipeline.encode_original = True
     run.play(PACKETS[20:60])

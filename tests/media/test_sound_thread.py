@@ -1,0 +1,137 @@
+"""One thread for many streams: batches of whoever is ready, and one stream's fault is its own."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from actors.denoiser import Denoiser, EngineFull, load_model
+from actors.sound_thread import Lane, SoundThread
+from tests.denoiser.clips import Sound, noisy_clip, worst
+
+ROUNDING = 2e-6
+"""Between batches of different sizes."""
+
+
+@pytest.fixture
+def thread() -> Iterator[SoundThread]:
+    sound_thread = SoundThread(load_model(), streams=4)
+    sound_thread.start()
+    yield sound_thread
+    sound_thread.close()
+
+
+class Stream:
+    """A lane that denoises what is pushed, and fails on an empty piece."""
+
+    def __init__(self, thread: SoundThread, capacity: int = 1000) -> None:
+        self.heard: list[Sound] = []
+        self.dropped: list[Sound] = []
+        self.errors: list[BaseException] = []
+        self.thread_ids: set[int] = set()
+        self._thread = thread
+        self.lane = Lane[Sound](
+            thread,
+            "test",
+            capacity=capacity,
+            work=self._work,
+            passed_on=self._pass_on,
+            finished=self._finish,
+            dropped=self.dropped.append,
+            failed=self.errors.append,
+        )
+
+    def _work(self, sound: Sound) -> None:
+        self.thread_ids.add(threading.get_ident())
+        if not len(sound):
+            raise RuntimeError("an empty piece")
+        self.lane.slot.push(sound)
+
+    def _pass_on(self) -> None:
+        self.heard.append(self.lane.slot.take())
+
+    def _finish(self) -> None:
+        rest = self.lane.slot.end()
+        self._thread.run_out(self.lane.slot)
+        self.heard.append(self.lane.slot.take()[:rest])
+
+    def play(self, sound: Sound, then: Callable[[], None] = lambda: None) -> None:
+        """Push a clip in frames of 20 ms, and call something in the middle."""
+        frames = np.array_split(sound, len(sound) // 960)
+        for number, frame in enumerate(frames):
+            if number == len(frames) // 2:
+                then()
+            self.lane.push(frame)
+
+    def sound(self) -> Sound:
+        """Get all that came out."""
+        return np.concatenate(self.heard)
+
+
+def _alone(sound: Sound) -> Sound:
+    denoiser = Denoiser(load_model())
+    return np.concatenate((denoiser.process(sound), denoiser.flush()))
+
+
+def test_each_stream_hears_what_it_would_alone(thread: SoundThread) -> None:
+    """Four streams at a time, one of them late, one that ends early: all on one thread."""
+    streams = [Stream(thread) for _ in range(4)]
+    clips = [noisy_clip("voice", 0.5 + 0.25 * n) for n in range(4)]
+    for stream, clip in zip(streams[:3], clips, strict=False):
+        thread.open(stream.lane)
+        stream.play(clip)
+    streams[0].lane.close()
+    thread.open(streams[3].lane)
+    streams[3].play(clips[3])
+    for stream, clip in zip(streams, clips, strict=True):
+        stream.lane.close()
+        assert not stream.errors and not stream.dropped
+        expected = _alone(clip)
+        assert worst(stream.sound()[: len(expected)], expected) <= ROUNDING
+    assert len(set().union(*(stream.thread_ids for stream in streams))) == 1
+
+
+def test_one_streams_error_ends_no_other(thread: SoundThread) -> None:
+    """A stream whose work raises is told and leaves; its mates notice nothing."""
+    good, bad = Stream(thread), Stream(thread)
+    clip = noisy_clip("voice", 1.0)
+    for stream in (good, bad):
+        thread.open(stream.lane)
+    good.play(clip, then=lambda: bad.lane.push(np.empty(0, np.float32)))
+    for stream in (good, bad):
+        stream.lane.close()
+    assert [str(error) for error in bad.errors] == ["an empty piece"]
+    assert not good.errors and thread.alive
+    assert worst(good.sound()[: len(clip)], _alone(clip)[: len(clip)]) <= ROUNDING
+    for _ in range(4):
+        more = Stream(thread)
+        thread.open(more.lane)
+        more.play(clip[:9600])
+        more.lane.close()
+        assert len(more.sound()) >= 9600
+
+
+def test_one_stream_too_many_is_told(thread: SoundThread) -> None:
+    """A stream for which there is no place fails; those who are there go on."""
+    streams = [Stream(thread) for _ in range(5)]
+    for stream in streams:
+        thread.open(stream.lane)
+    streams[0].play(noisy_clip("voice", 0.2))
+    for stream in streams:
+        stream.lane.close()
+    assert isinstance(streams[4].errors[0], EngineFull)
+    assert not any(stream.errors for stream in streams[:4])
+    assert len(streams[0].sound()) >= 9600
+
+
+def test_a_full_lane_drops_its_oldest(thread: SoundThread) -> None:
+    """What does not fit is handed back at once: push waits for nobody."""
+    stream = Stream(thread, capacity=3)
+    pieces = [np.full(480, n, np.float32) for n in range(5)]
+    for piece in pieces:
+        stream.lane.push(piece)
+    assert [piece[0] for piece in stream.dropped] == [0, 1]
+    assert stream.lane.waiting == 3
+    thread.open(stream.lane)
+    stream.lane.close()
