@@ -2,13 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from serve_app.local.signals import Signals
 
 if TYPE_CHECKING:
     from serve_app.settings import Settings
+
+Run = Callable[[argparse.Namespace, Signals], int]
 
 BUILDER = "serve_app.main:build_local_app"
 """What `hushcast up` runs."""
@@ -20,16 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signals = Signals()
     signals.listen()  # before anything that takes long: there is no moment for a traceback
     options = _parser().parse_args(arguments)
-    from serve_app.settings import SettingsError, read_settings
-
-    run = options.run
-    flags = {name: value for name, value in vars(options).items() if name in _FLAGS}
-    try:
-        settings = read_settings(flags)
-    except SettingsError as problem:
-        print(problem, file=sys.stderr)
-        return 2
-    return int(run(settings, signals))
+    return int(options.run(options, signals))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,15 +32,37 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--host", help="address to serve on (default: 127.0.0.1)")
     up.add_argument("--port", help="port to serve on (default: 8000)")
     _add_storage(up)
-    up.set_defaults(run=_up)
+    up.set_defaults(run=_with_settings(_up))
+    _add_denoise(commands)
     recordings = commands.add_parser("recordings", help="look after what is stored")
     actions = recordings.add_subparsers(required=True, metavar="ACTION")
     reconcile = actions.add_parser(
         "reconcile", help="finish what was left, compare index and bucket, print the difference"
     )
     _add_storage(reconcile)
-    reconcile.set_defaults(run=_reconcile)
+    reconcile.set_defaults(run=_with_settings(_reconcile))
     return parser
+
+
+def _add_denoise(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    denoise = commands.add_parser(
+        "denoise",
+        help="take the noise out of sound files",
+        description="Take the noise out of sound files: same rate, channels, length and subtype.",
+    )
+    denoise.add_argument("inputs", metavar="IN", nargs="+", help="any file libsndfile reads")
+    denoise.add_argument("output", metavar="OUT", help="a file; for several IN a folder")
+    denoise.add_argument(
+        "--attenuation-limit-db",
+        metavar="X",
+        type=float,
+        help="turn noise down by X dB at most (default: as far as the model wants)",
+    )
+    denoise.add_argument(
+        "--model", default="dfn2", metavar="dfn2|dfn2_ll", help="(default: dfn2, the better one)"
+    )
+    denoise.add_argument("--force", action="store_true", help="replace an OUT that exists")
+    denoise.set_defaults(run=_denoise)
 
 
 def _add_storage(command: argparse.ArgumentParser) -> None:
@@ -55,6 +70,23 @@ def _add_storage(command: argparse.ArgumentParser) -> None:
     command.add_argument("--redis-url", metavar="URL", help="a Redis or Valkey (default: our own)")
     command.add_argument("--s3-endpoint", metavar="URL", help="an S3 (default: our own)")
     command.add_argument("--s3-bucket", metavar="NAME", help="the bucket in it")
+
+
+def _with_settings(run: Callable[["Settings", Signals], int]) -> Run:
+    """Make a command that gets the settings, or is refused where they are wrong."""
+
+    def read_and_run(options: argparse.Namespace, signals: Signals) -> int:
+        from serve_app.settings import SettingsError, read_settings
+
+        flags = {name: value for name, value in vars(options).items() if name in _FLAGS}
+        try:
+            settings = read_settings(flags)
+        except SettingsError as problem:
+            print(problem, file=sys.stderr)
+            return 2
+        return run(settings, signals)
+
+    return read_and_run
 
 
 def _up(settings: "Settings", signals: Signals) -> int:
@@ -67,6 +99,12 @@ def _reconcile(settings: "Settings", signals: Signals) -> int:
     from serve_app.reconcile import run
 
     return run(settings, signals)
+
+
+def _denoise(options: argparse.Namespace, signals: Signals) -> int:
+    from serve_app.denoise import run
+
+    return run(options, signals)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.count = 0
+        self.number = 0  # the newest one's
 
     def listen(self) -> None:
         """Take the signals over for the rest of this process's life."""
@@ -29,6 +30,11 @@ class Signals:
     def hurry(self) -> bool:
         """Whether there was a second signal."""
         return self.count > 1
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a command that a signal ended: 130 after Ctrl-C."""
+        return 128 + self.number
 
     def pause(self, seconds: float) -> None:
         """Sleep. Raises Interrupted as soon as there was a signal, also one from before."""
@@ -42,3 +48,4 @@ class Signals:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
+        self.number = number

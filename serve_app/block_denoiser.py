@@ -1,0 +1,118 @@
+"""Denoises sound of any rate and channel count, block by block: numbers in, numbers out."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from actors.denoiser import Denoiser, Model
+from actors.denoiser.stream import MAX_SAMPLE
+
+Sound = NDArray[np.float32]
+
+
+class BlockDenoiser:
+    """Denoises one piece of sound [T, channels] of any rate; every channel is a stream of its own.
+
+    As many samples come out as go in, and sample n of the output belongs to sample n of the input:
+    the model's latency and the resamplers' delays are taken off. What lies above half the model's
+    rate (24 kHz) is lost.
+
+    Attributes:
+        replaced: how many samples were no sound (NaN, infinite, absurdly large). They were taken
+            as silence.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        rate: int,
+        channels: int,
+        attenuation_limit_db: float | None = None,
+    ) -> None:
+        self.replaced = 0
+        self._channels = channels
+        self._streams = [Denoiser(model) for _ in range(channels)]
+        for stream in self._streams:
+            stream.attenuation_limit_db = attenuation_limit_db
+        self._to_model = _Resampler(rate, model.sample_rate, channels)
+        self._from_model = _Resampler(model.sample_rate, rate, channels)
+        # Covers what two roundings of the length to whole samples take away.
+        self._padding_samples = model.sample_rate // rate + 1
+        self._warm_up = model.latency_samples
+        self._missing = 0  # samples taken, not yet given
+
+    def process(self, block: Sound) -> Sound:
+        """Take samples [T, channels] and get those that are ready."""
+        self._missing += len(block)
+        heard = self._to_model.process(self._repaired(block))
+        return self._counted(self._from_model.process(self._denoised(heard)))
+
+    def flush(self) -> Sound:
+        """Get the rest, so that the output is as long as the input. Nothing may follow."""
+        if not self._missing:
+            return self._silence(0)
+        denoised = self._denoised(self._to_model.end(self._silence(0)))
+        rest = np.stack([stream.flush() for stream in self._streams], axis=1)
+        padding = self._silence(self._padding_samples)
+        sound = np.concatenate((denoised, self._without_warm_up(rest), padding))
+        return self._counted(self._from_model.end(sound)[: self._missing])
+
+    def _repaired(self, block: Sound) -> Sound:
+        """Silence what is no sound, before a resampler spreads it."""
+        broken = ~(np.abs(block) <= MAX_SAMPLE)  # written so that NaN is caught
+        count = int(np.count_nonzero(broken))
+        self.replaced += count
+        return np.where(broken, np.float32(0), block) if count else block
+
+    def _denoised(self, sound: Sound) -> Sound:
+        columns = [
+            stream.process(np.ascontiguousarray(sound[:, channel]))
+            for channel, stream in enumerate(self._streams)
+        ]
+        return self._without_warm_up(np.stack(columns, axis=1))
+
+    def _without_warm_up(self, sound: Sound) -> Sound:
+        skipped = min(self._warm_up, len(sound))
+        self._warm_up -= skipped
+        return sound[skipped:]
+
+    def _counted(self, sound: Sound) -> Sound:
+        self._missing -= len(sound)
+        return sound
+
+    def _silence(self, samples: int) -> Sound:
+        return np.zeros((samples, self._channels), np.float32)
+
+
+def denoise_blocks(blocks: Iterable[Sound], denoiser: BlockDenoiser) -> Iterator[Sound]:
+    """Denoise sound that comes in blocks [T, channels] of any length, also of none."""
+    for block in blocks:
+        yield denoiser.process(block)
+    yield denoiser.flush()
+
+
+class _Resampler:
+    """Changes the rate of sound [T, channels]; sample 0 stays sample 0, later ones come late."""
+
+    def __init__(self, source_rate: int, target_rate: int, channels: int) -> None:
+        # libsoxr takes its filter's delay off at the start; VHQ: errors below those of 24 bits.
+        self._stream = (
+            None
+            if source_rate == target_rate
+            else soxr.ResampleStream(source_rate, target_rate, channels, quality="VHQ")
+        )
+
+    def process(self, sound: Sound) -> Sound:
+        return self._resampled(sound, last=False)
+
+    def end(self, sound: Sound) -> Sound:
+        return self._resampled(sound, last=True)
+
+    def _resampled(self, sound: Sound, *, last: bool) -> Sound:
+        if self._stream is None:
+            return sound
+        resampled: Sound = self._stream.resample_chunk(np.ascontiguousarray(sound), last)
+        return resampled

@@ -1,0 +1,154 @@
+"""`hushcast denoise`: sound files in, the same files denoised out."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from soundfile import SoundFile
+from tqdm import tqdm
+
+from actors.denoiser import Model, ModelError, load_model
+from serve_app.block_denoiser import BlockDenoiser, Sound, denoise_blocks
+from serve_app.local.signals import Interrupted, Signals
+from serve_app.sound_files import Refused, open_input, output_format, read_blocks, whole_output
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to denoise, and what it becomes."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all files of a call have in common."""
+
+    model: Model
+    attenuation_limit_db: float | None
+    force: bool
+
+
+def run(options: Namespace, signals: Signals) -> int:
+    """Denoise files; returns the exit code.
+
+    2 where the call or its only file is refused, 1 where a file among several is, 130 after
+    Ctrl-C (128 and the signal's number).
+    """
+    try:
+        return _run(options, signals)
+    except (Refused, ModelError) as refusal:
+        _tell(refusal)
+        return 2
+    except Interrupted:
+        return signals.exit_code
+
+
+def _run(options: Namespace, signals: Signals) -> int:
+    limit_db = options.attenuation_limit_db
+    if limit_db is not None and not limit_db >= 0:  # written so that NaN is refused
+        raise Refused(f"--attenuation-limit-db: expected 0 or more, got {limit_db:g}")
+    jobs = _jobs(options.inputs, options.output)
+    # Nobody should wait for hours of sound to learn of a file that is not there.
+    ready = _each(jobs, lambda job: _check(job, force=options.force))
+    if ready:
+        _make_folder(ready[0].target.parent, several=len(jobs) > 1)
+        common = Options(load_model(options.model), limit_db, options.force)
+        ready = _each(ready, lambda job: _denoise(job, common, signals))
+    if len(ready) == len(jobs):
+        return 0
+    return 1 if len(jobs) > 1 else 2
+
+
+def _jobs(inputs: Sequence[str], output: str) -> list[Job]:
+    """Pair every input with its output. Raises Refused where they do not fit together."""
+    target = Path(output)
+    if len(inputs) == 1 and not target.is_dir():
+        return [Job(Path(inputs[0]), target)]
+    if target.exists() and not target.is_dir():
+        raise Refused(f"{target}: is a file; several files go into a folder")
+    sources: dict[str, Path] = {}
+    for source in map(Path, inputs):
+        if source.name in sources:
+            other = sources[source.name]
+            raise Refused(f"{source} and {other} would both become {target / source.name}")
+        sources[source.name] = source
+    return [Job(source, target / name) for name, source in sources.items()]
+
+
+def _each(jobs: Sequence[Job], work: Callable[[Job], None]) -> list[Job]:
+    """Do something with every job; returns those that were not refused, tells of the others."""
+    done = []
+    for job in jobs:
+        try:
+            work(job)
+            done.append(job)
+        except Refused as refusal:
+            _tell(refusal)
+    return done
+
+
+def _check(job: Job, *, force: bool) -> None:
+    """Refuse what can be known before any sound is read."""
+    open_input(job.source).close()
+    if job.target.exists():
+        if job.target.samefile(job.source):
+            raise Refused(f"{job.target}: is the input itself; give the output another name")
+        if not job.target.is_file():
+            raise Refused(f"{job.target}: is not a file")
+        if not force:
+            raise Refused(f"{job.target}: exists already; --force replaces it")
+
+
+def _make_folder(folder: Path, *, several: bool) -> None:
+    """Make the folder that several files go into; one file goes where there is one."""
+    try:
+        if several:
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not folder.is_dir():
+            raise Refused(f"{folder}: there is no such folder")
+    except OSError as error:
+        raise Refused(f"{folder}: {error.strerror}") from error
+
+
+def _denoise(job: Job, common: Options, signals: Signals) -> None:
+    target = job.target.resolve()  # what a link leads to is replaced, not the link
+    with open_input(job.source) as source:
+        chosen = output_format(source, job.source, job.target)
+        if chosen.note:
+            _tell(chosen.note)
+        denoiser = BlockDenoiser(
+            common.model,
+            rate=source.samplerate,
+            channels=source.channels,
+            attenuation_limit_db=common.attenuation_limit_db,
+        )
+        with whole_output(target, source, chosen, replace=common.force) as output:
+            blocks = _watched(source, job.source, signals)
+            for sound in denoise_blocks(blocks, denoiser):
+                output.write(sound)
+    if denoiser.replaced:
+        _tell(f"{job.source}: {denoiser.replaced} samples were no sound (NaN, infinite); silenced")
+
+
+def _watched(source: SoundFile, path: Path, signals: Signals) -> Iterator[Sound]:
+    """Read a file's blocks with a progress bar on a terminal; raises Interrupted after Ctrl-C."""
+    seconds = source.frames / source.samplerate
+    with tqdm(
+        desc=path.name,
+        total=seconds,
+        disable=None,
+        bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
+    ) as progress:
+        for block in read_blocks(source, path):
+            if signals.count:
+                raise Interrupted
+            yield block
+            progress.update(len(block) / source.samplerate)
+
+
+def _tell(message: object) -> None:
+    print(message, file=sys.stderr)

@@ -1,0 +1,185 @@
+"""Reads and writes sound files of any format that libsndfile knows, block by block."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+Sound = NDArray[np.float32]
+
+BLOCKS_A_SECOND = 4
+"""Read at a time: short enough to stop at once, long enough for 100 channels to cost nothing."""
+WAV_LIMIT_BYTES = 2**32 - 2**16
+"""A WAV counts its bytes in 32 bits; 64 KiB are left to its header."""
+
+_CONTAINERS = {"AIF": "AIFF", "AIFC": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}
+"""What an extension says that is not a container's name."""
+# Of a sample; what is not here is compressed.
+_BITS = {
+    "PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "ULAW": 14, "ALAW": 12,
+    "ALAC_16": 16, "ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32,
+    "FLOAT": 32, "DOUBLE": 64,
+}  # fmt: skip
+_NOT_INTEGER = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG")
+
+
+class Refused(Exception):
+    """A file cannot be read or written; `str(error)` is a sentence with its name."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a file holds sound, in libsndfile's names; `note` says what differs from the input."""
+
+    container: str
+    subtype: str
+    note: str = ""
+
+
+def open_input(path: Path) -> soundfile.SoundFile:
+    """Open a sound file for reading; the caller closes it. Raises Refused."""
+    if path.suffix.lower() == ".raw":
+        raise Refused(f"{path}: a raw file does not say what is in it; make it a WAV first")
+    try:
+        path.open("rb").close()  # libsndfile does not tell why it could not
+        return soundfile.SoundFile(path)
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from error
+    except soundfile.LibsndfileError as error:
+        raise Refused(f"{path}: this is no sound file that can be read") from error
+
+
+def read_blocks(source: soundfile.SoundFile, path: Path) -> Iterator[Sound]:
+    """Read a file [T, channels] to its end, full scale 1. Raises Refused where it is damaged."""
+    samples = max(1, source.samplerate // BLOCKS_A_SECOND)
+    while True:
+        try:
+            block: Sound = source.read(samples, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            at_s = source.tell() / source.samplerate
+            raise Refused(f"{path}: the file is damaged at {at_s:.1f} s") from error
+        if not len(block):
+            return
+        yield block
+
+
+def output_format(source: soundfile.SoundFile, source_path: Path, path: Path) -> Format:
+    """Choose how to write `path`: its extension's container, the input's subtype if that has it.
+
+    Raises Refused where the extension names no container.
+    """
+    container = _container(source, source_path, path)
+    if not _fits(source, container, path):
+        default = _default_subtype(container, path)
+        note = f"{path}: {default}, because {path.suffix} files have no {source.subtype}"
+        return Format(container, default, note)
+    size = source.frames * source.channels * _BITS.get(source.subtype, 16) // 8
+    if container in ("WAV", "WAVEX") and size > WAV_LIMIT_BYTES:
+        return Format("RF64", source.subtype, f"{path}: RF64, because a WAV has 4 GiB at most")
+    return Format(container, source.subtype)
+
+
+def _container(source: soundfile.SoundFile, source_path: Path, path: Path) -> str:
+    extension = path.suffix[1:].upper()
+    if path.suffix.lower() == source_path.suffix.lower():
+        return str(source.format)
+    container = _CONTAINERS.get(extension, extension)
+    if container == "RAW" or container not in soundfile.available_formats():
+        what = f"{path.suffix} is no format" if extension else "the name has no extension"
+        raise Refused(f"{path}: {what} that can be written; .wav, .flac, .ogg and .mp3 can")
+    return container
+
+
+def _fits(source: soundfile.SoundFile, container: str, path: Path) -> bool:
+    subtype = source.subtype
+    if path.suffix.lower() == ".opus":
+        return bool(subtype == "OPUS")
+    # libsndfile would write an MP3 into a WAV, which hardly a program reads.
+    if subtype.startswith("MPEG") and container != source.format:
+        return False
+    return bool(soundfile.check_format(container, subtype))
+
+
+def _default_subtype(container: str, path: Path) -> str:
+    if path.suffix.lower() == ".opus":
+        return "OPUS"
+    return str(soundfile.default_subtype(container))
+
+
+class Output:
+    """A sound file being written; integers are rounded and clamped, floats kept as they are."""
+
+    def __init__(self, file: soundfile.SoundFile) -> None:
+        self._file = file
+        self.samples = 0
+
+    def write(self, sound: Sound) -> None:
+        """Append samples [T, channels], full scale 1."""
+        self._file.write(encoded(sound, self._file.subtype))
+        self.samples += len(sound)
+
+
+def encoded(sound: Sound, subtype: str) -> Sound | NDArray[np.int32]:
+    """Round to the steps of a subtype, left-aligned in 32 bits; floats where it has no steps.
+
+    libsndfile would cut instead of rounding: half a step of offset.
+    """
+    if subtype.startswith(_NOT_INTEGER):
+        return sound
+    bits = _BITS.get(subtype, 16)
+    full_scale = 2.0 ** (bits - 1)
+    steps = np.rint(sound.astype(np.float64) * full_scale)
+    clamped = np.clip(steps, -full_scale, full_scale - 1)
+    return (clamped * 2.0 ** (32 - bits)).astype(np.int32)
+
+
+@contextmanager
+def whole_output(
+    path: Path, source: soundfile.SoundFile, chosen: Format, *, replace: bool
+) -> Iterator[Output]:
+    """Write a file like `source` beside `path`, which it becomes when complete, else nothing.
+
+    Raises Refused where it cannot be written, or where `path` has appeared without `replace`.
+    """
+    part = path.with_name(f".hushcast-{secrets.token_hex(6)}.part")
+    try:
+        with _created(part, path, source, chosen) as file:
+            output = Output(file)
+            yield output
+        if soundfile.info(part).frames < output.samples:
+            raise Refused(f"{path}: {chosen.container} cannot hold a file of this length")
+        if path.exists() and not replace:
+            raise Refused(f"{path}: exists already; --force replaces it")
+        os.replace(part, path)
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from error
+    except soundfile.LibsndfileError as error:
+        raise Refused(f"{path}: cannot be written ({error.error_string})") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _created(
+    part: Path, path: Path, source: soundfile.SoundFile, chosen: Format
+) -> soundfile.SoundFile:
+    part.touch(exist_ok=False)
+    rate, channels = source.samplerate, source.channels
+    try:
+        file = soundfile.SoundFile(
+            part, "w", rate, channels, chosen.subtype, format=chosen.container
+        )
+    except soundfile.LibsndfileError as error:
+        raise Refused(
+            f"{path}: {chosen.container} {chosen.subtype} cannot hold {channels} channels "
+            f"at {rate} Hz"
+        ) from error
+    if chosen.container == source.format:
+        for name, text in source.copy_metadata().items():
+            setattr(file, name, text)
+    return file
