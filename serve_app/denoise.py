@@ -43,6 +43,9 @@ def run(options: Namespace, signals: Signals) -> int:
     except (Refused, ModelError) as refusal:
         _tell(refusal)
         return 2
+    except OSError as error:
+        _tell(f"{error.filename}: {error.strerror}")
+        return 2
     except Interrupted:
         return signals.exit_code
 
@@ -88,6 +91,8 @@ def _each(jobs: Sequence[Job], work: Callable[[Job], None]) -> list[Job]:
             done.append(job)
         except Refused as refusal:
             _tell(refusal)
+        except OSError as error:
+            _tell(f"{error.filename}: {error.strerror}")
     return done
 
 
@@ -105,33 +110,30 @@ def _check(job: Job, *, force: bool) -> None:
 
 def _make_folder(folder: Path, *, several: bool) -> None:
     """Make the folder that several files go into; one file goes where there is one."""
-    try:
-        if several:
-            folder.mkdir(parents=True, exist_ok=True)
-        elif not folder.is_dir():
-            raise Refused(f"{folder}: there is no such folder")
-    except OSError as error:
-        raise Refused(f"{folder}: {error.strerror}") from error
+    if several:
+        folder.mkdir(parents=True, exist_ok=True)
+    elif not folder.is_dir():
+        raise Refused(f"{folder}: there is no such folder")
 
 
 def _denoise(job: Job, common: Options, signals: Signals) -> None:
-    target = job.target.resolve()  # what a link leads to is replaced, not the link
     with open_input(job.source) as source:
         chosen = output_format(source, job.source, job.target)
-        if chosen.note:
-            _tell(chosen.note)
         denoiser = BlockDenoiser(
             common.model,
             rate=source.samplerate,
             channels=source.channels,
             attenuation_limit_db=common.attenuation_limit_db,
         )
-        with whole_output(target, source, chosen, replace=common.force) as output:
+        with whole_output(job.target, source, chosen, replace=common.force) as output:
             blocks = _watched(source, job.source, signals)
             for sound in denoise_blocks(blocks, denoiser):
                 output.write(sound)
+    if chosen.note:
+        _tell(chosen.note)
     if denoiser.replaced:
-        _tell(f"{job.source}: {denoiser.replaced} samples were no sound (NaN, infinite); silenced")
+        broken = f"{denoiser.replaced} samples were no sound (NaN, infinite, far too large)"
+        _tell(f"{job.source}: {broken} and are silent now")
 
 
 def _watched(source: SoundFile, path: Path, signals: Signals) -> Iterator[Sound]:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,14 +44,14 @@ class Format:
 
 
 def open_input(path: Path) -> soundfile.SoundFile:
-    """Open a sound file for reading; the caller closes it. Raises Refused."""
+    """Open a sound file for reading; the caller closes it. Raises Refused, OSError."""
     if path.suffix.lower() == ".raw":
         raise Refused(f"{path}: a raw file does not say what is in it; make it a WAV first")
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe cannot be read twice
+        raise Refused(f"{path}: is not a file")
+    path.open("rb").close()  # libsndfile does not tell why it could not
     try:
-        path.open("rb").close()  # libsndfile does not tell why it could not
         return soundfile.SoundFile(path)
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}") from error
     except soundfile.LibsndfileError as error:
         raise Refused(f"{path}: this is no sound file that can be read") from error
 
@@ -135,7 +136,9 @@ def encoded(sound: Sound, subtype: str) -> Sound | NDArray[np.int32]:
     bits = _BITS.get(subtype, 16)
     full_scale = 2.0 ** (bits - 1)
     steps = np.rint(sound.astype(np.float64) * full_scale)
-    clamped = np.clip(steps, -full_scale, full_scale - 1)
+    # Compressed ones are symmetric: libsndfile wraps their lowest number.
+    lowest = -full_scale if subtype.startswith(("PCM", "ALAC")) else 1 - full_scale
+    clamped = np.clip(steps, lowest, full_scale - 1)
     return (clamped * 2.0 ** (32 - bits)).astype(np.int32)
 
 
@@ -145,24 +148,32 @@ def whole_output(
 ) -> Iterator[Output]:
     """Write a file like `source` beside `path`, which it becomes when complete, else nothing.
 
-    Raises Refused where it cannot be written, or where `path` has appeared without `replace`.
+    Raises Refused where it cannot be written, or where `path` has appeared without `replace`;
+    OSError where the folder does not allow it.
     """
-    part = path.with_name(f".hushcast-{secrets.token_hex(6)}.part")
+    final = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
+    part = final.with_name(f".hushcast-{secrets.token_hex(6)}.part")
     try:
         with _created(part, path, source, chosen) as file:
             output = Output(file)
             yield output
-        if soundfile.info(part).frames < output.samples:
-            raise Refused(f"{path}: {chosen.container} cannot hold a file of this length")
+        if not _holds(part, output.samples):
+            raise Refused(f"{path}: {chosen.container} cannot hold {output.samples} samples")
         if path.exists() and not replace:
             raise Refused(f"{path}: exists already; --force replaces it")
-        os.replace(part, path)
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}") from error
+        os.replace(part, final)
     except soundfile.LibsndfileError as error:
         raise Refused(f"{path}: cannot be written ({error.error_string})") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _holds(part: Path, samples: int) -> bool:
+    """Tell whether a written file can be read again in full length, as no empty FLAC can."""
+    try:
+        return bool(soundfile.info(part).frames >= samples)
+    except soundfile.LibsndfileError:
+        return False
 
 
 def _created(

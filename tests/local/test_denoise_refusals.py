@@ -1,0 +1,165 @@
+"""`hushcast denoise` refuses in a sentence, and never leaves half a file."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.denoiser.clips import noisy_clip
+from tests.local.denoising import denoise, form, write
+
+
+def refusal(arguments: list[str | Path], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that is refused; returns its one sentence."""
+    assert denoise(*arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.count("\n") == 1, told
+    return told.err
+
+
+def test_what_it_cannot_do_is_refused_with_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2, one line that names the file and why, and nothing is made or changed."""
+    monkeypatch.chdir(tmp_path)
+    good = write(Path("good.wav"), noisy_clip("voice", 0.1), 96000)
+    six = write(Path("six.wav"), np.zeros((100, 6), np.float32))
+    Path("text.wav").write_text("this is no sound")
+    Path("x.raw").write_bytes(bytes(100))
+    Path("folder").mkdir()
+    os.mkfifo("pipe")
+    empty = write(Path("empty.wav"), np.empty(0, np.float32), subtype="PCM_16")
+    before = {path: path.stat().st_mtime_ns for path in Path().iterdir()}
+    for arguments, sentence in (
+        (["none.wav", "out.wav"], "none.wav: No such file or directory"),
+        (["folder", "out.wav"], "folder: is not a file"),
+        (["pipe", "out.wav"], "pipe: is not a file"),
+        (["text.wav", "out.wav"], "text.wav: this is no sound file"),
+        (["x.raw", "out.wav"], "x.raw: a raw file does not say what is in it"),
+        ([good, good], "good.wav: is the input itself"),
+        ([good, "./folder/../good.wav", "--force"], "good.wav: is the input itself"),
+        ([good, six], "six.wav: exists already; --force replaces it"),
+        ([good, "out"], "out: the name has no extension that can be written"),
+        ([good, "out.m4a"], "out.m4a: .m4a is no format that can be written"),
+        ([good, "out.mp3"], "out.mp3: MP3 MPEG_LAYER_III cannot hold 1 channels at 96000 Hz"),
+        ([six, "out.mp3"], "out.mp3: MP3 MPEG_LAYER_III cannot hold 6 channels at 48000 Hz"),
+        ([empty, "out.flac"], "out.flac: FLAC cannot hold 0 samples"),
+        ([empty, "x" * 300 + ".wav"], "File name too long"),
+        ([good, "nowhere/out.wav"], "nowhere: there is no such folder"),
+        ([good, six, "text.wav"], "text.wav: is a file; several files go into a folder"),
+        ([good, "folder/good.wav", "new"], "would both become new/good.wav"),
+        ([good, "out.wav", "--model", "dfn3"], "there is no model 'dfn3'; choose one of dfn2"),
+        ([good, "out.wav", "--attenuation-limit-db", "-3"], "expected 0 or more, got -3"),
+        ([good, "out.wav", "--attenuation-limit-db", "nan"], "expected 0 or more, got nan"),
+    ):
+        assert sentence in refusal([*arguments], capsys)
+    assert {path: path.stat().st_mtime_ns for path in Path().iterdir()} == before
+
+
+def test_force_replaces_what_is_there(tmp_path: Path) -> None:
+    """With `--force` an old output is replaced; a link stays one and leads to the new."""
+    source = write(tmp_path / "in.wav", noisy_clip("voice", 0.5))
+    old, link = write(tmp_path / "old.wav", np.zeros(10, np.float32)), tmp_path / "link.wav"
+    link.symlink_to(old)
+    assert denoise("--force", source, link) == 0
+    assert link.is_symlink() and form(old) == form(source)
+
+
+def test_a_batch_goes_on_after_a_bad_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several files go into a folder that is made; each bad one has its sentence; exit code 1."""
+    sound = noisy_clip("voice", 0.5)
+    good = [write(tmp_path / name, sound, 16000) for name in ("a.wav", "z.wav")]
+    bad = tmp_path / "b.wav"
+    bad.write_text("no sound")
+    missing, folder = tmp_path / "c.wav", tmp_path / "deep" / "folder"
+    assert denoise(good[0], bad, missing, good[1], folder) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[0] for line in said] == [str(bad), str(missing)]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.wav", "z.wav"]
+    assert form(folder / "z.wav") == form(good[1])
+
+
+def test_one_file_goes_into_a_folder_that_exists(tmp_path: Path) -> None:
+    """With an existing folder as OUT the file keeps its name."""
+    source = write(tmp_path / "a.wav", noisy_clip("voice", 0.2))
+    (tmp_path / "folder").mkdir()
+    assert denoise(source, tmp_path / "folder") == 0
+    assert form(tmp_path / "folder" / "a.wav") == form(source)
+
+
+def test_a_damaged_file_leaves_no_half_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a file turns out to be damaged in its middle, that is said, and nothing is left."""
+    source = tmp_path / "in.flac"
+    soundfile.write(source, noisy_clip("words", 4.0), 48000)
+    content = bytearray(source.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 40000] = bytes(40000)
+    source.write_bytes(content)
+    said = refusal([source, tmp_path / "out.flac"], capsys)
+    assert said.startswith(f"{source}: the file is damaged at ")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def running(source: Path, target: Path, **options: object) -> "subprocess.Popen[str]":
+    """Start the command as a process."""
+    command = [sys.executable, "-m", "serve_app.cli", "denoise", str(source), str(target)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
+)
+def test_an_interrupted_run_leaves_nothing(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    """Ctrl-C in the middle: no traceback, exit code 130, no half file, under no name."""
+    source = write(tmp_path / "in.wav", np.zeros(48000 * 600, np.float32), subtype="PCM_U8")
+    process = running(source, tmp_path / "out.wav")
+    deadline = time.monotonic() + 30
+    while len(list(tmp_path.iterdir())) < 2:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.communicate(timeout=20)[1] == ""
+    assert process.returncode == code
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    """Where the output cannot grow, that is said, and nothing is left."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    source = write(tmp_path / "in.wav", noisy_clip("voice", 2.0))
+    process = running(source, target := tmp_path / "out.wav", preexec_fn=limit)
+    said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said.count("\n")) == (2, 1)
+    assert said.startswith(f"{target}: cannot be written")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
+    """On a terminal there is a bar with the file's name; into a pipe or file nothing is written."""
+    source = write(tmp_path / "in.wav", noisy_clip("voice", 0.5))
+    process = running(source, tmp_path / "a.wav")
+    assert process.communicate(timeout=60)[1] == ""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = [sys.executable, "-m", "serve_app.cli", "denoise", str(source)]
+    subprocess.run([*command, str(tmp_path / "b.wav")], stderr=theirs, timeout=60, check=True)
+    shown = os.read(ours, 10000).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "in.wav: 100%" in shown
