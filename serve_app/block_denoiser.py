@@ -6,8 +6,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from actors.denoiser import Denoiser, Model
-from actors.denoiser.stream import MAX_SAMPLE
+from actors.denoiser import MAX_SAMPLE, Engine, Model
 
 Sound = NDArray[np.float32]
 
@@ -34,9 +33,10 @@ class BlockDenoiser:
     ) -> None:
         self.replaced = 0
         self._channels = channels
-        self._streams = [Denoiser(model) for _ in range(channels)]
-        for stream in self._streams:
-            stream.attenuation_limit_db = attenuation_limit_db
+        self._engine = Engine(model, channels)
+        self._slots = [self._engine.join() for _ in range(channels)]
+        for slot in self._slots:
+            slot.attenuation_limit_db = attenuation_limit_db
         self._to_model = _Resampler(rate, model.sample_rate, channels)
         self._from_model = _Resampler(model.sample_rate, rate, channels)
         # Covers what two roundings of the length to whole samples take away.
@@ -55,9 +55,9 @@ class BlockDenoiser:
         if not self._missing:
             return self._silence(0)
         denoised = self._denoised(self._to_model.end(self._silence(0)))
-        rest = np.stack([stream.flush() for stream in self._streams], axis=1)
+        rest = [slot.end() for slot in self._slots][0] - self._warm_up
         padding = self._silence(self._padding_samples)
-        sound = np.concatenate((denoised, self._without_warm_up(rest), padding))
+        sound = np.concatenate((denoised, self._run()[:rest], padding))
         return self._counted(self._from_model.end(sound)[: self._missing])
 
     def _repaired(self, block: Sound) -> Sound:
@@ -68,13 +68,15 @@ class BlockDenoiser:
         return np.where(broken, np.float32(0), block) if count else block
 
     def _denoised(self, sound: Sound) -> Sound:
-        columns = [
-            stream.process(np.ascontiguousarray(sound[:, channel]))
-            for channel, stream in enumerate(self._streams)
-        ]
-        return self._without_warm_up(np.stack(columns, axis=1))
+        for slot, channel in zip(self._slots, sound.T, strict=True):
+            slot.push(channel)
+        return self._run()
 
-    def _without_warm_up(self, sound: Sound) -> Sound:
+    def _run(self) -> Sound:
+        """Get what the model has made [T, channels], without its warm-up."""
+        while self._engine.step():
+            pass
+        sound = np.stack([slot.take() for slot in self._slots], axis=1)
         skipped = min(self._warm_up, len(sound))
         self._warm_up -= skipped
         return sound[skipped:]
