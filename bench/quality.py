@@ -126,13 +126,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     for name in ("clean", "official"):
-        given = getattr(options, name)
-        if given and len(given) != len(options.clips):
-            parser.error(f"--{name}: expected {len(options.clips)} files, got {len(given)}")
+        files = getattr(options, name)
+        if files and len(files) != len(options.clips):
+            parser.error(f"--{name}: expected {len(options.clips)} files, got {len(files)}")
     if not dnsmos.available():
         print("no DNSMOS: the package speechmos is not installed (extra `bench`)")
     nothing = [None] * len(options.clips)
-    clips = list(zip(options.clips, options.clean or nothing, options.official or nothing))
+    given = options.clean or nothing, options.official or nothing
+    clips = list(zip(options.clips, *given, strict=True))
     print(
         f"{'clip':28} {'gain':6} {'version':9} SI-SDR   PESQ   STOI    SIG    BAK   OVRL ours off"
     )
