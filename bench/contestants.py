@@ -9,10 +9,13 @@ import importlib.util
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from actors.denoiser.executor import Executor
 
 Sound = NDArray[np.float32]
 
@@ -20,36 +23,46 @@ HOP = 480
 
 
 class Contestant(Protocol):
-    """B streams; what comes out of them is not looked at here, the tests do."""
+    """B streams. What comes out of them is not looked at here; the tests do."""
 
     batch: int
 
     def run(self, hops: Sound) -> None:
-        """Take a hop of each stream [B, 480]."""
+        """Take a hop of each of the first streams [n, 480], n <= B."""
 
 
-class Ours:
-    """The whole pipeline on the CPU: analysis, network by onnxruntime, filter, synthesis."""
+class Pipeline:
+    """Ours, the whole of it: analysis, network, filter and synthesis of an executor."""
 
-    def __init__(self, batch: int) -> None:
-        from actors.denoiser import load_model
-        from actors.denoiser.features import Analysis, Filter
-
-        model = load_model()
-        self.batch = batch
-        self._engine = model.engine
-        self._analysis, self._filter = Analysis(model.config), Filter(model.config)
-        self._heard = self._analysis.initial_state(batch)
-        self._filtered = self._filter.initial_state(batch)
-        self._network = model.engine.initial_state(batch)
-        self._noisy_share = np.zeros(batch, np.float32)
+    def __init__(self, executor: "Executor") -> None:
+        self.batch = executor.capacity
+        self._executor = executor
 
     def run(self, hops: Sound) -> None:
-        spec, features = self._analysis(hops, self._heard)
-        self._filter.push_spec(spec, self._filtered)
-        gains, coefs, _, self._network = self._engine.step(features, self._network)
-        self._filter.push_answer(gains, coefs, self._filtered)
-        self._filter(self._noisy_share, self._filtered)
+        from actors.denoiser.executor import Batch, Phase
+
+        n = len(hops)
+        phases = np.full(n, Phase.SOUND, np.int8)
+        self._executor.run(Batch(np.arange(n), hops, phases, np.zeros(n, np.float32)))
+
+
+def ours(batch: int) -> Contestant:
+    """On the CPU, the network by onnxruntime."""
+    from actors.denoiser import load_model
+    from actors.denoiser.cpu_executor import CpuExecutor
+
+    return Pipeline(CpuExecutor(load_model(), batch))
+
+
+def torch_eager(batch: int) -> Contestant:
+    """On the CPU, all of it by torch, one operation after the other."""
+    import torch
+
+    from actors.denoiser import load_model
+    from actors.denoiser.torch_executor import TorchExecutor
+
+    torch.set_num_threads(1)
+    return Pipeline(TorchExecutor(load_model(), batch, device="cpu"))
 
 
 class Tract:
@@ -69,7 +82,7 @@ class Tract:
         self._output = np.empty(HOP, np.float32)
 
     def run(self, hops: Sound) -> None:
-        for instance, hop in zip(self._instances, hops, strict=True):
+        for instance, hop in zip(self._instances[: len(hops)], hops, strict=True):
             self._library.df_process_frame(instance, hop.ctypes.data, self._output.ctypes.data)
 
 
@@ -88,7 +101,13 @@ def _tract() -> tuple[ctypes.CDLL, bytes]:
     return library, str(folder / "models" / "DeepFilterNet3_onnx.tar.gz").encode()
 
 
+def has_torch() -> bool:
+    """Tell whether torch is installed, which hushcast itself does without."""
+    return importlib.util.find_spec("torch") is not None
+
+
 CONTESTANTS: Mapping[str, Callable[[int], Contestant]] = {
     "tract": Tract,
-    "ours": Ours,
+    "ours": ours,
+    "torch": torch_eager,
 }

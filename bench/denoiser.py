@@ -1,9 +1,10 @@
 """What denoising costs on one core: ours in batches, the tract runtime, torch.
 
-    python -m bench.denoiser [--rounds 20] [--json FILE]
+    python -m bench.denoiser [--rounds 20] [--paced SECONDS] [--json FILE]
 
 All take hops in turns, 50 each, so that what else the machine does hits all of them alike: trust
-the ratios. Speech in noise, another clip for each stream.
+the ratios. Speech in noise, another clip for each stream. With --paced, also how many live streams
+one core can do: see `bench.paced`.
 """
 
 import argparse
@@ -21,11 +22,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contestants import CONTESTANTS, HOP, Contestant
-from tests.denoiser.clips import babble
-from tests.sounds import mix, noise
-
-Sound = NDArray[np.float32]
+from bench import paced
+from bench.contestants import CONTESTANTS, Contestant, has_torch
+from bench.sounds import noisy_streams
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 BASELINE = "tract", 1
@@ -33,9 +32,7 @@ HOP_MS = 10.0
 BLOCK = 50
 WARM_UP = 5
 """Hops at the start of each turn that are not counted: the caches are still the others'."""
-VOICES = 8
-SECONDS = 10
-NB_MORE_STREAMS = {"tract": 4, "ours": 64}
+NB_MORE_STREAMS = {"tract": 4, "ours": 64, "torch": 64}
 """How many more streams a process gets to see what one of them takes."""
 
 
@@ -72,24 +69,13 @@ class Needs:
     kb_per_stream: float
 
 
-def noisy_streams(streams: int) -> Sound:
-    """Make speech in noise [T, streams, hop]; streams of one voice are at different places."""
-    voices = [
-        mix(babble(SECONDS, seed=seed), noise(SECONDS, seed=100 + seed), snr_db=5)
-        for seed in range(min(VOICES, streams))
-    ]
-    dice = np.random.default_rng(0)
-    clips = [np.roll(voices[n % VOICES], dice.integers(len(voices[0]))) for n in range(streams)]
-    hops = np.stack(clips).reshape(streams, -1, HOP)
-    return np.ascontiguousarray(hops.swapaxes(0, 1))
-
-
 def contestants() -> Iterator[tuple[str, Contestant]]:
-    """Make all who run: tract once and for as many streams as a batch, ours in all batches."""
+    """Make all who run: tract with one stream and with many, ours in all batches."""
     for batch in (1, 16):
         yield "tract", CONTESTANTS["tract"](batch)
-    for batch in BATCHES:
-        yield "ours", CONTESTANTS["ours"](batch)
+    for name in ("ours", "torch") if has_torch() else ("ours",):
+        for batch in BATCHES:
+            yield name, CONTESTANTS[name](batch)
 
 
 def in_turns(runners: list[tuple[str, Contestant]], rounds: int) -> list[NDArray[np.float64]]:
@@ -189,18 +175,22 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=20, help="of 50 hops each")
+    parser.add_argument("--paced", type=float, metavar="SECONDS", help="length of the long run")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     about = machine()
     print(*(f"{what}: {value}" for what, value in about.items()), sep="\n")
+    if not has_torch():
+        print("no torch: it is not installed")
     measured = costs(options.rounds)
     show_costs(measured)
-    processes = [needs(name) for name in NB_MORE_STREAMS]
+    processes = [needs(name) for name in NB_MORE_STREAMS if name != "torch" or has_torch()]
     show_needs(processes)
+    runs = paced.search(options.paced) if options.paced else []
     if options.json:
-        report = {"machine": about, "costs": measured, "needs": processes}
+        report = {"machine": about, "costs": measured, "needs": processes, "paced": runs}
         options.json.write_text(json.dumps(report, indent=1, default=asdict) + "\n")
 
 
