@@ -2,6 +2,8 @@
 
 Every 20 ms two hops of each stream come at once, as in an Opus packet; the streams are anywhere in
 these 20 ms, each at its own place. A hop is late when it comes out more than 20 ms after it came.
+That says something about the denoiser only where others have not taken the core meanwhile: a run
+that was disturbed is repeated.
 """
 
 import time
@@ -16,7 +18,9 @@ from bench.sounds import HOP, Sound, noisy_streams
 FRAME_S = 0.02
 LATE_S = 0.02
 SHORT_S = 5.0
-MOST_STREAMS = 128
+MOST_STREAMS = 64
+DISTURBED = 0.02
+TRIES = 3
 AROUND = (-4, -2, 0, 2, 4)
 
 
@@ -33,6 +37,8 @@ class Paced:
     worst_ms: float
     busy: float
     """Share of the core that this process took."""
+    taken: float
+    """Share of the time in which it wanted the core and others had it."""
     batch: float
     """Mean size of a batch."""
 
@@ -49,6 +55,7 @@ class LiveStreams:
         self._came: list[deque[float]] = [deque() for _ in range(streams)]
         self.waits: list[float] = []
         self.batches: list[int] = []
+        self.rested_s = 0.0
 
     def run(self, seconds: float) -> None:
         """Feed and step in real time, until what came has come out."""
@@ -66,7 +73,9 @@ class LiveStreams:
             waits = [] if due is None else [due]
             if arrival < arrivals:
                 waits.append(self._time(arrival, start) - clock())
-            time.sleep(max(0.0, min(waits)))
+            rest = max(0.0, min(waits))
+            self.rested_s += rest
+            time.sleep(rest)
 
     def _time(self, arrival: int, start: float) -> float:
         frame, stream = divmod(arrival, len(self._slots))
@@ -104,6 +113,7 @@ def run(streams: int, seconds: float, sound: Sound) -> Paced:
         p99_ms=float(p99),
         worst_ms=float(worst),
         busy=took_cpu / took,
+        taken=max(0.0, 1 - (took_cpu + live.rested_s) / took),
         batch=float(np.mean(live.batches)),
     )
 
@@ -111,12 +121,15 @@ def run(streams: int, seconds: float, sound: Sound) -> Paced:
 def search(seconds: float) -> list[Paced]:
     """Find the most streams of which no hop is late: bisect, confirm, look around."""
     sound = noisy_streams(MOST_STREAMS)
-    print("\nstreams  seconds    hops    late   p50 ms  p99 ms  worst   busy  batch", flush=True)
+    print("\nstreams  seconds    hops    late   p50 ms  p99 ms  worst   busy  taken  batch")
     runs: list[Paced] = []
 
     def late(streams: int, length: float) -> int:
-        runs.append(run(streams, length, sound))
-        print(_row(runs[-1]), flush=True)
+        for _ in range(TRIES):
+            runs.append(run(streams, length, sound))
+            print(_row(runs[-1]), flush=True)
+            if not runs[-1].late or runs[-1].taken < DISTURBED:
+                break
         return runs[-1].late
 
     good, bad = 1, MOST_STREAMS + 1
@@ -137,5 +150,5 @@ def search(seconds: float) -> list[Paced]:
 def _row(run: Paced) -> str:
     return (
         f"{run.streams:7}{run.seconds:9.0f}{run.hops:8}{run.late:8}{run.p50_ms:9.1f}"
-        f"{run.p99_ms:8.1f}{run.worst_ms:7.1f}{run.busy:7.0%}{run.batch:7.1f}"
+        f"{run.p99_ms:8.1f}{run.worst_ms:7.1f}{run.busy:7.0%}{run.taken:7.1%}{run.batch:7.1f}"
     )
