@@ -130,4 +130,6 @@ class ListenerPeer(Peer):
         """Close the connection and stop collecting."""
         await super().close()
         if self._task is not None:
-            await self._task
+            # Not merely awaited: aiortc ends no track whose connection was never established.
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
