@@ -1,6 +1,6 @@
 """Runs batches on one core: numpy around the network, which onnxruntime runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnxruntime
@@ -12,6 +12,7 @@ from actors.denoiser.features import Analysis, Complex, Features, Filter, Frame,
 from actors.denoiser.model import Model
 
 Slots = NDArray[np.intp]
+Shape = tuple[int, ...]
 Slab = Mapping[str, Real]
 """By name: [2, capacity, ...], both sides."""
 
@@ -70,13 +71,14 @@ class NetworkSlab:
     def __init__(self, model: Model, capacity: int) -> None:
         config = model.config
         self._session = model.session
-        self._state = {
-            tensor.name.removeprefix(STATE_PREFIX): np.zeros(
-                (2, capacity, *tensor.shape[1:]), np.float32
-            )
-            for tensor in self._session.get_inputs()
-            if tensor.name.startswith(STATE_PREFIX)
-        }
+        self._state: dict[str, Real] = {}
+        self._leading: dict[str, Shape] = {}  # (1,) where the network wants [1, B, ...]
+        for tensor in self._session.get_inputs():
+            if tensor.name.startswith(STATE_PREFIX):
+                name, batch = tensor.name.removeprefix(STATE_PREFIX), tensor.shape.index("B")
+                self._leading[name] = tuple(tensor.shape[:batch])
+                shape = (2, capacity, *tensor.shape[batch + 1 :])
+                self._state[name] = np.zeros(shape, np.float32)
         self._gathered = {name: np.zeros_like(slab) for name, slab in self._state.items()}
         self._side = np.zeros(capacity, np.intp)
         self._erb = np.zeros((capacity, 1, 1, config.nb_erb), np.float32)
@@ -136,11 +138,16 @@ class NetworkSlab:
             binding = self._bindings[key] = self._session.io_binding()
             inputs = {"feat_erb": self._erb, "feat_spec": self._spec}
             outputs = {"gains": self._gains, "coefs": self._coefs, "lsnr": self._lsnr}
+            for name, array in inputs.items():
+                _bind(binding.bind_input, name, array[:n])
+            for name, array in outputs.items():
+                _bind(binding.bind_output, name, array[:n])
             for name, slab in state.items():
-                inputs[STATE_PREFIX + name] = slab[side]
-                outputs[NEXT_PREFIX + name] = slab[1 - side]
-            for bind, arrays in (binding.bind_input, inputs), (binding.bind_output, outputs):
-                for name, array in arrays.items():
-                    place = array[:n]
-                    bind(name, "cpu", 0, np.float32, place.shape, place.ctypes.data)
+                leading = self._leading[name]
+                _bind(binding.bind_input, STATE_PREFIX + name, slab[side, :n], leading)
+                _bind(binding.bind_output, NEXT_PREFIX + name, slab[1 - side, :n], leading)
         return self._bindings[key]
+
+
+def _bind(bind: Callable[..., None], name: str, array: Real, leading: Shape = ()) -> None:
+    bind(name, "cpu", 0, np.float32, (*leading, *array.shape), array.ctypes.data)
