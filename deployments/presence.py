@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from actors.errors import StatusUnavailable
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 
 MAX_QUEUED_EVENTS = 500
 RETRY_S = 0.5
+SILENCE_S = 5.0
+"""After so long without a word Redis is asked for one, and given up after as long again."""
 
 
 @dataclass(frozen=True)
@@ -70,39 +74,67 @@ class Control:
 Event = Snapshot | StreamChanged | FriendsChanged | RecordingChanged | Control
 
 
-class TooSlow(Exception):
+class SubscriptionEnded(Exception):
+    """Base of why a subscription ends from our side."""
+
+
+class TooSlow(SubscriptionEnded):
     """The subscriber does not read what it is told."""
+
+
+class SignedOut(SubscriptionEnded):
+    """The token was revoked, or the account deleted."""
+
+
+class ShuttingDown(SubscriptionEnded):
+    """This replica ends; another one takes over."""
 
 
 @dataclass(eq=False)
 class Subscription:
-    """What one socket is told. Iterate over it; it ends with TooSlow if nobody does."""
+    """What one socket is told. Iterate over it; it ends with SubscriptionEnded."""
 
     username: str
+    token_id: str | None = None
     audible: set[str] = field(default_factory=set)
     versions: dict[str, int] = field(default_factory=dict)
     base_version: int = 0
     early: list[dict[str, Any]] | None = None
     """Changes of status that came before the snapshot was read; None when it was."""
+    greeted: bool = False
+    friends_are_old: bool = False
+    """Whether friends changed while the snapshot was read."""
+    changing_friends: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the socket is to be closed, also while it is being written to."""
+    why: SubscriptionEnded | None = None
     queue: asyncio.Queue[Event | None] = field(
         default_factory=lambda: asyncio.Queue(MAX_QUEUED_EVENTS)
     )
 
     def tell(self, event: Event) -> None:
         """Queue an event; a full queue ends the subscription."""
+        if self.why is not None:
+            return
         try:
             self.queue.put_nowait(event)
         except asyncio.QueueFull:
+            self.end(TooSlow())
+
+    def end(self, why: SubscriptionEnded) -> None:
+        """End it; what is still queued is dropped. The first reason counts."""
+        if self.why is None:
+            self.why = why
             while not self.queue.empty():
                 self.queue.get_nowait()
             self.queue.put_nowait(None)
+            self.ended.set()
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        while True:
-            event = await self.queue.get()
-            if event is None:
-                raise TooSlow
+        while (event := await self.queue.get()) is not None:
             yield event
+        assert self.why is not None
+        raise self.why
 
 
 class Presence:
@@ -114,6 +146,7 @@ class Presence:
         store: StatusStore,
         friends_of: Callable[[str], Awaitable[set[str]]],
         friends_channel: str,
+        ended_channel: str | None = None,
     ) -> None:
         self._redis_url = redis_url
         self._store = store
@@ -126,21 +159,31 @@ class Presence:
             CONTROL_CHANNEL: self._tell_control,
             friends_channel: self._tell_friends,
         }
+        if ended_channel is not None:
+            self._tell[ended_channel] = self._end_signed_out
 
     async def run(self) -> None:
         """Follow Redis until cancelled. After an outage everybody gets a new snapshot."""
-        while True:
-            try:
-                await self._follow()
-            except (RedisError, StatusUnavailable, OSError) as error:
-                log.warning("presence: Redis is away, trying again: %r", error)
+        try:
+            while True:
+                try:
+                    await self._follow()
+                except (RedisError, StatusUnavailable, OSError) as error:
+                    log.warning("presence: Redis is away, trying again: %r", error)
+                self._connected.clear()
+                await asyncio.sleep(RETRY_S)
+        finally:
             self._connected.clear()
-            await asyncio.sleep(RETRY_S)
+            for subscription in list(self._subscriptions):
+                subscription.end(ShuttingDown())
 
     @contextmanager
-    def subscribe(self, username: str) -> Iterator[Subscription]:
-        """Let somebody follow; `greet` is called then to begin with a snapshot."""
-        subscription = Subscription(username, early=[])
+    def subscribe(self, username: str, token_id: str | None = None) -> Iterator[Subscription]:
+        """Let somebody follow; `greet` is called then to begin with a snapshot.
+
+        It ends with SignedOut when the token is revoked.
+        """
+        subscription = Subscription(username, token_id, early=[])
         self._subscriptions.add(subscription)
         try:
             yield subscription
@@ -155,6 +198,7 @@ class Presence:
         async with asyncio.timeout(5):
             await self._connected.wait()
         await self._greet(subscription)
+        subscription.greeted = True
 
     async def _greet(self, subscription: Subscription) -> None:
         subscription.early = subscription.early or []
@@ -162,25 +206,52 @@ class Presence:
         subscription.audible = {subscription.username, *friends}
         subscription.base_version = await self._store.version()
         streams = await self._store.read_all()
+        own = subscription.username
         subscription.versions = {name: version for name, (version, _) in streams.items()}
-        audible = [s for name, (_, s) in streams.items() if name in subscription.audible]
+        names = sorted(streams.keys() & subscription.audible, key=lambda n: (n != own, n))
+        audible = [streams[name][1] for name in names]
         subscription.tell(Snapshot(subscription.base_version, audible))
         early, subscription.early = subscription.early, None
         for message in early:
             _tell_change(subscription, message)
+        if subscription.friends_are_old:
+            subscription.friends_are_old = False
+            await self._change_friends(subscription)
 
     async def _follow(self) -> None:
-        # A blocking read of its own: redis-py's default time-out would end it every 5 s.
+        # A client of its own: commands time out, a subscription is quiet for hours. No retries
+        # either: what is published while the client reconnects in silence would be missed.
         async with Redis.from_url(
-            self._redis_url, decode_responses=True, socket_timeout=None, health_check_interval=10
-        ) as redis, redis.pubsub(ignore_subscribe_messages=True) as pubsub:  # fmt: skip
+            self._redis_url, decode_responses=True, socket_timeout=None, retry=Retry(NoBackoff(), 0)
+        ) as redis, redis.pubsub() as pubsub:  # fmt: skip
             await pubsub.subscribe(*self._tell)
             self._connected.set()
             for subscription in list(self._subscriptions):
-                if subscription.early is None:  # it was greeted before the outage
+                if subscription.greeted:  # before the outage
                     await self._greet(subscription)
-            async for message in pubsub.listen():
-                await self._tell[message["channel"]](json.loads(message["data"]))
+            asked = False
+            while True:
+                message = await pubsub.get_message(timeout=SILENCE_S)
+                if message is not None:
+                    asked = False
+                    await self._take(message)
+                elif asked:
+                    raise ConnectionError("Redis has fallen silent")
+                else:
+                    await pubsub.ping()
+                    asked = True
+
+    async def _take(self, message: dict[str, Any]) -> None:
+        """Tell what was published; what cannot be read, from another release, is left out."""
+        if message["type"] != "message":
+            return
+        try:
+            news = json.loads(message["data"])
+            if not isinstance(news, dict):
+                raise TypeError("no JSON object")
+            await self._tell[message["channel"]](news)
+        except (ValueError, TypeError, KeyError) as error:
+            log.error("presence: what came on %s is not understood: %r", message["channel"], error)
 
     async def _tell_status(self, message: dict[str, Any]) -> None:
         for subscription in list(self._subscriptions):
@@ -205,11 +276,25 @@ class Presence:
 
     async def _tell_friends(self, message: dict[str, Any]) -> None:
         for subscription in list(self._subscriptions):
-            if subscription.username in message["usernames"] and subscription.early is None:
+            if subscription.username not in message["usernames"]:
+                continue
+            if subscription.early is not None:
+                subscription.friends_are_old = True
+            else:
                 await self._change_friends(subscription)
+
+    async def _end_signed_out(self, message: dict[str, Any]) -> None:
+        for subscription in list(self._subscriptions):
+            tokens = (None, subscription.token_id)
+            if subscription.username == message["username"] and message["token_id"] in tokens:
+                subscription.end(SignedOut())
 
     async def _change_friends(self, subscription: Subscription) -> None:
         """Tell that the lists changed, and show or hide the streams that this concerns."""
+        async with subscription.changing_friends:
+            await self._change_friends_alone(subscription)
+
+    async def _change_friends_alone(self, subscription: Subscription) -> None:
         before = subscription.audible
         friends = await self._friends_of(subscription.username)
         subscription.audible = {subscription.username, *friends}
@@ -226,8 +311,8 @@ def _tell_change(subscription: Subscription, message: dict[str, Any]) -> None:
     username, version = message["username"], message["version"]
     if version <= subscription.versions.get(username, subscription.base_version):
         return
-    subscription.versions[username] = version
+    stream = message["stream"]
+    status = None if stream is None else StreamStatus.from_json(json.dumps(stream))
+    subscription.versions[username] = version  # only of what could be read
     if username in subscription.audible:
-        stream = message["stream"]
-        status = None if stream is None else StreamStatus.from_json(json.dumps(stream))
         subscription.tell(StreamChanged(version, username, status))

@@ -18,6 +18,8 @@ from redis.asyncio import Redis
 
 CHANNEL = "hushcast:friends"
 """Whose lists changed, as JSON `{usernames: [...]}`."""
+ENDED_CHANNEL = "hushcast:sign-ins-ended"
+"""Sign-ins that ended, as JSON `{username, token_id}`; null: all of that user's."""
 TOKEN_TTL_S = 7 * 24 * 3600
 ALGORITHM = "HS256"
 
@@ -64,8 +66,10 @@ class FriendLists:
     outgoing: list[str]
 
 
-# KEYS: friends, incoming, outgoing of ARGV[1] (who asks), then those of ARGV[2].
+# KEYS: friends, incoming, outgoing of ARGV[1] (who asks), then those of ARGV[2], then the account
+# of each. Nothing is begun with an account that is being deleted at this moment.
 _REQUEST = """
+if redis.call('EXISTS', KEYS[7], KEYS[8]) < 2 then return 'unknown' end
 if redis.call('SISMEMBER', KEYS[1], ARGV[2]) == 1 then return 'unchanged' end
 if redis.call('SREM', KEYS[2], ARGV[2]) == 1 then
   redis.call('SREM', KEYS[6], ARGV[1])
@@ -85,6 +89,20 @@ for i = 4, 6 do changed = changed + redis.call('SREM', KEYS[i], ARGV[1]) end
 return changed
 """
 
+# KEYS: account, friends, incoming, outgoing of ARGV[1]. Leaves nothing that a later account of the
+# same name could come by; returns whom it concerned. The sets of others are named here, so this,
+# like every script of two users, is not for Redis Cluster.
+_DELETE = """
+local others = redis.call('SUNION', KEYS[2], KEYS[3], KEYS[4])
+for _, other in ipairs(others) do
+  for _, kind in ipairs({'friends', 'incoming', 'outgoing'}) do
+    redis.call('SREM', 'hushcast:' .. kind .. ':' .. other, ARGV[1])
+  end
+end
+redis.call('DEL', unpack(KEYS))
+return others
+"""
+
 
 class Accounts:
     """All that is kept about people. Raises AccountError, or RedisError when Redis is away."""
@@ -96,6 +114,7 @@ class Accounts:
         self._nobody = self._hasher.hash(secrets.token_hex(8))
         self._request = redis.register_script(_REQUEST)
         self._end = redis.register_script(_END)
+        self._delete = redis.register_script(_DELETE)
 
     async def create(self, username: str, password: str) -> None:
         """Create an account. Raises UsernameTaken."""
@@ -145,17 +164,18 @@ class Accounts:
         return Token(claims["sub"], claims["jti"], int(claims["exp"]))
 
     async def revoke(self, token: Token) -> None:
-        """Make a token void at once."""
+        """Make a token void at once; sockets opened with it are told."""
         left = max(1, token.expires_at - int(time.time()))
         await self._redis.set(_revoked(token.token_id), "1", ex=left)
+        await self._publish_end(token.username, token.token_id)
 
     async def delete(self, username: str) -> None:
-        """Delete an account with its friendships and requests; its tokens are void."""
-        await self._redis.delete(_account(username))
-        lists = await self.lists(username)
-        for other in {*lists.friends, *lists.incoming, *lists.outgoing}:
-            await self._end(keys=_pair(username, other), args=[username, other])
-            await self._publish(other)
+        """Delete an account with its friendships and requests, at once; its tokens are void."""
+        keys = [_account(username), *_lists(username)]
+        others = await self._delete(keys=keys, args=[username])
+        await self._publish_end(username, None)
+        if others:
+            await self._publish(*map(str, others))
 
     async def lists(self, username: str) -> FriendLists:
         """Get a user's friends and requests, sorted by name."""
@@ -182,9 +202,10 @@ class Accounts:
         """
         if username == other:
             raise NotWithOneself("You cannot be a friend of yourself.")
-        if not await self.exists(other):
+        keys = [*_pair(username, other), _account(username), _account(other)]
+        result = await self._request(keys=keys, args=[username, other])
+        if str(result) == "unknown":
             raise NoSuchUser(f"There is nobody called {other}.")
-        result = await self._request(keys=_pair(username, other), args=[username, other])
         if str(result) == "unchanged":
             return "friends"
         await self._publish(username, other)
@@ -202,6 +223,10 @@ class Accounts:
             return None
         account: dict[str, str] = json.loads(text)
         return account
+
+    async def _publish_end(self, username: str, token_id: str | None) -> None:
+        message = {"username": username, "token_id": token_id}
+        await self._redis.publish(ENDED_CHANNEL, json.dumps(message))
 
     async def _publish(self, *usernames: str) -> None:
         await self._redis.publish(CHANNEL, json.dumps({"usernames": usernames}))

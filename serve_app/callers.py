@@ -1,15 +1,18 @@
 """Who is calling: a bearer token, or the session cookie of our own pages."""
 
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.accounts import Token, WrongCredentials
 from serve_app.services import Use
 
 COOKIE = "hushcast"
+TOKEN = "hushcast.token"
+"""Where the token of a WebSocket is kept in its scope."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -34,13 +37,28 @@ async def verified(request: Request, use: Use) -> Token:
     return token
 
 
+class TokenOutOfSight:
+    """Takes `?token=` out of the address of a WebSocket, which servers write to their logs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a connection on; the server's own view of its address is changed too."""
+        if scope["type"] == "websocket":
+            pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            scope[TOKEN] = dict(pairs).get("token", "")
+            scope["query_string"] = urlencode([p for p in pairs if p[0] != "token"]).encode()
+        await self._app(scope, receive, send)
+
+
 async def verified_socket(connection: HTTPConnection, use: Use) -> Token:
     """Verify the caller of a WebSocket: `?token=`, a bearer token, or cookie and Origin.
 
     Raises WrongCredentials or ForeignOrigin.
     """
     scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
-    given = connection.query_params.get("token") or (bearer if scheme.lower() == "bearer" else "")
+    given = connection.scope[TOKEN] or (bearer if scheme.lower() == "bearer" else "")
     if given:
         return await use.accounts.verify(given)
     check_origin(connection, use.settings.public_url)

@@ -1,5 +1,6 @@
 """What is refused at the edge, and the one table that turns every refusal into a status code."""
 
+from ray.exceptions import RayError
 from redis.exceptions import RedisError
 
 from actors import errors as stream
@@ -34,6 +35,10 @@ class WrongType(EdgeError):
     """The body is of another type than the one that is understood."""
 
 
+class SessionChanged(EdgeError):
+    """`If-Match` names another ICE session (RFC 9725, section 4.3)."""
+
+
 STATUS: dict[type[Exception], int] = {
     accounts.UsernameTaken: 409,
     accounts.NoSuchUser: 404,
@@ -47,6 +52,7 @@ STATUS: dict[type[Exception], int] = {
     NoSuchRecording: 404,
     NotStoredYet: 409,
     WrongType: 415,
+    SessionChanged: 412,
     stream.OfferRefused: 400,
     stream.FragmentRefused: 400,
     stream.IceRestartRefused: 405,
@@ -56,6 +62,9 @@ STATUS: dict[type[Exception], int] = {
     stream.OriginalNotShared: 403,
     stream.NoCapacity: 503,
     stream.StatusUnavailable: 503,
+    stream.StreamError: 503,
+    RayError: 503,
+    TimeoutError: 503,
     IndexUnavailable: 503,
     RedisError: 503,
     StoreUnavailable: 503,
@@ -65,6 +74,8 @@ STATUS: dict[type[Exception], int] = {
 """Every refusal and its status. The detail is the error's own sentence, but for those below."""
 
 SENTENCES: dict[type[Exception], str] = {
+    RayError: "The part that runs streams cannot be reached now. Please try again.",
+    TimeoutError: "This took too long. Please try again.",
     IndexUnavailable: "The list of recordings cannot be reached now. Please try again.",
     RedisError: "The service cannot reach its database now. Please try again.",
     StoreUnavailable: "The object storage cannot be reached now. Please try again.",
@@ -76,6 +87,9 @@ RETRY_AFTER_S: dict[type[Exception], int] = {
     NotStoredYet: 2,
     stream.NotLive: 3,
     stream.StatusUnavailable: 2,
+    stream.StreamError: 2,
+    RayError: 2,
+    TimeoutError: 2,
     IndexUnavailable: 2,
     RedisError: 2,
     StoreUnavailable: 5,
@@ -87,4 +101,5 @@ def retry_after_s(error: Exception) -> int | None:
     """Get the seconds after which trying again makes sense; None: it does not."""
     if isinstance(error, TooOften | stream.NoCapacity):
         return error.retry_after_s
-    return next((s for kind, s in RETRY_AFTER_S.items() if isinstance(error, kind)), None)
+    kind = next(kind for kind in type(error).__mro__ if kind in STATUS)
+    return RETRY_AFTER_S.get(kind)

@@ -5,24 +5,24 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from actors.errors import IceRestartRefused
 from recordings.store import RangeNotSatisfiable
+from serve_app.bodies import BodyLimit
+from serve_app.callers import TokenOutOfSight
 from serve_app.errors import SENTENCES, STATUS, retry_after_s
-from serve_app.routes import media, pages, people, recordings, streams
+from serve_app.routes import media, pages, people, presence, recordings, streams
 from serve_app.schemas import Problem
 from serve_app.services import Services
 from serve_app.settings import Settings
 
 log = logging.getLogger(__name__)
-
-MAX_SDP_BYTES = 64 * 1024
-MAX_JSON_BYTES = 16 * 1024
 
 
 def build_api(services: Services) -> FastAPI:
@@ -35,29 +35,37 @@ def build_api(services: Services) -> FastAPI:
         redoc_url=None,
     )
     api.state.services = services
-    for router in (people, streams, media, recordings, pages):
+    for router in (people, streams, presence, media, recordings, pages):
         api.include_router(router.router)
     api.mount("/static", StaticFiles(directory=pages.FRONTEND), name="static")
     api.add_middleware(BodyLimit)
+    api.add_middleware(TokenOutOfSight)
     api.add_middleware(Headers, settings=services.settings)
     for kind in STATUS:
         api.add_exception_handler(kind, _refuse)
     api.add_exception_handler(StarletteHTTPException, _refuse_http)
     api.add_exception_handler(RequestValidationError, _refuse_invalid)
+    api.add_exception_handler(Exception, _apologise)
     return api
 
 
 @asynccontextmanager
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     services: Services = api.state.services
-    presence = asyncio.create_task(services.presence.run(), name="presence")
+    following = asyncio.create_task(services.presence.run(), name="presence")
+    following.add_done_callback(_report)
     try:
         yield
     finally:
-        presence.cancel()
-        await asyncio.gather(presence, return_exceptions=True)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
         await services.redis.aclose()
         services.store.close()
+
+
+def _report(following: "asyncio.Task[None]") -> None:
+    if not following.cancelled() and (error := following.exception()):
+        log.critical("presence has ended, this replica tells nothing any more", exc_info=error)
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:
@@ -67,6 +75,8 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
         headers["Retry-After"] = str(wait)
     if isinstance(error, RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size_bytes}"
+    if isinstance(error, IceRestartRefused):
+        headers["Allow"] = media.ALLOWED
     if STATUS[kind] == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if STATUS[kind] >= 500:
@@ -76,10 +86,18 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
 
 async def _refuse_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
-    sentences = {404: "There is nothing here.", 405: "This cannot be done here."}
-    plain = error.detail in ("Not Found", "Method Not Allowed")
-    detail = sentences[error.status_code] if plain else error.detail
+    sentences = {
+        "Not Found": "There is nothing here.",
+        "Method Not Allowed": "This cannot be done here.",
+        "There was an error parsing the body": "The body is not JSON.",
+    }
+    detail = sentences.get(error.detail, error.detail)
     return JSONResponse({"detail": detail}, error.status_code, error.headers)
+
+
+async def _apologise(request: Request, error: Exception) -> JSONResponse:
+    """Answer for a mistake of ours; the server logs it with its traceback."""
+    return JSONResponse({"detail": "Something went wrong here. Please try again."}, 500)
 
 
 async def _refuse_invalid(request: Request, error: Exception) -> JSONResponse:
@@ -97,37 +115,6 @@ async def _refuse_invalid(request: Request, error: Exception) -> JSONResponse:
         texts.get(place) or f"{place or 'The body'}: {first['msg'][0].lower()}{first['msg'][1:]}."
     )
     return JSONResponse({"detail": told}, 422)
-
-
-class BodyLimit:
-    """Refuses bodies that are too long: by what they say, and by what arrives."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, counting its bytes."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        limit = MAX_SDP_BYTES if scope["path"].startswith(("/whip", "/whep")) else MAX_JSON_BYTES
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        received = int(declared) if declared.isdigit() else 0
-
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise HTTPException(413, f"The body is longer than {limit // 1024} KiB.")
-            return message
-
-        if received > limit:
-            told = {"detail": f"The body is longer than {limit // 1024} KiB."}
-            await JSONResponse(told, 413, {"Connection": "close"})(scope, receive, send)
-            return
-        received = 0
-        await self._app(scope, limited, send)
 
 
 class Headers:
@@ -161,17 +148,22 @@ class Headers:
 
 
 def _security(settings: Settings) -> dict[str, str]:
-    media_from = " ".join(("'self'", settings.s3_public_endpoint or "")).strip()
+    store = settings.s3_public_endpoint or ""
+    if settings.s3_bucket and not settings.s3_endpoint and not store:  # Amazon's, path style
+        store = f"https://s3.{settings.s3_region}.amazonaws.com"
+        if settings.s3_region == "us-east-1":
+            store += " https://s3.amazonaws.com"
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        f"font-src 'self'; connect-src 'self' {settings.s3_public_endpoint or ''}; "
-        f"media-src {media_from}; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'none'"
+        f"font-src 'self'; connect-src 'self' {store}; "
+        f"media-src 'self' {store}; manifest-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
     return {
         "Content-Security-Policy": policy,
         "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
+        # Not `no-referrer`: by the Fetch standard a beacon would then say `Origin: null`.
+        "Referrer-Policy": "same-origin",
         "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
         "Cross-Origin-Opener-Policy": "same-origin",
     }

@@ -59,9 +59,15 @@ def build_services(settings: Settings, directory: DirectoryClient) -> Services:
         settings=settings,
         redis=redis,
         accounts=people,
-        rates=Rates(settings.redis_url, settings.limits),
+        rates=Rates(redis, settings.limits),
         streams=Streams(status, directory),
-        presence=Presence(settings.redis_url, status, people.friends_of, accounts.CHANNEL),
+        presence=Presence(
+            settings.redis_url,
+            status,
+            people.friends_of,
+            accounts.CHANNEL,
+            accounts.ENDED_CHANNEL,
+        ),
         index=RecordingIndex(redis),
         store=RecordingStore(store_config(settings)),
     )

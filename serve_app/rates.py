@@ -1,10 +1,14 @@
 """How often somebody may do something, counted in Redis for all ingress replicas together."""
 
+import math
+import time
 from collections.abc import Mapping
+from typing import Any
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
+from redis.asyncio import Redis
 
 USUAL = {"accounts": "60/minute", "sign_ins": "10/5minutes", "offers": "60/minute"}
 """New accounts per address; failed sign-ins per user and address; offers per user."""
@@ -19,11 +23,17 @@ class TooOften(Exception):
 
 
 class Rates:
-    """The limits of one ingress replica. `different` replaces usual ones by name."""
+    """The limits of one ingress replica. `different` replaces usual ones by name.
 
-    def __init__(self, redis_url: str, different: Mapping[str, str]) -> None:
+    Uses the client's connections, and so its time-outs. Raises ValueError for an unknown name.
+    """
+
+    def __init__(self, redis: Redis, different: Mapping[str, str]) -> None:
+        if unknown := sorted(different.keys() - USUAL.keys()):
+            raise ValueError(f"HUSHCAST_LIMITS: {unknown[0]} is not among {', '.join(USUAL)}")
+        shared: dict[str, Any] = {"connection_pool": redis.connection_pool}
         storage = RedisStorage(
-            f"async+{redis_url}", implementation="redispy", key_prefix="hushcast:rate"
+            "async+redis://", implementation="redispy", key_prefix="hushcast:rate", **shared
         )
         self._limiter = MovingWindowRateLimiter(storage)
         self._rates: dict[str, RateLimitItem] = {
@@ -31,13 +41,12 @@ class Rates:
         }
 
     async def count(self, name: str, *who: str) -> None:
-        """Count one try. Raises TooOften when it is one too many."""
+        """Count one try. Raises TooOften, and counts nothing, when it is one too many."""
         rate = self._rates[name]
         if not await self._limiter.hit(rate, name, *who):
-            raise TooOften(rate.get_expiry())
+            window = await self._limiter.get_window_stats(rate, name, *who)
+            raise TooOften(max(1, math.ceil(window.reset_time - time.time())))
 
-    async def check(self, name: str, *who: str) -> None:
-        """Raise TooOften when no try is left; counts nothing."""
-        rate = self._rates[name]
-        if not await self._limiter.test(rate, name, *who):
-            raise TooOften(rate.get_expiry())
+    async def forget(self, name: str, *who: str) -> None:
+        """Begin to count anew."""
+        await self._limiter.clear(self._rates[name], name, *who)

@@ -138,10 +138,10 @@ class NetworkSlab:
             binding = self._bindings[key] = self._session.io_binding()
             inputs = {"feat_erb": self._erb, "feat_spec": self._spec}
             outputs = {"gains": self._gains, "coefs": self._coefs, "lsnr": self._lsnr}
-            for name, array in inputs.items():
-                _bind(binding.bind_input, name, array[:n])
-            for name, array in outputs.items():
-                _bind(binding.bind_output, name, array[:n])
+            for name, taken in inputs.items():
+                _bind(binding.bind_input, name, taken[:n])
+            for name, given in outputs.items():
+                _bind(binding.bind_output, name, given[:n])
             for name, slab in state.items():
                 leading = self._leading[name]
                 _bind(binding.bind_input, STATE_PREFIX + name, slab[side, :n], leading)

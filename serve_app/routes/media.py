@@ -13,7 +13,7 @@ from actors.errors import OfferRefused
 from deployments.streams import SessionAnswer
 from serve_app.accounts import NoSuchUser
 from serve_app.callers import Caller
-from serve_app.errors import NotAFriend, WrongType
+from serve_app.errors import NotAFriend, SessionChanged, WrongType
 from serve_app.services import Use
 from serve_app.settings import Settings
 
@@ -60,6 +60,9 @@ async def listen(
 @router.patch("/whep/sessions/{session}", status_code=204)
 async def trickle(request: Request, session: Session, caller: Caller, use: Use) -> Response:
     """Add ICE candidates; an empty body adds none."""
+    known = request.headers.get("if-match", "*")
+    if known not in ("*", f'"{session}"'):
+        raise SessionChanged("This is another ICE session by now. Please post a new offer.")
     body = await request.body()
     if body and _media_type(request) != FRAGMENT:
         raise WrongType(f"Please send candidates as {FRAGMENT}.")

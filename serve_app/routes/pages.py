@@ -1,9 +1,13 @@
 """The pages, and whether the service is well."""
 
 import asyncio
+import logging
+from collections.abc import Awaitable
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter
+from ray.exceptions import RayError
 from redis.exceptions import RedisError
 from starlette.responses import FileResponse, JSONResponse
 
@@ -11,9 +15,12 @@ from actors.errors import StreamError
 from recordings.store import StoreUnavailable
 from serve_app.services import Use
 
+log = logging.getLogger(__name__)
+
 router = APIRouter(include_in_schema=False)
 
 FRONTEND = Path(__file__).parent.parent.parent / "frontend"
+CHECK_TIMEOUT_S = 5.0
 NO_CACHE = {"Cache-Control": "no-cache"}
 
 
@@ -33,20 +40,24 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz")
 async def readyz(use: Use) -> JSONResponse:
     """Tell whether a stream could start now: Redis, S3 and a warm actor are there."""
-    problems = []
-    try:
-        async with asyncio.timeout(3):
-            await use.redis.ping()
-    except (RedisError, TimeoutError):
-        problems.append("Redis does not answer.")
-    try:
-        await asyncio.to_thread(use.store.check)
-    except StoreUnavailable as error:
-        problems.append(f"The object storage does not answer: {error}")
-    try:
-        await use.streams.ready()
-    except StreamError as error:
-        problems.append(str(error))
-    if problems:
+    said = await asyncio.gather(
+        _problem("Redis", use.redis.ping()),
+        _problem("The object storage", asyncio.to_thread(use.store.check)),
+        _problem("The stream directory", use.streams.ready()),
+    )
+    if problems := [problem for problem in said if problem]:
         return JSONResponse({"detail": " ".join(problems)}, 503, {"Retry-After": "2"})
     return JSONResponse({"status": "ready"})
+
+
+async def _problem(part: str, check: Awaitable[Any]) -> str | None:
+    """Say what is wrong with a part; None when nothing is."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await check
+    except StreamError as error:
+        return str(error)
+    except (RedisError, StoreUnavailable, RayError, TimeoutError) as error:
+        log.warning("not ready: %s: %r", part, error)
+        return f"{part} does not answer."
+    return None

@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from recordings.finish import discard_user
-from serve_app.accounts import TOKEN_TTL_S, NoSuchUser, WrongCredentials
+from serve_app.accounts import TOKEN_TTL_S, NoSuchUser
 from serve_app.callers import COOKIE, Caller, Signed, secure_cookie
+from serve_app.routes.recordings import erase
 from serve_app.schemas import (
     Created,
     Credentials,
@@ -40,12 +41,10 @@ async def create_account(body: Credentials, request: Request, use: Use) -> Creat
 async def sign_in(body: SignIn, request: Request, response: Response, use: Use) -> SignedIn:
     """Sign in: a token, and the same as a cookie for our pages."""
     who = (body.username, _address(request))
-    await use.rates.check("sign_ins", *who)
-    try:
-        text, token = await use.accounts.sign_in(body.username, body.password)
-    except WrongCredentials:
-        await use.rates.count("sign_ins", *who)
-        raise
+    # Counted before it is known, or many guesses at once would all be looked at.
+    await use.rates.count("sign_ins", *who)
+    text, token = await use.accounts.sign_in(body.username, body.password)
+    await use.rates.forget("sign_ins", *who)
     response.set_cookie(
         COOKIE,
         text,
@@ -115,8 +114,13 @@ async def user(name: Name, caller: Caller, use: Use) -> User:
 
 async def _delete(username: str, use: Use) -> None:
     await use.streams.stop(username, None)
-    await discard_user(username, index=use.index, store=use.store)
+    while kept := await use.index.list(username):
+        for recording in kept:
+            await erase(recording, use)
     await use.accounts.delete(username)
+    # What was begun by a request that was already on its way.
+    await use.streams.stop(username, None)
+    await discard_user(username, index=use.index, store=use.store)
 
 
 def _address(request: Request) -> str:

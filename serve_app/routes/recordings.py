@@ -1,17 +1,18 @@
 """Recordings: list, play, download, delete."""
 
-from collections.abc import Iterator
+import asyncio
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from recordings.finish import discard
 from recordings.index import Recording as KeptRecording
 from recordings.index import RecordingState
+from recordings.names import check_recording_id
 from recordings.store import StoredBody
 from serve_app.accounts import NoSuchUser
 from serve_app.callers import Caller
@@ -30,7 +31,7 @@ async def list_recordings(
     name: Annotated[str, Path(max_length=64)],
     caller: Caller,
     use: Use,
-    before: Annotated[str | None, Query(pattern="^[0-9a-z]{1,40}$")] = None,
+    before: Annotated[str | None, Query(pattern="^[0-9a-z]{26}$")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[Recording]:
     """List somebody's recordings, newest first."""
@@ -57,14 +58,15 @@ async def audio(
         raise NotStoredYet("This recording is not stored yet. Please try again in a moment.")
     name = _file_name(kept) if download else None
     if use.store.browsers_reach_it:
-        url = use.store.presign(kept.key, download_name=name, expires_s=PRESIGNED_S)
+        # In a thread: boto3 may ask for credentials first.
+        url = await asyncio.to_thread(
+            use.store.presign, kept.key, download_name=name, expires_s=PRESIGNED_S
+        )
         return RedirectResponse(url, 307, {"Cache-Control": "private, no-store"})
     stored = await run_in_threadpool(use.store.open, kept.key, request.headers.get("range"))
     headers = {**stored.headers, "Cache-Control": "private, no-store"}
     headers["Content-Disposition"] = f'attachment; filename="{name}"' if name else "inline"
-    return StreamingResponse(
-        _chunks(stored), stored.status, headers, background=BackgroundTask(stored.close)
-    )
+    return StoredResponse(stored, headers)
 
 
 @router.delete("/recordings/{recording_id}", status_code=204)
@@ -73,12 +75,39 @@ async def delete_recording(recording_id: RecordingId, caller: Caller, use: Use) 
     kept = await _audible(recording_id, caller, use)
     if kept.username != caller:
         raise NotYours("Only its owner can delete a recording.")
+    await asyncio.shield(erase(kept, use))
+
+
+class StoredResponse(StreamingResponse):
+    """Sends an object's bytes, and gives its connection back also when nobody listens."""
+
+    def __init__(self, stored: StoredBody, headers: dict[str, str]) -> None:
+        super().__init__(stored, stored.status, headers)
+        self._stored = stored
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it all."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._stored.close()
+
+
+async def erase(kept: KeptRecording, use: Use) -> None:
+    """Delete a recording for good: its object first, so that a failure can be tried again.
+
+    `discard` deletes once more, for an object that was stored in between.
+    """
+    await asyncio.to_thread(use.store.delete, kept.key)
     await discard(kept, index=use.index, store=use.store)
 
 
 async def _audible(recording_id: str, caller: str, use: Use) -> KeptRecording:
     """Get a recording that the caller may hear; to a stranger it does not exist."""
-    kept = await use.index.get(recording_id)
+    try:
+        kept = await use.index.get(check_recording_id(recording_id))
+    except ValueError:
+        kept = None
     if kept is None or not await _may_hear(caller, kept.username, use):
         raise NoSuchRecording("There is no such recording.")
     return kept
@@ -88,13 +117,7 @@ async def _may_hear(caller: str, username: str, use: Use) -> bool:
     return caller == username or await use.accounts.are_friends(caller, username)
 
 
-def _chunks(stored: StoredBody) -> Iterator[bytes]:
-    try:
-        yield from stored
-    finally:
-        stored.close()
-
-
 def _file_name(kept: KeptRecording) -> str:
+    """Name a download; a name that begins with a dash or a dot is trouble on somebody's disk."""
     moment = datetime.fromtimestamp(kept.started_at, UTC)
-    return f"{kept.username} {moment:%Y-%m-%d %H.%M.%S}.wav"
+    return f"{kept.username.lstrip('_-') or 'recording'} {moment:%Y-%m-%d %H.%M.%S}.wav"

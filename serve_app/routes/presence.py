@@ -1,0 +1,221 @@
+"""The presence socket: tells a page what changes, and a stream that its page is there."""
+
+import asyncio
+import json
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, WebSocket
+from redis.exceptions import RedisError
+from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
+
+from actors.errors import StreamError
+from deployments.presence import (
+    Control,
+    Event,
+    FriendsChanged,
+    RecordingChanged,
+    ShuttingDown,
+    SignedOut,
+    Snapshot,
+    StreamChanged,
+    Subscription,
+    SubscriptionEnded,
+    TooSlow,
+)
+from serve_app.accounts import Token, WrongCredentials
+from serve_app.callers import ForeignOrigin, verified_socket
+from serve_app.schemas import plain, recording_of, stream_of
+from serve_app.services import Services, services
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(prefix="/api", tags=["presence"])
+
+MAX_MESSAGE_CHARS = 4096
+MAX_SESSIONS = 32
+"""How many sessions one socket may publish, one after the other."""
+CLOSE_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Close:
+    """How a socket is closed; `code` 0 when the page has gone already."""
+
+    code: int
+    reason: str = ""
+
+
+GONE = Close(0)
+POLICY_VIOLATION = 1008
+UNREADABLE = Close(1007, "This is no message of hushcast.")
+TOO_LONG = Close(1009, "This message is too long.")
+TOO_MANY = Close(POLICY_VIOLATION, "This socket has published too many sessions.")
+TRY_AGAIN = Close(1013, "The live status cannot be read now.")
+EXPIRED = Close(4401, "Please sign in again.")
+ENDS: dict[type[SubscriptionEnded], Close] = {
+    TooSlow: Close(1013, "You do not read what you are told."),
+    SignedOut: EXPIRED,
+    ShuttingDown: Close(1012, "This server restarts."),
+}
+
+
+@router.websocket("/presence")
+async def presence(socket: WebSocket) -> None:
+    """Tell a page what changes, until it goes; note whether it publishes."""
+    use = services(socket)
+    try:
+        token = await verified_socket(socket, use)
+    except (WrongCredentials, ForeignOrigin) as refusal:
+        await socket.close(POLICY_VIOLATION, str(refusal))
+        return
+    except RedisError as error:
+        log.warning("a presence socket was not served: %r", error)
+        await socket.accept()
+        await socket.close(TRY_AGAIN.code, TRY_AGAIN.reason)
+        return
+    await socket.accept()
+    with use.presence.subscribe(token.username, token.token_id) as subscription:
+        await Page(socket, token, use).run(subscription)
+
+
+class Page:
+    """One presence socket."""
+
+    def __init__(self, socket: WebSocket, token: Token, use: Services) -> None:
+        self._socket = socket
+        self._token = token
+        self._use = use
+        self._publishes: dict[str, asyncio.Task[None]] = {}
+        self._unsaid = asyncio.Event()
+
+    async def run(self, subscription: Subscription) -> None:
+        """Talk both ways until either side ends; then tell the streams that it is gone."""
+        tasks = [
+            asyncio.create_task(self._tell(subscription), name="presence out"),
+            asyncio.create_task(self._listen(), name="presence in"),
+            asyncio.create_task(self._failed(), name="presence unsaid"),
+            # The first one may be stuck in a socket that nobody reads.
+            asyncio.create_task(_ended(subscription), name="presence end"),
+        ]
+        try:
+            left_s = self._token.expires_at - time.time()
+            done, _ = await asyncio.wait(tasks, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            await self._close(done.pop().result() if done else EXPIRED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.shield(self._leave(tasks))
+
+    async def _tell(self, subscription: Subscription) -> Close:
+        try:
+            await self._use.presence.greet(subscription)
+            async for event in subscription:
+                await self._socket.send_text(json.dumps(message_of(event)))
+        except (WebSocketDisconnect, WebSocketDisconnected):
+            return GONE
+        except SubscriptionEnded as end:
+            return ENDS[type(end)]
+        except (StreamError, RedisError, TimeoutError) as error:
+            log.warning("a presence socket was not served: %r", error)
+            return TRY_AGAIN
+        raise AssertionError("a subscription ends with a reason")
+
+    async def _listen(self) -> Close:
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return GONE
+            text = message.get("text")
+            if text is not None and len(text) > MAX_MESSAGE_CHARS:
+                return TOO_LONG
+            said = _read(text)
+            if said is None:
+                return UNREADABLE
+            session = said.get("session")
+            if said.get("type") == "publishing" and isinstance(session, str):
+                if (end := self._note(session)) is not None:
+                    return end
+
+    def _note(self, session: str) -> Close | None:
+        """Tell a stream, once, that this is its page's socket; the page is heard meanwhile."""
+        if session in self._publishes:
+            return None
+        if len(self._publishes) >= MAX_SESSIONS:
+            return TOO_MANY
+        self._publishes[session] = asyncio.create_task(self._say(session), name="presence says")
+        return None
+
+    async def _say(self, session: str) -> None:
+        try:
+            await self._use.streams.publisher_socket(session, self._token.username, connected=True)
+        except StreamError:
+            self._unsaid.set()  # the page connects again, and says it again
+            raise
+
+    async def _failed(self) -> Close:
+        await self._unsaid.wait()
+        return TRY_AGAIN
+
+    async def _leave(self, tasks: "list[asyncio.Task[Close]]") -> None:
+        """End what runs, then take back every `connected` that was said, and only those."""
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(self._take_back(*said) for said in self._publishes.items()))
+
+    async def _take_back(self, session: str, said: "asyncio.Task[None]") -> None:
+        try:
+            await said
+            await self._use.streams.publisher_socket(session, self._token.username, connected=False)
+        except StreamError as error:
+            log.warning("a stream was not told of its page's socket: %s", error)
+
+    async def _close(self, end: Close) -> None:
+        if end is GONE:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._socket.close(end.code, end.reason)
+        except (WebSocketDisconnect, WebSocketDisconnected, TimeoutError):
+            return
+
+
+async def _ended(subscription: Subscription) -> Close:
+    await subscription.ended.wait()
+    return ENDS[type(subscription.why)] if subscription.why else GONE
+
+
+def message_of(event: Event) -> dict[str, Any]:
+    """Write an event as the presence socket tells it."""
+    match event:
+        case Snapshot():
+            streams = [plain(stream_of(status)) for status in event.streams]
+            return {"type": "snapshot", "version": event.version, "streams": streams}
+        case StreamChanged():
+            return {
+                "type": "stream",
+                "version": event.version,
+                "username": event.username,
+                "stream": plain(stream_of(event.stream)),
+            }
+        case FriendsChanged():
+            return {"type": "friends"}
+        case RecordingChanged():
+            recording = plain(recording_of(event.recording))
+            return {"type": "recording", "recording": recording, "removed": event.removed}
+        case Control():
+            return {
+                "type": "control",
+                "action": event.action,
+                "stream_id": event.stream_id,
+                "session": event.session,
+            }
+
+
+def _read(text: str | None) -> dict[str, Any] | None:
+    try:
+        message = None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return message if isinstance(message, dict) else None

@@ -1,0 +1,129 @@
+"""Streams without actors: the one part of the edge's tests that is not real."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from actors.errors import (
+    NoCapacity,
+    NotLive,
+    NotYourSession,
+    OfferRefused,
+    StatusUnavailable,
+    UnknownSession,
+)
+from actors.status import StatusStore, StreamState, StreamStatus
+from deployments.streams import SessionAnswer, Streams
+
+OFFER = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
+ANSWER = "v=0\r\nanswer\r\n"
+
+
+def live(username: str, **fields: Any) -> StreamStatus:
+    """Make the status of a stream that is heard."""
+    status = StreamStatus(
+        username=username,
+        stream_id=f"stream-of-{username}",
+        state=StreamState.LIVE,
+        started_at=1.7e9,
+        listeners=0,
+        denoise=True,
+        attenuation_limit_db=None,
+        share_original=False,
+        actor="an-actor",
+        session=None,
+    )
+    return replace(status, **fields)
+
+
+class MadeUpStreams(Streams):
+    """Keeps sessions in memory and status in Redis; answers any offer that looks like one."""
+
+    def __init__(self, store: StatusStore) -> None:
+        self.store = store
+        self.owners: dict[str, str] = {}
+        self.sockets: list[tuple[str, bool]] = []
+        self.stopped: list[tuple[str, str | None]] = []
+        self.fragments: list[str] = []
+        self.full = self.broken = False
+        self.waiting = 0
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
+
+    async def publish(self, username: str, offer_sdp: str) -> SessionAnswer:
+        """Open a session, once it may go on."""
+        if "m=audio" not in offer_sdp:
+            raise OfferRefused("This is not an offer with audio.")
+        if self.full:
+            raise NoCapacity("All stream actors are busy.", retry_after_s=7)
+        self.waiting += 1
+        await self.may_go_on.wait()
+        return self._open(username)
+
+    async def listen(
+        self, listener: str, username: str, offer_sdp: str, *, original: bool
+    ) -> SessionAnswer:
+        """Open a session while there is a status."""
+        if "m=audio" not in offer_sdp:
+            raise OfferRefused("This is not an offer with audio.")
+        if await self.store.read(username) is None:
+            raise NotLive(f"{username} is not live.")
+        return self._open(listener)
+
+    async def trickle(self, session_id: str, caller: str, fragment: str) -> None:
+        """Keep a fragment."""
+        self._check(session_id, caller)
+        self.fragments.append(fragment)
+
+    async def end_session(self, session_id: str, caller: str) -> None:
+        """End nothing but check."""
+        self._check(session_id, caller)
+
+    async def stop(self, username: str, session_id: str | None) -> None:
+        """Note it, and end the status."""
+        self.stopped.append((username, session_id))
+        if status := await self.store.read(username):
+            await self.store.write(replace(status, state=StreamState.ENDED))
+
+    async def control(self, username: str, changes: dict[str, bool | float | None]) -> StreamStatus:
+        """Change the status in Redis."""
+        if (status := await self.store.read(username)) is None:
+            raise NotLive("You are not live.")
+        changed = replace(status, **changes)  # type: ignore[arg-type]
+        await self.store.write(changed)
+        return changed
+
+    async def publisher_socket(self, session_id: str, caller: str, *, connected: bool) -> None:
+        """Note it; a page that came, once it may go on."""
+        if connected:
+            await self.may_go_on.wait()
+        if session_id == "unheard":
+            raise StatusUnavailable("The stream's actor does not answer now.")
+        self.sockets.append((session_id, connected))
+
+    async def status(self, username: str) -> StreamStatus | None:
+        """Read from Redis."""
+        return await self.store.read(username)
+
+    async def statuses(self, usernames: Iterable[str]) -> list[StreamStatus]:
+        """Read from Redis."""
+        return await self.store.read_many(list(usernames))
+
+    async def ready(self) -> None:
+        """Be ready, full or broken."""
+        if self.broken:
+            raise RuntimeError("a bug")
+        if self.full:
+            raise NoCapacity("No stream actor is ready yet.")
+
+    def _open(self, owner: str) -> SessionAnswer:
+        session_id = f"session{len(self.owners)}"
+        self.owners[session_id] = owner
+        return SessionAnswer(session_id, ANSWER)
+
+    def _check(self, session_id: str, caller: str) -> None:
+        if session_id not in self.owners:
+            raise UnknownSession("There is no such session.")
+        if self.owners[session_id] != caller:
+            raise NotYourSession("This session belongs to somebody else.")

@@ -1,0 +1,171 @@
+"""WHIP and WHEP over HTTP: bodies, headers, sessions."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from actors.errors import IceRestartRefused
+from recordings.store import RecordingStore, StoreConfig
+from tests.edge.conftest import Edge, MakeEdge
+from tests.edge.made_up import ANSWER, OFFER, live
+from tests.waiting import until
+
+SDP = {"content-type": "application/sdp"}
+FRAGMENT = {"content-type": "application/trickle-ice-sdpfrag"}
+
+
+async def pieces(count: int) -> AsyncIterator[bytes]:
+    """Send KiB by KiB, without saying how many."""
+    for _ in range(count):
+        yield b"x" * 1024
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "status"),
+    [
+        (OFFER, "application/sdp", 201),
+        (OFFER, "Application/SDP; charset=utf-8", 201),
+        (OFFER, "text/plain", 415),
+        (OFFER, "", 415),
+        ("", "application/sdp", 400),
+        (b"\xff\xfe" * 20, "application/sdp", 400),
+    ],
+)
+async def test_offers_are_sdp(edge: Edge, body: str | bytes, media_type: str, status: int) -> None:
+    """415 for another type, parameters do not matter, 400 for what is no offer."""
+    ada = await edge.person("ada")
+    await edge.streams.store.write(live("ada"))
+    for path in ("/whip", "/whep/ada"):
+        answer = await ada.http.post(path, content=body, headers={"content-type": media_type})
+        assert answer.status_code == status, answer.text
+    assert bool(edge.streams.owners) is (status == 201)
+
+
+@pytest.mark.parametrize("said", [None, "5", "70000000"])
+async def test_bodies_are_limited_whatever_they_say(edge: Edge, said: str | None) -> None:
+    """413 with a sentence: without a length, with one that lies, with one that is true."""
+    ada = await edge.person("ada")
+    length = {} if said is None else {"content-length": said}
+    for path, count, headers in (
+        ("/whip", 65, SDP),
+        ("/whep/ada", 65, SDP),
+        ("/api/session", 17, {"content-type": "application/json"}),
+    ):
+        answer = await ada.http.post(path, content=pieces(count), headers=headers | length)
+        assert answer.status_code == 413, (path, answer.text)
+        assert "KiB" in answer.json()["detail"]
+    assert edge.streams.owners == {}
+
+
+async def test_a_session_is_found_by_its_location(edge: Edge) -> None:
+    """Location, ETag and the answer; then candidates, an end, and the end again."""
+    ada, eve = await edge.person("ada"), await edge.person("eve")
+    created = await ada.http.post("/whip", content=OFFER, headers=SDP)
+    assert created.text == ANSWER and created.headers["content-type"].startswith("application/sdp")
+    place, etag = created.headers["location"], created.headers["etag"]
+    assert "link" not in created.headers, "there is no TURN"
+    for body, headers, status in (
+        ("a=mid:0\r\n", FRAGMENT | {"if-match": etag}, 204),
+        ("a=mid:1\r\n", FRAGMENT, 204),
+        ("", FRAGMENT, 204),
+        ("", {}, 204),
+        ("a=mid:0\r\n", SDP, 415),
+        ("a=mid:0\r\n", FRAGMENT | {"if-match": '"another"'}, 412),
+    ):
+        answer = await ada.http.patch(place, content=body, headers=headers)
+        assert answer.status_code == status, (body, headers, answer.text)
+    assert edge.streams.fragments == ["a=mid:0\r\n", "a=mid:1\r\n", "", ""]
+    assert (await eve.http.delete(place)).status_code == 403
+    assert [(await ada.http.delete(place)).status_code for _ in range(2)] == [200, 200]
+    assert (await ada.http.delete("/whip/sessions/nothing")).status_code == 404
+
+
+async def test_an_ice_restart_is_refused_with_what_is_allowed(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """405 names the methods, as RFC 9110 wants; the client posts a new offer."""
+    ada = await edge.person("ada")
+
+    async def refuse(*arguments: str) -> None:
+        raise IceRestartRefused("Please post a new offer.")
+
+    monkeypatch.setattr(edge.streams, "trickle", refuse)
+    headers = FRAGMENT | {"if-match": "*"}
+    answer = await ada.http.patch("/whip/sessions/x", content="a=ice-ufrag:n", headers=headers)
+    assert answer.status_code == 405 and "DELETE" in answer.headers["allow"]
+
+
+async def test_turn_credentials_are_told_to_those_who_are_signed_in(make_edge: MakeEdge) -> None:
+    """`expiry:user` and its HMAC-SHA1, which coturn verifies; OPTIONS tells none."""
+    edge = make_edge(turn_urls=("turn:turn.example.org",), turn_secret="shared")
+    ada = await edge.person("ada")
+    link = (await ada.http.post("/whip", content=OFFER, headers=SDP)).headers["link"]
+    assert link.startswith("<turn:turn.example.org>") and 'rel="ice-server"' in link
+    fields = dict(part.split("=", 1) for part in link.split("; ")[1:])
+    username = fields["username"].strip('"')
+    expires, name = username.split(":")
+    assert name == "ada" and int(expires) > time.time() + 3600
+    digest = hmac.new(b"shared", username.encode(), hashlib.sha1).digest()
+    assert fields["credential"].strip('"') == base64.b64encode(digest).decode()
+    for path in ("/whip", "/whep/ada", "/whip/sessions/x", "/whep/sessions/x"):
+        told = await edge.client().options(path)
+        assert told.status_code in (200, 204) and "link" not in told.headers
+        assert "PATCH" in told.headers["access-control-allow-methods"]
+        assert told.headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in told.headers
+
+
+async def test_no_capacity_says_when_to_try_again(edge: Edge) -> None:
+    """503 with Retry-After, readable by pages of any site."""
+    ada = await edge.person("ada")
+    edge.streams.full = True
+    answer = await ada.http.post("/whip", content=OFFER, headers=SDP)
+    assert answer.status_code == 503 and answer.headers["retry-after"] == "7"
+    assert "Retry-After" in answer.headers["access-control-expose-headers"]
+    assert (await edge.client().get("/readyz")).status_code == 503
+
+
+async def test_too_many_offers_are_429(make_edge: MakeEdge) -> None:
+    """The limit is per user, and says when to try again."""
+    edge = make_edge(rates={"offers": "2/minute"})
+    ada = await edge.person("ada")
+    answers = [await ada.http.post("/whip", content=OFFER, headers=SDP) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 429]
+    assert 1 <= int(answers[2].headers["retry-after"]) <= 60
+
+
+async def test_a_client_that_goes_away_does_not_interrupt_a_start(edge: Edge) -> None:
+    """What was begun is finished, so that nothing half-made is left on an actor."""
+    ada = await edge.person("ada")
+    edge.streams.may_go_on.clear()
+    request = asyncio.create_task(ada.http.post("/whip", content=OFFER, headers=SDP))
+    await until(lambda: edge.streams.waiting == 1)
+    request.cancel()
+    await asyncio.gather(request, return_exceptions=True)
+    edge.streams.may_go_on.set()
+    await until(lambda: list(edge.streams.owners.values()) == ["ada"])
+
+
+async def test_the_page_may_load_from_where_presigned_urls_lead(make_edge: MakeEdge) -> None:
+    """Amazon's regions and a public endpoint are in the content policy; nothing else is."""
+    keys = {"access_key": "a", "secret_key": "s"}
+    for region, public in (("us-east-1", None), ("eu-west-1", None), ("x", "https://s3.test")):
+        config = StoreConfig("bucket", None, region, public, **keys)
+        store = RecordingStore(config)
+        url = urlsplit(store.presign("recordings/ada/x.wav"))
+        store.close()
+        settings = {"s3_bucket": "bucket", "s3_region": region, "s3_public_endpoint": public}
+        answer = await make_edge(**settings).client().get("/healthz")
+        directives = answer.headers["content-security-policy"].split("; ")
+        policy = dict(directive.split(" ", 1) for directive in directives)
+        for directive in ("connect-src", "media-src"):
+            assert f"{url.scheme}://{url.netloc}" in policy[directive].split(), url
+        assert "unsafe" not in answer.headers["content-security-policy"]
+    answer = await make_edge().client().get("/healthz")
+    assert "http" not in answer.headers["content-security-policy"]

@@ -1,0 +1,347 @@
+"""The presence socket, as a page holds it: real sockets, two replicas, a real Redis."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from actors.status import CHANNEL, StreamState
+from deployments.presence import Control, Subscription
+from serve_app.accounts import ENDED_CHANNEL
+from tests.edge.conftest import Edge, MakeEdge
+from tests.edge.made_up import live
+from tests.running import free_port
+from tests.waiting import until
+
+WAIT_S = 15.0
+
+
+@dataclass
+class Replica:
+    """A served edge."""
+
+    edge: Edge
+    port: int
+    server: uvicorn.Server
+
+    def socket(self, query: str = "", **headers: str) -> connect:
+        """Make the connection of a page."""
+        url = f"ws://127.0.0.1:{self.port}/api/presence{query}"
+        return connect(url, additional_headers=headers, max_queue=None)
+
+
+Serve = Callable[[], Awaitable[Replica]]
+
+
+@pytest.fixture
+async def serve(make_edge: MakeEdge) -> AsyncIterator[Serve]:
+    """Serve edges on ports of their own."""
+    running: list[tuple[Replica, asyncio.Task[None]]] = []
+
+    async def one() -> Replica:
+        edge, port = make_edge(), free_port()
+        config = uvicorn.Config(edge.api, port=port, log_config=None, ws="websockets-sansio")
+        replica = Replica(edge, port, uvicorn.Server(config))
+        running.append((replica, asyncio.create_task(replica.server.serve())))
+        await until(lambda: replica.server.started)
+        await until(edge.services.presence._connected.is_set)
+        return replica
+
+    yield one
+    for replica, task in running:
+        replica.server.should_exit = replica.server.force_exit = True
+        await task
+
+
+async def next_of(socket: ClientConnection) -> dict[str, Any]:
+    """Get the next message."""
+    message: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), WAIT_S))
+    return message
+
+
+async def close_of(socket: ClientConnection) -> tuple[int, str]:
+    """Read to the end; get the code and the reason."""
+    try:
+        while True:
+            await asyncio.wait_for(socket.recv(), WAIT_S)
+    except ConnectionClosed as closed:
+        assert closed.rcvd is not None
+        return closed.rcvd.code, closed.rcvd.reason
+
+
+@asynccontextmanager
+async def signed_in(replica: Replica, username: str) -> AsyncIterator[ClientConnection]:
+    """Hold a socket of somebody new, past its snapshot."""
+    person = await replica.edge.person(username)
+    async with replica.socket(f"?token={person.token}") as socket:
+        assert (await next_of(socket))["type"] == "snapshot"
+        yield socket
+
+
+async def test_two_replicas_tell_the_same_changes_in_order(serve: Serve) -> None:
+    """A snapshot with one's own stream first, then every change, whichever replica one is at."""
+    here, there = await serve(), await serve()
+    ada, bob = await here.edge.person("ada"), await here.edge.person("bob")
+    await here.edge.befriend("ada", "bob")
+    store = here.edge.streams.store
+    for name in ("ada", "bob", "stranger"):
+        await store.write(live(name))
+    async with (
+        here.socket(f"?token={ada.token}") as first,
+        there.socket(Authorization=f"Bearer {bob.token}") as second,
+    ):
+        snapshots = [await next_of(first), await next_of(second)]
+        for snapshot, names in zip(snapshots, (["ada", "bob"], ["bob", "ada"]), strict=True):
+            assert snapshot["type"] == "snapshot"
+            assert [stream["username"] for stream in snapshot["streams"]] == names
+        assert set(snapshots[0]["streams"][0]) == {
+            "username", "stream_id", "state", "started_at", "listeners", "denoise",
+            "attenuation_limit_db", "share_original",
+        }  # fmt: skip
+        await store.write(live("stranger", listeners=1))
+        await store.write(live("ada", listeners=1))
+        await store.write(live("ada", state=StreamState.ENDED))
+        for socket in (first, second):
+            changed, ended = await next_of(socket), await next_of(socket)
+            assert changed["type"] == ended["type"] == "stream"
+            assert changed["stream"]["listeners"] == 1 and ended["stream"] is None
+            assert snapshots[0]["version"] < changed["version"] < ended["version"]
+
+
+async def test_a_friendship_made_while_the_snapshot_is_read_is_not_missed(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list that was read is old by then; the new friend's stream appears all the same."""
+    replica = await serve()
+    presence = replica.edge.services.presence
+    people = replica.edge.services.accounts
+    await replica.edge.person("ada")
+    bob = await replica.edge.person("bob")
+    await replica.edge.streams.store.write(live("ada"))
+    await people.befriend("ada", "bob")
+    read_it, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(username: str) -> set[str]:
+        friends = await people.friends_of(username)
+        read_it.set()
+        await go_on.wait()
+        return friends
+
+    monkeypatch.setattr(presence, "_friends_of", slow)
+    async with replica.socket(f"?token={bob.token}") as socket:
+        await read_it.wait()
+        await people.befriend("bob", "ada")
+        [subscription] = presence._subscriptions
+        await until(lambda: subscription.friends_are_old)
+        go_on.set()
+        assert (await next_of(socket))["streams"] == []
+        assert (await next_of(socket))["type"] == "friends"
+        appeared = await next_of(socket)
+        assert appeared["username"] == "ada" and appeared["stream"]["state"] == "live"
+
+
+async def test_after_an_outage_everybody_gets_a_new_snapshot(serve: Serve) -> None:
+    """What was missed meanwhile is in it; again also when the first attempt failed."""
+    replica = await serve()
+    redis = replica.edge.redis
+    async with signed_in(replica, "ada") as socket:
+        for listeners in (1, 2):
+            await redis.client_kill_filter(_type="pubsub")
+            await replica.edge.streams.store.write(live("ada", listeners=listeners))
+            snapshot = await next_of(socket)
+            while snapshot["type"] != "snapshot":  # the change may have come before the end
+                snapshot = await next_of(socket)
+            assert [stream["listeners"] for stream in snapshot["streams"]] == [listeners]
+
+
+async def test_what_cannot_be_read_ends_nothing(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message of another release, or of nobody, is left out and logged; the next one is told."""
+    replica = await serve()
+    redis = replica.edge.redis
+    async with signed_in(replica, "ada") as socket:
+        tomorrow = '{"version": 9, "username": "ada", "stream": {"of": "tomorrow"}}'
+        for garbage in ("", "[]", "7", '{"version": 1}', tomorrow):
+            for channel in (CHANNEL, "hushcast:friends", "hushcast:recordings", ENDED_CHANNEL):
+                await redis.publish(channel, garbage)
+        await replica.edge.streams.store.write(live("ada"))
+        assert (await next_of(socket))["stream"]["state"] == "live"
+    assert "not understood" in caplog.text
+
+
+async def test_a_sign_out_or_deletion_closes_the_sockets_it_concerns(serve: Serve) -> None:
+    """4401 for the sockets of a revoked token; all of them for a deleted account."""
+    replica = await serve()
+    ada = await replica.edge.person("ada")
+    other_token, _ = await replica.edge.services.accounts.sign_in("ada", "correct horse")
+    async with (
+        signed_in(replica, "bob") as bob,
+        replica.socket(f"?token={ada.token}") as first,
+        replica.socket(f"?token={other_token}") as second,
+    ):
+        for socket in (first, second):
+            await next_of(socket)
+        assert (await ada.http.delete("/api/session")).status_code == 204
+        assert (await close_of(first))[0] == 4401
+        other = replica.edge.client(authorization=f"Bearer {other_token}")
+        assert (await other.delete("/api/me")).status_code == 204
+        assert (await close_of(second))[0] == 4401
+        await replica.edge.streams.store.write(live("bob"))
+        assert (await next_of(bob))["type"] == "stream"
+
+
+async def test_the_end_of_a_replica_is_told(serve: Serve) -> None:
+    """1012: the page connects again, to another one."""
+    replica = await serve()
+    async with signed_in(replica, "ada") as socket:
+        [subscription] = replica.edge.services.presence._subscriptions
+        task = next(task for task in asyncio.all_tasks() if task.get_name() == "presence")
+        task.cancel()
+        assert await close_of(socket) == (1012, "This server restarts.")
+        assert subscription.ended.is_set()
+
+
+async def test_strangers_and_other_sites_get_no_socket(serve: Serve) -> None:
+    """No token, a wrong one, a cookie without our Origin: refused before it opens."""
+    replica = await serve()
+    ada = await replica.edge.person("ada")
+    own = f"http://127.0.0.1:{replica.port}"
+    cookie = {"Cookie": f"hushcast={ada.token}"}
+    for query, headers in (
+        ("", {}),
+        ("?token=garbage", {}),
+        ("", cookie),
+        ("", cookie | {"Origin": "https://evil.example"}),
+        ("", {"Origin": own}),
+    ):
+        with pytest.raises(InvalidStatus) as refused:
+            async with replica.socket(query, **headers):
+                pass
+        assert refused.value.response.status_code == 403
+    async with replica.socket(**cookie, Origin=own) as socket:
+        assert (await next_of(socket))["type"] == "snapshot"
+
+
+async def test_the_token_in_the_address_is_not_logged(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not by the server either, which logs every address at INFO; other parameters stay."""
+    caplog.set_level(logging.INFO)
+    replica = await serve()
+    ada = await replica.edge.person("ada")
+    async with replica.socket(f"?page=7&token={ada.token}") as socket:
+        await next_of(socket)
+    with pytest.raises(InvalidStatus):
+        async with replica.socket("?token=a-wrong-one"):
+            pass
+    assert "/api/presence?page=7" in caplog.text, "the server logs addresses"
+    assert ada.token not in caplog.text and "a-wrong-one" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("garbage", 1007),
+        ("[]", 1007),
+        ("[" * 4000, 1007),
+        (b"\x00\x01", 1007),
+        ('{"type": "publishing", "session": "' + "x" * 5000 + '"}', 1009),
+    ],
+)
+async def test_garbage_closes_the_socket(serve: Serve, said: str | bytes, code: int) -> None:
+    """1007 for what is no message, 1009 for what is too long."""
+    replica = await serve()
+    async with signed_in(replica, "ada") as socket:
+        await socket.send(said)
+        assert (await close_of(socket))[0] == code
+
+
+async def test_messages_that_are_unknown_are_ignored(serve: Serve) -> None:
+    """A page of tomorrow may say more than we understand."""
+    replica = await serve()
+    async with signed_in(replica, "ada") as socket:
+        for said in ({}, {"type": "wave"}, {"type": "publishing"}, {"type": 7},
+                     {"type": "publishing", "session": 7}):  # fmt: skip
+            await socket.send(json.dumps(said))
+        await replica.edge.streams.store.write(live("ada"))
+        assert (await next_of(socket))["type"] == "stream"
+    assert replica.edge.streams.sockets == []
+
+
+async def test_each_publishing_is_taken_back_once(serve: Serve) -> None:
+    """However often it is said, for one session or two, and however the socket ends."""
+    replica = await serve()
+    streams = replica.edge.streams
+    async with signed_in(replica, "ada") as socket:
+        for session in ("one", "one", "two"):
+            await socket.send(json.dumps({"type": "publishing", "session": session}))
+        await until(lambda: len(streams.sockets) == 2)
+        socket.transport.abort()
+    await until(lambda: len(streams.sockets) == 4)
+    assert streams.sockets[:2] == [("one", True), ("two", True)]
+    assert sorted(streams.sockets[2:]) == [("one", False), ("two", False)]
+
+
+async def test_a_page_that_goes_while_its_stream_is_told_is_taken_back_afterwards(
+    serve: Serve,
+) -> None:
+    """The two never cross: a socket that came and went has come first."""
+    replica = await serve()
+    streams = replica.edge.streams
+    streams.may_go_on.clear()
+    async with signed_in(replica, "ada") as socket:
+        await socket.send(json.dumps({"type": "publishing", "session": "one"}))
+        await until(lambda: "presence says" in _running())
+    await until(lambda: "presence in" not in _running())
+    assert streams.sockets == []
+    streams.may_go_on.set()
+    await until(lambda: streams.sockets == [("one", True), ("one", False)])
+
+
+async def test_a_stream_that_could_not_be_told_is_told_again_by_the_page(serve: Serve) -> None:
+    """1013: the page connects again; nothing is taken back that was never heard."""
+    replica = await serve()
+    async with signed_in(replica, "ada") as socket:
+        for session in ("one", "unheard"):
+            await socket.send(json.dumps({"type": "publishing", "session": session}))
+        assert (await close_of(socket))[0] == 1013
+    streams = replica.edge.streams
+    await until(lambda: streams.sockets == [("one", True), ("one", False)])
+
+
+async def test_a_socket_that_nobody_reads_is_closed_and_forgotten(serve: Serve) -> None:
+    """Also while the server is stuck in writing to it; others are told all the same."""
+    replica = await serve()
+    ada = await replica.edge.person("ada")
+    presence = replica.edge.services.presence
+    async with signed_in(replica, "bob") as bob:
+        url = f"ws://127.0.0.1:{replica.port}/api/presence?token={ada.token}"
+        async with connect(url, max_queue=1, ping_interval=None) as stuck:
+            await until(lambda: len(presence._subscriptions) == 2)
+            stuck.transport.pause_reading()
+            subscription = next(s for s in presence._subscriptions if s.username == "ada")
+            await until(lambda: _flooded(subscription), interval_s=0)
+            await until(lambda: subscription not in presence._subscriptions)
+            await replica.edge.streams.store.write(replace(live("bob"), listeners=3))
+            assert (await next_of(bob))["stream"]["listeners"] == 3
+            stuck.transport.abort()
+
+
+def _running() -> set[str]:
+    """Name the tasks there are."""
+    return {task.get_name() for task in asyncio.all_tasks()}
+
+
+def _flooded(subscription: Subscription) -> bool:
+    """Tell a little at a time, so that it is written until the connection takes no more."""
+    subscription.tell(Control("x" * 65_536, "", ""))
+    return subscription.ended.is_set()

@@ -1,0 +1,159 @@
+"""Recordings over HTTP, on a real S3."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recordings.index import Recording, RecordingState
+from recordings.names import new_recording_id, recording_key
+from recordings.store import ObjectMissing, RecordingStore, StoreConfig
+from tests.edge.conftest import Edge, MakeEdge
+
+SOUND = bytes(range(256)) * 8
+
+
+def recording_of(username: str, state: RecordingState = RecordingState.READY) -> Recording:
+    """Make an entry of a moment in November 2023."""
+    new_id = new_recording_id()
+    key = recording_key(username, 1.7e9, new_id)
+    return Recording(new_id, username, "s1", 1.7e9, 0.02, len(SOUND), state, (0.5,), key)
+
+
+async def stored(edge: Edge, username: str, folder: Path) -> Recording:
+    """Keep a sound in bucket and index."""
+    recording = recording_of(username)
+    path = folder / f"{recording.id}.wav"
+    path.write_bytes(SOUND)
+    await asyncio.to_thread(edge.services.store.put, path, recording.key)
+    await edge.services.index.put(recording)
+    return recording
+
+
+@pytest.fixture
+def unreachable(store_config: StoreConfig) -> Iterator[RecordingStore]:
+    """A store that does not answer."""
+    store = RecordingStore(replace(store_config, endpoint="http://127.0.0.1:9"))
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "got"),
+    [
+        (None, 200, SOUND),
+        ("bytes=0-11", 206, SOUND[:12]),
+        ("bytes=-8", 206, SOUND[-8:]),
+        ("bytes=2000-", 206, SOUND[2000:]),
+        ("bytes=9999-", 416, None),
+        ("garbage", 200, SOUND),
+    ],
+)
+async def test_sound_plays_in_ranges(
+    edge: Edge, tmp_path: Path, wanted: str | None, status: int, got: bytes | None
+) -> None:
+    """Whole, in part, or 416 with the size; strangers hear of none."""
+    ada, eve = await edge.person("ada"), await edge.person("eve")
+    recording = await stored(edge, "ada", tmp_path)
+    path = f"/api/recordings/{recording.id}/audio"
+    answer = await ada.http.get(path, headers={"range": wanted} if wanted else {})
+    assert answer.status_code == status
+    if got is None:
+        assert answer.headers["content-range"] == f"bytes */{len(SOUND)}"
+    else:
+        assert answer.content == got and answer.headers["accept-ranges"] == "bytes"
+    assert (await eve.http.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("username", "name"),
+    [
+        ("ada", "ada 2023-11-14 22.13.20.wav"),
+        ("_ada-", "ada- 2023-11-14 22.13.20.wav"),
+        ("---", "recording 2023-11-14 22.13.20.wav"),
+    ],
+)
+async def test_downloads_have_readable_names(
+    make_edge: MakeEdge, store_config: StoreConfig, tmp_path: Path, username: str, name: str
+) -> None:
+    """By way of us and by presigned URL, whatever somebody is called."""
+    edge = make_edge()
+    ada = await edge.person(username)
+    recording = await stored(edge, username, tmp_path)
+    path = f"/api/recordings/{recording.id}/audio?download=1"
+    through = await ada.http.get(path)
+    assert through.headers["content-disposition"] == f'attachment; filename="{name}"'
+    public = RecordingStore(replace(store_config, public_endpoint=store_config.endpoint))
+    redirected = make_edge(other_store=public)
+    client = redirected.client(authorization=f"Bearer {ada.token}")
+    answer = await client.get(path)
+    assert answer.status_code == 307 and "no-store" in answer.headers["cache-control"]
+    assert name.split(" ")[0] in answer.headers["location"]
+    public.close()
+
+
+@pytest.mark.parametrize("state", [RecordingState.RECORDING, RecordingState.STORING])
+async def test_what_is_not_stored_yet_is_409(edge: Edge, state: RecordingState) -> None:
+    """With Retry-After; it is listed and described before."""
+    ada = await edge.person("ada")
+    recording = recording_of("ada", state)
+    await edge.services.index.put(recording)
+    answer = await ada.http.get(f"/api/recordings/{recording.id}/audio")
+    assert answer.status_code == 409 and answer.headers["retry-after"]
+    told = (await ada.http.get(f"/api/recordings/{recording.id}")).json()
+    assert told["state"] == state and told["started_at"] == "2023-11-14T22:13:20.000Z"
+    assert "key" not in told
+
+
+async def test_ids_that_are_none_are_404(edge: Edge) -> None:
+    """Also the one under which Redis remembers that a recording was deleted."""
+    ada = await edge.person("ada")
+    recording = recording_of("ada")
+    await edge.services.index.put(recording)
+    assert (await ada.http.delete(f"/api/recordings/{recording.id}")).status_code == 204
+    for wrong in (recording.id, f"{recording.id}:removed", "of:ada", "x" * 64, "%00", "é"):
+        for method, path in (("GET", ""), ("GET", "/audio"), ("DELETE", "")):
+            answer = await ada.http.request(method, f"/api/recordings/{wrong}{path}")
+            assert answer.status_code == 404, (wrong, answer.text)
+
+
+async def test_lists_are_for_friends_and_in_pages(edge: Edge) -> None:
+    """Newest first, `before` an id, `limit` of them; 403 for strangers, 422 for nonsense."""
+    ada, bob, eve = [await edge.person(name) for name in ("ada", "bob", "eve")]
+    await edge.befriend("ada", "bob")
+    entries = [recording_of("ada") for _ in range(5)]
+    for entry in entries:
+        await edge.services.index.put(entry)
+    ids = sorted((entry.id for entry in entries), reverse=True)
+    path = "/api/users/ada/recordings"
+    first = (await bob.http.get(path, params={"limit": 2})).json()
+    rest = (await bob.http.get(path, params={"before": first[-1]["id"]})).json()
+    assert [entry["id"] for entry in first + rest] == ids
+    assert (await eve.http.get(path)).status_code == 403
+    assert (await ada.http.get("/api/users/nobody/recordings")).status_code == 404
+    for nonsense in ({"limit": 0}, {"limit": 10_000}, {"before": "(ada"}):
+        answer = await bob.http.get(path, params=nonsense)
+        assert answer.status_code == 422 and isinstance(answer.json()["detail"], str)
+    assert (await bob.http.delete(f"/api/recordings/{ids[0]}")).status_code == 403
+    assert (await eve.http.delete(f"/api/recordings/{ids[0]}")).status_code == 404
+
+
+async def test_a_deletion_that_failed_can_be_tried_again(
+    make_edge: MakeEdge, unreachable: RecordingStore, tmp_path: Path
+) -> None:
+    """While the store is away nothing is forgotten; afterwards nothing is left."""
+    edge, cut_off = make_edge(), make_edge(other_store=unreachable)
+    ada = await edge.person("ada")
+    recording = await stored(edge, "ada", tmp_path)
+    client = cut_off.client(authorization=f"Bearer {ada.token}")
+    for path in (f"/api/recordings/{recording.id}", "/api/me"):
+        answer = await client.delete(path)
+        assert answer.status_code == 503 and answer.headers["retry-after"], answer.text
+    assert await edge.services.index.get(recording.id) == recording
+    assert (await ada.http.delete("/api/me")).status_code == 204
+    assert await edge.services.index.list("ada") == []
+    with pytest.raises(ObjectMissing):
+        edge.services.store.open(recording.key)
+    assert edge.streams.stopped
