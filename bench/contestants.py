@@ -32,7 +32,10 @@ class Contestant(Protocol):
 
 
 class Pipeline:
-    """Ours, the whole of it: analysis, network, filter and synthesis of an executor."""
+    """Ours, the whole of it: analysis, network, filter and synthesis of an executor.
+
+    More streams than its largest batch are several batches, as in the product.
+    """
 
     def __init__(self, executor: "Executor") -> None:
         self.batch = executor.capacity
@@ -41,9 +44,11 @@ class Pipeline:
     def run(self, hops: Sound) -> None:
         from actors.denoiser.executor import Batch, Phase
 
-        n = len(hops)
-        phases = np.full(n, Phase.SOUND, np.int8)
-        self._executor.run(Batch(np.arange(n), hops, phases, np.zeros(n, np.float32)))
+        step = self._executor.max_batch
+        for start in range(0, len(hops), step):
+            some = hops[start : start + step]
+            slots, phases = np.arange(start, start + len(some)), np.full(len(some), Phase.SOUND)
+            self._executor.run(Batch(slots, some, phases, np.zeros(len(some), np.float32)))
 
 
 def ours(batch: int) -> Contestant:

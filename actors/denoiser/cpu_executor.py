@@ -17,15 +17,20 @@ Slab = Mapping[str, Real]
 """By name: [2, capacity, ...], both sides."""
 
 
+MAX_BATCH = 16
+"""32 are 7 % quicker per stream, but onnxruntime keeps 100 KB of room for each of a batch."""
+
+
 class CpuExecutor:
     """An `Executor` on the calling thread."""
 
     def __init__(self, model: Model, capacity: int) -> None:
         self.capacity = capacity
+        self.max_batch = min(capacity, MAX_BATCH)
         self._config = model.config
         self._analysis = Analysis(model.config)
         self._filter = Filter(model.config)
-        self._network = NetworkSlab(model, capacity)
+        self._network = NetworkSlab(model, capacity, self.max_batch)
         self._heard = self._analysis.initial_state(capacity)
         self._filtered = self._filter.initial_state(capacity)
 
@@ -42,16 +47,16 @@ class CpuExecutor:
     def run(self, batch: Batch) -> Result:
         spec, features = self._analyse(batch)
         asked = self._filtered.frames[batch.slots] >= self._config.conv_lookahead
-        asked &= batch.phases != Phase.NOTHING
+        asked &= batch.phases < Phase.NOTHING
         gains, coefs, lsnr = self._network.ask(batch.slots, features, asked)
         frame = Frame(spec, gains, coefs, batch.noisy_share)
         return Result(self._filter(frame, self._filtered, batch.slots), lsnr.copy())
 
     def _analyse(self, batch: Batch) -> tuple[Complex, Features]:
         """Get spectra [n, F] and features; zeros after the end of a clip."""
-        sounding = batch.phases == Phase.SOUND
-        if sounding.all():
+        if not batch.phases.any():  # all SOUND, as nearly always
             return self._analysis(batch.hops, self._heard, batch.slots)
+        sounding = batch.phases == Phase.SOUND
         spec, features = self._analysis.silence(len(batch.slots))
         if sounding.any():
             heard = self._analysis(batch.hops[sounding], self._heard, batch.slots[sounding])
@@ -68,7 +73,7 @@ class NetworkSlab:
     in the same slab are taken as they are; others are gathered first and scattered afterwards.
     """
 
-    def __init__(self, model: Model, capacity: int) -> None:
+    def __init__(self, model: Model, capacity: int, max_batch: int) -> None:
         config = model.config
         self._session = model.session
         self._state: dict[str, Real] = {}
@@ -79,13 +84,13 @@ class NetworkSlab:
                 self._leading[name] = tuple(tensor.shape[:batch])
                 shape = (2, capacity, *tensor.shape[batch + 1 :])
                 self._state[name] = np.zeros(shape, np.float32)
-        self._gathered = {name: np.zeros_like(slab) for name, slab in self._state.items()}
+        self._gathered = {name: slab[:, :max_batch].copy() for name, slab in self._state.items()}
         self._side = np.zeros(capacity, np.intp)
-        self._erb = np.zeros((capacity, 1, 1, config.nb_erb), np.float32)
-        self._spec = np.zeros((capacity, 2, 1, config.nb_df), np.float32)
-        self._gains = np.zeros((capacity, config.nb_erb), np.float32)
-        self._coefs = np.zeros((capacity, config.nb_df, config.df_order, 2), np.float32)
-        self._lsnr = np.zeros((capacity, 1), np.float32)
+        self._erb = np.zeros((max_batch, 1, 1, config.nb_erb), np.float32)
+        self._spec = np.zeros((max_batch, 2, 1, config.nb_df), np.float32)
+        self._gains = np.zeros((max_batch, config.nb_erb), np.float32)
+        self._coefs = np.zeros((max_batch, config.nb_df, config.df_order, 2), np.float32)
+        self._lsnr = np.zeros((max_batch, 1), np.float32)
         self._bindings: dict[tuple[int, bool, int], onnxruntime.IOBinding] = {}
 
     def reset(self, slot: int) -> None:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -188,25 +188,31 @@ class Engine:
     def due_in_s(self) -> float | None:
         """How long the next batch may wait; None while no hop does.
 
-        A batch with everybody in it waits for nobody; others until their oldest hop has waited
-        `max_wait_s`.
+        A batch that is full, or has everybody in it, waits for nobody; others until their oldest
+        hop has waited `max_wait_s`.
         """
         came = [slot.waiting[0].came_s for slot in self._slots if slot.waiting]
         if not came:
             return None
-        if len(came) == len(self._slots):
+        if len(came) >= min(len(self._slots), self._executor.max_batch):
             return 0.0
         return max(0.0, min(came) + self._max_wait_s - self._clock())
 
     def step(self) -> int:
-        """Run one batch: the oldest hop of each slot that has one. Get how many it took."""
+        """Run one batch: a hop of each slot that has one. Get how many it took.
+
+        If there are more of them than a batch takes, those go first that came first.
+        """
         rows = [row for row, slot in enumerate(self._slots) if slot.waiting]
         if not rows:
             return 0
+        if len(rows) > self._executor.max_batch:
+            rows.sort(key=lambda row: self._slots[row].waiting[0].came_s)
+            rows = sorted(rows[: self._executor.max_batch])
         slots = [self._slots[row] for row in rows]
         hops = [slot.waiting.popleft() for slot in slots]
         sound = np.stack([hop.sound for hop in hops])
-        for n in np.flatnonzero(_is_bad(sound)):
+        for n in _bad_rows(sound):
             sound[n] = np.where(np.abs(sound[n]) <= MAX_SAMPLE, sound[n], np.float32(0))
             slots[n].bad_hops += 1
         batch = Batch(
@@ -220,7 +226,7 @@ class Engine:
 
     def _give(self, slots: list[Slot], batch: Batch, result: Result) -> None:
         """Hand out the sound; a slot that makes no sound any more begins anew."""
-        for n in np.flatnonzero(_is_bad(result.sound)):
+        for n in _bad_rows(result.sound):
             result.sound[n] = 0
             slots[n].bad_hops += 1
             self._executor.reset(int(batch.slots[n]))
@@ -228,7 +234,9 @@ class Engine:
             slot.give(sound, float(lsnr))
 
 
-def _is_bad(sound: Sound) -> NDArray[np.bool_]:
-    """Tell which of [n, hop] have samples that are no sound; written so that NaN is caught."""
-    bad: NDArray[np.bool_] = ~(np.abs(sound).max(axis=1) <= MAX_SAMPLE)
-    return bad
+def _bad_rows(sound: Sound) -> Iterable[int]:
+    """Find the hops of [n, hop] with samples that are no sound; written so that NaN is caught."""
+    if sound.max() <= MAX_SAMPLE and sound.min() >= -MAX_SAMPLE:  # nearly always: be quick
+        return ()
+    rows: list[int] = np.flatnonzero(~(np.abs(sound).max(axis=1) <= MAX_SAMPLE)).tolist()
+    return rows

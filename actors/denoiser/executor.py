@@ -47,6 +47,8 @@ class Executor(Protocol):
     """
 
     capacity: int
+    max_batch: int
+    """A larger batch gains nothing, or costs too much memory."""
 
     def reset(self, slot: int) -> None:
         """Make a slot one that has heard nothing yet."""

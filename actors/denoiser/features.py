@@ -6,7 +6,7 @@ numbers follow libDF, the library that the official models were trained with:
 """
 
 from dataclasses import dataclass, fields
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from actors.denoiser.weights import Config
 Real = NDArray[np.float32]
 Complex = NDArray[np.complex64]
 Slots = NDArray[np.intp]
-Ring = TypeVar("Ring", Real, Complex)
 
 _MEAN_NORM_INIT_DB = (-60.0, -90.0)
 _UNIT_NORM_INIT = (0.001, 0.0001)
@@ -53,12 +52,12 @@ class AnalysisState(SlabState):
 
 @dataclass
 class FilterState(SlabState):
-    """What the next hop of sound depends on. Frame t of a ring is at t modulo its length."""
+    """What the next hop of sound depends on. Frame t is at t modulo T of each ring."""
 
     frames: NDArray[np.int64]  # [N], how many were pushed
-    noisy: Complex  # [N, conv_lookahead + df_lookahead + 1, F], as they came in
-    gains: Real  # [N, df_lookahead + 1, nb_erb]
-    masked: Complex  # [N, df_order, nb_df], lowest bins with the gains applied
+    noisy: Complex  # [N, T, F], as they came in
+    gains: Real  # [N, T, nb_erb]
+    masked: Complex  # [N, T, nb_df], lowest bins with the gains applied
     coefs: Complex  # [N, df_lookahead + 1, df_order, nb_df]
     overlap: Real  # [N, hop], second half of the last window
 
@@ -146,18 +145,21 @@ class Filter:
         self._config = config
         self._window = vorbis_window(config.fft_size)
         self._band_of_bin = np.repeat(np.arange(config.nb_erb), erb_widths(config))
-        self._order = np.arange(1 - config.df_order, 1)  # the frames of the deep filter
+        self._ring = max(config.latency_hops, config.df_order)
+        self._around = np.arange(1 - config.df_order, 1)  # the frames of the deep filter
 
     def initial_state(self, batch: int) -> FilterState:
         """Make the state of streams that have heard nothing yet."""
         config = self._config
-        behind = config.df_lookahead + 1
+        ring = (batch, self._ring)
         return FilterState(
             frames=np.zeros(batch, np.int64),
-            noisy=np.zeros((batch, config.conv_lookahead + behind, config.nb_freqs), np.complex64),
-            gains=np.zeros((batch, behind, config.nb_erb), np.float32),
-            masked=np.zeros((batch, config.df_order, config.nb_df), np.complex64),
-            coefs=np.zeros((batch, behind, config.df_order, config.nb_df), np.complex64),
+            noisy=np.zeros((*ring, config.nb_freqs), np.complex64),
+            gains=np.zeros((*ring, config.nb_erb), np.float32),
+            masked=np.zeros((*ring, config.nb_df), np.complex64),
+            coefs=np.zeros(
+                (batch, config.df_lookahead + 1, config.df_order, config.nb_df), np.complex64
+            ),
             overlap=np.zeros((batch, config.hop_size), np.float32),
         )
 
@@ -166,35 +168,32 @@ class Filter:
 
         Where `noisy_share` changes, the overlap of two windows is the crossfade, one hop long.
         """
+        config = self._config
         t = state.frames[slots]
         state.frames[slots] = t + 1
         self._push(frame, state, slots, t)
-        noisy = _frame(state.noisy, slots, t + 1)  # the oldest: where the next one will be
-        spec = self._filtered(noisy, state, slots, t)
-        spec += (noisy - spec) * frame.noisy_share[:, None]
+        noisy = state.noisy[slots, (t + 1 - config.latency_hops) % self._ring]
+        gains = state.gains[slots, (t - config.df_lookahead) % self._ring]
+        spec = noisy * gains[:, self._band_of_bin]
+        frames = state.masked[slots[:, None], (t[:, None] + self._around) % self._ring]
+        coefs = state.coefs[slots, (t + 1) % state.coefs.shape[1]]  # the oldest ones
+        spec[:, : config.nb_df] = (frames * coefs).sum(axis=1)
+        if frame.noisy_share.any():
+            spec += (noisy - spec) * frame.noisy_share[:, None]
         sound = np.fft.irfft(spec, norm="forward").astype(np.float32, copy=False) * self._window
-        hops = sound[:, : self._config.hop_size] + state.overlap[slots]
-        state.overlap[slots] = sound[:, self._config.hop_size :]
+        hops = sound[:, : config.hop_size] + state.overlap[slots]
+        state.overlap[slots] = sound[:, config.hop_size :]
         return hops
 
     def _push(self, frame: Frame, state: FilterState, slots: Slots, t: Slots) -> None:
         """Put frame t, and what the network says of an older one, into the rings."""
-        low = self._config.nb_df
-        _put(state.noisy, slots, t, frame.spec)
-        _put(state.gains, slots, t, frame.gains)
-        noisy = state.noisy[slots, (t - self._config.conv_lookahead) % state.noisy.shape[1], :low]
-        _put(state.masked, slots, t, noisy * frame.gains[:, self._band_of_bin[:low]])
-        _put(state.coefs, slots, t, frame.coefs.view(np.complex64)[..., 0].swapaxes(1, 2))
-
-    def _filtered(self, noisy: Complex, state: FilterState, slots: Slots, t: Slots) -> Complex:
-        """Mask the oldest spectrum [n, F]; its lowest bins are filtered over their neighbours."""
-        oldest = t - self._config.df_lookahead
-        spec = noisy * _frame(state.gains, slots, oldest)[:, self._band_of_bin]
-        around = (t[:, None] + self._order) % self._config.df_order
-        frames = state.masked[slots[:, None], around]
-        coefs = _frame(state.coefs, slots, oldest)
-        spec[:, : self._config.nb_df] = (frames * coefs).sum(axis=1)
-        return spec
+        low, newest = self._config.nb_df, t % self._ring
+        state.noisy[slots, newest] = frame.spec
+        state.gains[slots, newest] = frame.gains
+        noisy = state.noisy[slots, (t - self._config.conv_lookahead) % self._ring, :low]
+        state.masked[slots, newest] = noisy * frame.gains[:, self._band_of_bin[:low]]
+        coefs = frame.coefs.view(np.complex64)[..., 0].swapaxes(1, 2)
+        state.coefs[slots, t % state.coefs.shape[1]] = coefs
 
 
 def vorbis_window(fft_size: int) -> Real:
@@ -221,14 +220,3 @@ def erb_widths(config: Config) -> NDArray[np.int64]:
         borrowed = widths[band] - (width - borrowed)
     widths[-1] += config.nb_freqs - widths.sum()
     return widths
-
-
-def _put(ring: Ring, slots: Slots, t: Slots, frames: Ring) -> None:
-    """Write frames [n, ...] into a ring [N, T, ...] over the oldest ones."""
-    ring[slots, t % ring.shape[1]] = frames
-
-
-def _frame(ring: Ring, slots: Slots, t: Slots) -> Ring:
-    """Copy frame t of each slot out of a ring."""
-    frames: Ring = ring[slots, t % ring.shape[1]]
-    return frames

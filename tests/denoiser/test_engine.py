@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.denoiser import Denoiser, Engine, EngineFull, Model, ModelName, Slot, load_model
-from actors.denoiser.cpu_executor import CpuExecutor
+from actors.denoiser.cpu_executor import MAX_BATCH, CpuExecutor
 from tests.denoiser.clips import Sound, denoise, noisy_clip, worst
 
 HOP = 480
@@ -139,6 +139,26 @@ def test_only_who_is_ready_runs(model: Model) -> None:
     assert _run(engine) == [2, 2, 1]
     assert [len(slot.take()) for slot in slots] == [2 * HOP, 0, 3 * HOP]
     assert engine.step() == 0
+
+
+def test_a_large_batch_is_cut_and_nobody_is_left_behind(model: Model) -> None:
+    """More hops than a batch takes: the oldest first, and each stream as it is alone."""
+    clock = Clock()
+    engine = Engine(model, capacity=MAX_BATCH + 3, clock=clock)
+    slots = [engine.join() for _ in range(MAX_BATCH + 3)]
+    for n, slot in enumerate(reversed(slots)):
+        slot.push(_clip(n, 4))
+        clock.now_s += 0.0001
+        assert (engine.due_in_s == 0) is (n + 1 >= MAX_BATCH)
+    engine.step()
+    assert [bool(len(slot.take())) for slot in slots] == [False] * 3 + [True] * MAX_BATCH
+    slots[-1].clear()
+    assert sum(_run(engine)) == (MAX_BATCH + 2) * 4 - (MAX_BATCH - 1)
+    engine.reset(slots[-1])
+    slots[-1].push(_clip(3, 20))
+    slots[0].push(_clip(3, 20))
+    _run(engine)
+    assert worst(slots[-1].take(), Denoiser(model).process(_clip(3, 20))) <= ROUNDING
 
 
 def test_a_full_engine_refuses_and_a_place_is_used_again(model: Model) -> None:
