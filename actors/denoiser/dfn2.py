@@ -112,9 +112,11 @@ class _Builder:
         """Join both paths in the encoder's GRU: [1, B, 256]."""
         c1 = self._conv_relu(c0, self._enc["df_conv1"])
         (fc_emb,) = self._enc["df_fc_emb"]
-        cemb = self._op("Relu", self._grouped_linear(self._flatten(c1), fc_emb, (0, -1)))
-        both = self._op("Concat", self._flatten(e3), cemb, axis=1)
         linear_in, gru = self._enc["emb_gru"]
+        by_group = (0, -1, linear_in.weights[0].shape[1])
+        cemb = self._grouped_linear(self._freqs_outside(c1), fc_emb, by_group)
+        emb = self._reshape(self._freqs_outside(e3), by_group)
+        both = self._op("Concat", emb, self._op("Relu", cemb), axis=1)
         x = self._op("Relu", self._grouped_linear(both, linear_in, self._one_step))
         return self._gru("enc_gru", x, gru)
 
@@ -153,7 +155,7 @@ class _Builder:
         x = self._squeezed_gru("df_gru", emb, linear_in, [gru0, gru1])
         shape = (0, self._config.nb_df, self._config.df_order, 2)
         x = self._op("Tanh", self._grouped_linear(x, dec["df_out"][0], shape))
-        pathway = self._op("Transpose", self._df_pathway(c0, dec["df_convp"]), perm=[0, 2, 3, 1])
+        pathway = self._freqs_outside(self._df_pathway(c0, dec["df_convp"]))
         return self._op("Add", x, self._reshape(pathway, shape))
 
     def _df_pathway(self, c0: str, layers: list[Layer]) -> str:
@@ -213,9 +215,9 @@ class _Builder:
         return (1, -1, self._config.emb_hidden_dim)
 
     def _grouped_linear(self, x: str, layer: Layer, shape: Shape) -> str:
-        """Multiply each group of inputs of [B, G*I] or [1, B, G*I] with a matrix of its own.
+        """Multiply each group of inputs with a matrix of its own.
 
-        The [B, G*H] that come out get this shape.
+        G*I numbers of each stream go in, in any shape; G*H come out, in this shape.
         """
         (weight,) = layer.weights
         groups, nb_in, _ = weight.shape
@@ -253,9 +255,9 @@ class _Builder:
         flipped = self._constant(kernel[..., ::-1])
         return self._op("Conv", x, flipped, group=kernel.shape[0], pads=[0, 1, 0, 1])
 
-    def _flatten(self, x: str) -> str:
-        """Turn [B, C, 1, F] into [B, F*C], frequencies outside."""
-        return self._op("Flatten", self._op("Transpose", x, perm=[0, 2, 3, 1]), axis=1)
+    def _freqs_outside(self, x: str) -> str:
+        """Turn [B, C, 1, F] into [B, 1, F, C]."""
+        return self._op("Transpose", x, perm=[0, 2, 3, 1])
 
     def _unflatten(self, x: str, freqs: int) -> str:
         """Turn [B, F*C] into [B, C, 1, F]."""
