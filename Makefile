@@ -36,7 +36,7 @@ lock: $(VENV)/.test
 	$(BIN)/uv pip compile --universal --generate-hashes --quiet --no-header \
 	    --python-version 3.11 pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --universal --generate-hashes --quiet --no-header \
-	    --python-version 3.11 --all-extras -c requirements.lock pyproject.toml -o requirements-test.lock
+	    --python-version 3.11 --extra test --extra bench -c requirements.lock pyproject.toml -o requirements-test.lock
 
 clean:
 	rm -rf $(VENV) build *.egg-info
@@ -52,9 +52,10 @@ $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-$(VENV)/.test: requirements-test.lock pyproject.toml | $(VENV)/bin/python
+$(VENV)/.test: requirements-test.lock requirements-torch.txt pyproject.toml | $(VENV)/bin/python
 	@PYTHON=$(PYTHON) tests/system-packages build
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@ $(VENV)/.run
 

@@ -19,10 +19,10 @@ Slots = NDArray[np.intp]
 
 _MEAN_NORM_INIT_DB = (-60.0, -90.0)
 _UNIT_NORM_INIT = (0.001, 0.0001)
-_UNIT_NORM_FLOOR = np.float32(1e-30)
+UNIT_NORM_FLOOR = np.float32(1e-30)
 """80 s of digital silence would make the running norm denormal: slow, then 0/0."""
-_MIN_POWER = np.float32(1e-10)
-_ERB_SCALE_DB = np.float32(40)
+MIN_POWER = np.float32(1e-10)
+ERB_SCALE_DB = np.float32(40)
 
 
 @dataclass
@@ -89,8 +89,7 @@ class Analysis:
         widths = erb_widths(config)
         self._starts = np.cumsum(widths) - widths
         self._widths = widths.astype(np.float32)
-        self._keep = np.float32(config.norm_alpha)
-        self._take = np.float32(1) - self._keep
+        self._keep, self._take = norm_factors(config)
 
     def initial_state(self, batch: int) -> AnalysisState:
         """Make the state of streams that have heard nothing yet."""
@@ -123,16 +122,16 @@ class Analysis:
         """Get the bands' mean powers in dB around their running mean."""
         squares = np.square(spec.view(np.float32))  # real and imaginary parts in turns
         bands = np.add.reduceat(squares, 2 * self._starts, axis=1) / self._widths
-        level = np.float32(10) * np.log10(bands + _MIN_POWER)
+        level = np.float32(10) * np.log10(bands + MIN_POWER)
         mean = level * self._take + state.mean_norm[slots] * self._keep
         state.mean_norm[slots] = mean
-        return ((level - mean) / _ERB_SCALE_DB)[:, None, None]
+        return ((level - mean) / ERB_SCALE_DB)[:, None, None]
 
     def _unit_spec(self, spec: Complex, state: AnalysisState, slots: Slots) -> Real:
         """Divide the lowest bins by the root of their running magnitude."""
         low = spec[:, : self._config.nb_df]
         norm = np.abs(low) * self._take + state.unit_norm[slots] * self._keep
-        norm = np.maximum(norm, _UNIT_NORM_FLOOR)
+        norm = np.maximum(norm, UNIT_NORM_FLOOR)
         state.unit_norm[slots] = norm
         low = low / np.sqrt(norm)
         return np.stack((low.real, low.imag), axis=1)[:, :, None]
@@ -194,6 +193,12 @@ class Filter:
         state.masked[slots, newest] = noisy * frame.gains[:, self._band_of_bin[:low]]
         coefs = frame.coefs.view(np.complex64)[..., 0].swapaxes(1, 2)
         state.coefs[slots, t % state.coefs.shape[1]] = coefs
+
+
+def norm_factors(config: Config) -> tuple[np.float32, np.float32]:
+    """Get how much of the old value a running norm keeps, and how much of the new one it takes."""
+    keep = np.float32(config.norm_alpha)
+    return keep, np.float32(1) - keep
 
 
 def vorbis_window(fft_size: int) -> Real:
