@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from actors.denoiser import Engine, EngineFull, Model, Slot
+from actors.denoiser import Device, Engine, EngineFull, Model, Slot, executor_on
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +20,11 @@ class SoundThread:
     much stays in the lane, where it is counted.
     """
 
-    def __init__(self, model: Model, streams: int) -> None:
-        """`streams` is how many there may be at a time."""
+    def __init__(self, model: Model, streams: int, *, device: Device = "cpu") -> None:
+        """`streams` is how many there may be at a time. Raises ModelError, see `executor_on`."""
         self.model = model
         self.changed = threading.Condition()
-        self._engine = Engine(model, streams)
+        self._engine = Engine(model, streams, executor=executor_on(device))
         self._opened: list[Lane[Any]] = []  # not seen by the thread yet
         self._lanes: list[Lane[Any]] = []
         self._closing = False

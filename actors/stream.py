@@ -14,7 +14,7 @@ from typing import Any
 import ray
 import ray.actor
 
-from actors.denoiser import ModelName, load_model
+from actors.denoiser import Device, ModelName, load_model
 from actors.errors import NoCapacity, NotLive, UnknownSession
 from actors.live_stream import LiveStream, StreamTimes
 from actors.sessions import gather_on
@@ -41,6 +41,7 @@ class StreamActorConfig:
     spool_dir: str
     version: str
     model: ModelName = "dfn2"
+    device: Device = "cpu"
     streams_per_actor: int = 1
     ice_addresses: tuple[str, ...] = ()
     times: StreamTimes = field(default_factory=StreamTimes)
@@ -84,8 +85,7 @@ class StreamHost:
         Raises ModelError when the model cannot be loaded: such an actor never hosts a stream.
         """
         if self._sound_thread is None:
-            model = await asyncio.to_thread(load_model, self._config.model)
-            self._sound_thread = SoundThread(model, self._config.streams_per_actor)
+            self._sound_thread = await asyncio.to_thread(_make_sound_thread, self._config)
             self._sound_thread.start()
             self._keep(self._recorder.recover(), name="recovery")
             self._keep(self._end_when_orphaned(), name="orphan watch")
@@ -227,6 +227,12 @@ class StreamHost:
                 log.warning("actor %s: nobody asks for it; it ends", self._name)
                 handle = ray.get_actor(self._name, namespace=NAMESPACE)
                 handle.leave.remote()
+
+
+def _make_sound_thread(config: StreamActorConfig) -> SoundThread:
+    # Microphones without automatic gain are often quiet: the network hears them louder.
+    model = load_model(config.model, normalise_level=True)
+    return SoundThread(model, config.streams_per_actor, device=config.device)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -95,6 +95,7 @@ def pool_config(settings: Settings) -> PoolConfig:
         spool_dir=str(settings.spool_dir),
         version=settings.release,
         model=settings.model,
+        device="cuda" if settings.actor_num_gpus else "cpu",
         streams_per_actor=settings.streams_per_actor,
         ice_addresses=settings.ice_addresses,
         times=StreamTimes(

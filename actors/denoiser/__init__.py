@@ -1,6 +1,6 @@
 """DeepFilterNet2, streaming: numbers in, numbers out. Knows no network, no process, no clock."""
 
-from actors.denoiser.engine import MAX_SAMPLE, Engine, EngineFull, Slot
+from actors.denoiser.engine import MAX_SAMPLE, Device, Engine, EngineFull, Slot, executor_on
 from actors.denoiser.model import Model, load_model
 from actors.denoiser.stream import Delay, Denoiser
 from actors.denoiser.weights import ModelError, ModelName
@@ -9,11 +9,13 @@ __all__ = [
     "MAX_SAMPLE",
     "Delay",
     "Denoiser",
+    "Device",
     "Engine",
     "EngineFull",
     "Model",
     "ModelError",
     "ModelName",
     "Slot",
+    "executor_on",
     "load_model",
 ]

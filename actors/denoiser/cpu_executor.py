@@ -28,7 +28,7 @@ class CpuExecutor:
         self.capacity = capacity
         self.max_batch = min(capacity, MAX_BATCH)
         self._config = model.config
-        self._analysis = Analysis(model.config)
+        self._analysis = Analysis(model.config, normalise_level=model.normalise_level)
         self._filter = Filter(model.config)
         self._network = NetworkSlab(model, capacity, self.max_batch)
         self._heard = self._analysis.initial_state(capacity)

@@ -5,6 +5,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +138,18 @@ class Slot:
 
     def _queue(self, hop: Sound, phase: Phase) -> None:
         self.waiting.append(Hop(hop, phase, self._clock()))
+
+
+Device = Literal["cpu", "cuda"]
+
+
+def executor_on(device: Device) -> Callable[[Model, int], Executor]:
+    """Get what makes an executor. Raises ModelError on `cuda` without torch."""
+    if device == "cpu":
+        return CpuExecutor
+    from actors.denoiser.torch_executor import TorchExecutor
+
+    return partial(TorchExecutor, device=device)
 
 
 class Engine:

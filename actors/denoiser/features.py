@@ -23,6 +23,10 @@ UNIT_NORM_FLOOR = np.float32(1e-30)
 """80 s of digital silence would make the running norm denormal: slow, then 0/0."""
 MIN_POWER = np.float32(1e-10)
 ERB_SCALE_DB = np.float32(40)
+LOUD = np.float32(10 ** (-18 / 20))
+"""RMS of the loudest hops, above which more level no longer helps the model, as measured."""
+MOST_GAIN = np.float32(100)
+_PEAK_FALLS_DB_S = 3.0
 
 
 @dataclass
@@ -48,6 +52,7 @@ class AnalysisState(SlabState):
     last_hop: Real  # [N, hop]
     mean_norm: Real  # [N, nb_erb], dB
     unit_norm: Real  # [N, nb_df]
+    peak: Real  # [N], RMS of the loudest hop lately; only where the level is normalised
 
 
 @dataclass
@@ -81,10 +86,17 @@ class Frame:
 
 
 class Analysis:
-    """STFT and features: 480 samples in, one spectrum and its normalised features out."""
+    """STFT and features: 480 samples in, one spectrum and its normalised features out.
 
-    def __init__(self, config: Config) -> None:
+    With `normalise_level` the network hears quiet sound louder than it is. The official features
+    do not: the unit norm takes only half of a level in dB away, so quiet speech looks small in
+    them, and the model loses 4 to 7 dB of SI-SDR on sound that is 20 dB quieter.
+    """
+
+    def __init__(self, config: Config, *, normalise_level: bool = False) -> None:
         self._config = config
+        self._normalise_level = normalise_level
+        self._peak_keep = peak_keep(config)
         self._window = vorbis_window(config.fft_size)
         widths = erb_widths(config)
         self._starts = np.cumsum(widths) - widths
@@ -100,6 +112,7 @@ class Analysis:
             last_hop=np.zeros((batch, config.hop_size), np.float32),
             mean_norm=np.tile(mean_norm, (batch, 1)),
             unit_norm=np.tile(unit_norm, (batch, 1)),
+            peak=np.zeros(batch, np.float32),
         )
 
     def silence(self, batch: int) -> tuple[Complex, Features]:
@@ -116,7 +129,19 @@ class Analysis:
         state.last_hop[slots] = hops
         # libDF scales by 2 * hop / fft_size**2, which is 1 / fft_size at 50 % overlap.
         spec = np.fft.rfft(window * self._window, norm="forward").astype(np.complex64, copy=False)
-        return spec, Features(self._erb(spec, state, slots), self._unit_spec(spec, state, slots))
+        low = self._unit_spec(spec, state, slots)
+        if self._normalise_level:
+            low = low * np.sqrt(self._gain(hops, state, slots))
+        features = np.stack((low.real, low.imag), axis=1)[:, :, None]
+        return spec, Features(self._erb(spec, state, slots), features)
+
+    def _gain(self, hops: Real, state: AnalysisState, slots: Slots) -> Real:
+        """Get how much louder the network has to hear this [n, 1]; 1 where it is loud enough."""
+        rms = np.sqrt(np.mean(np.square(hops), axis=1))
+        peak = np.maximum(rms, state.peak[slots] * self._peak_keep)
+        state.peak[slots] = np.maximum(peak, UNIT_NORM_FLOOR)
+        gain: Real = np.clip(LOUD / state.peak[slots], np.float32(1), MOST_GAIN)[:, None]
+        return gain
 
     def _erb(self, spec: Complex, state: AnalysisState, slots: Slots) -> Real:
         """Get the bands' mean powers in dB around their running mean."""
@@ -127,14 +152,14 @@ class Analysis:
         state.mean_norm[slots] = mean
         return ((level - mean) / ERB_SCALE_DB)[:, None, None]
 
-    def _unit_spec(self, spec: Complex, state: AnalysisState, slots: Slots) -> Real:
-        """Divide the lowest bins by the root of their running magnitude."""
+    def _unit_spec(self, spec: Complex, state: AnalysisState, slots: Slots) -> Complex:
+        """Divide the lowest bins [n, nb_df] by the root of their running magnitude."""
         low = spec[:, : self._config.nb_df]
         norm = np.abs(low) * self._take + state.unit_norm[slots] * self._keep
         norm = np.maximum(norm, UNIT_NORM_FLOOR)
         state.unit_norm[slots] = norm
-        low = low / np.sqrt(norm)
-        return np.stack((low.real, low.imag), axis=1)[:, :, None]
+        unit: Complex = low / np.sqrt(norm)
+        return unit
 
 
 class Filter:
@@ -199,6 +224,11 @@ def norm_factors(config: Config) -> tuple[np.float32, np.float32]:
     """Get how much of the old value a running norm keeps, and how much of the new one it takes."""
     keep = np.float32(config.norm_alpha)
     return keep, np.float32(1) - keep
+
+
+def peak_keep(config: Config) -> np.float32:
+    """Get what is left of the loudest hop's RMS after a hop."""
+    return np.float32(10 ** (-_PEAK_FALLS_DB_S * config.hop_size / config.sr / 20))
 
 
 def vorbis_window(fft_size: int) -> Real:

@@ -17,6 +17,8 @@ class Model:
     name: ModelName
     config: Config
     network: Network
+    normalise_level: bool = False
+    """Whether the network hears quiet sound louder than it is."""
 
     @property
     def sample_rate(self) -> int:
@@ -51,24 +53,24 @@ class Model:
         return {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in weights}
 
 
-_loaded: dict[ModelName, Model] = {}
+_loaded: dict[tuple[ModelName, bool], Model] = {}
 _loading = threading.Lock()
 
 
-def load_model(name: ModelName = "dfn2") -> Model:
+def load_model(name: ModelName = "dfn2", *, normalise_level: bool = False) -> Model:
     """Get the model, loaded once per process; about 0.2 s the first time.
 
-    `dfn2` is DeepFilterNet2, 50 ms of latency; `dfn2_ll` its low-latency variant, 10 ms.
+    `dfn2` is DeepFilterNet2, 50 ms of latency; `dfn2_ll` its low-latency variant, 10 ms. With
+    `normalise_level` quiet sound is denoised as well as loud sound; it is not the official
+    program's output any more, though close to it at usual levels (docs/benchmarks.md).
 
     Raises:
         ModelError: the official weights are not installed, or not the official ones.
     """
     with _loading:
-        if name not in _loaded:
-            _loaded[name] = _load(name)
-        return _loaded[name]
-
-
-def _load(name: ModelName) -> Model:
-    checkpoint = load_checkpoint(name)
-    return Model(name, checkpoint.config, build_network(checkpoint))
+        key = name, normalise_level
+        if key not in _loaded:
+            checkpoint = load_checkpoint(name)
+            network = build_network(checkpoint)
+            _loaded[key] = Model(name, checkpoint.config, network, normalise_level)
+        return _loaded[key]

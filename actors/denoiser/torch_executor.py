@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from actors.denoiser.executor import Batch, Phase, Result
 from actors.denoiser.features import (
     ERB_SCALE_DB,
+    LOUD,
     MIN_POWER,
+    MOST_GAIN,
     UNIT_NORM_FLOOR,
     Analysis,
     Filter,
     erb_widths,
     norm_factors,
+    peak_keep,
     vorbis_window,
 )
 from actors.denoiser.model import Model
@@ -185,6 +188,8 @@ class _Pipeline:
         self.inbox = torch.zeros(capacity, config.hop_size + 2, device=device)
         self.outbox = torch.zeros(capacity, config.hop_size + 1, device=device)
         self._window = torch.tensor(vorbis_window(config.fft_size), device=device)
+        self._normalise_level = model.normalise_level
+        self._peak_keep = float(peak_keep(config))
         self._keep, self._take = map(float, norm_factors(config))
         self._band_of_bin, self._bands = _bands(config, device)
 
@@ -213,7 +218,12 @@ class _Pipeline:
         norm = low.abs() * self._take + old["unit_norm"] * self._keep
         norm = norm.clamp_min(float(UNIT_NORM_FLOOR))
         low = low / norm.sqrt()
-        self._heard.update(sounding, {"last_hop": hops, "mean_norm": mean, "unit_norm": norm})
+        new = {"last_hop": hops, "mean_norm": mean, "unit_norm": norm}
+        if self._normalise_level:
+            peak = torch.maximum(hops.square().mean(1).sqrt(), old["peak"] * self._peak_keep)
+            new["peak"] = peak = peak.clamp_min(float(UNIT_NORM_FLOOR))
+            low = low * (float(LOUD) / peak).clamp(1, float(MOST_GAIN)).sqrt()[:, None]
+        self._heard.update(sounding, new)
         silent = ~sounding[:, None]
         erb = ((level - mean) / float(ERB_SCALE_DB)).masked_fill(silent, 0)
         both = torch.stack((low.real, low.imag), 1).masked_fill(silent[:, None], 0)
