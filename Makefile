@@ -25,6 +25,7 @@ check: lint
 	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest -m "not slow and not soak" -q $(ARGS)
 
 bench: $(VENV)/.test
+	$(BIN)/python -m bench.denoiser
 	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m bench.starts $(ARGS)
 
 soak: $(VENV)/.test check-system

@@ -105,3 +105,18 @@ def test_attenuation_limit_is_the_official_one(denoiser: Denoiser) -> None:
     denoiser.attenuation_limit_db = 12
     official = official_model().enhance(sound, atten_lim_db=12)
     assert worst(denoise(denoiser, sound), official) <= EXACT
+
+
+@pytest.mark.parametrize("name, latency", [("dfn2", 2400), ("dfn2_ll", 480)])
+@pytest.mark.parametrize("at", [0, 777, 4800])
+def test_latency_is_where_an_impulse_comes_out(name: ModelName, latency: int, at: int) -> None:
+    """What the model says of its latency follows from its configuration, and is true."""
+    model = load_model(name)
+    assert model.latency_samples == latency
+    denoiser = Denoiser(model)
+    denoiser.denoise = False
+    impulse = np.zeros(9600, np.float32)
+    impulse[at] = 1
+    output = np.concatenate((denoiser.process(impulse), denoiser.flush()))
+    assert int(np.argmax(np.abs(output))) == at + latency
+    assert worst(np.delete(output, at + latency), np.zeros(len(output) - 1, np.float32)) <= 1e-6
