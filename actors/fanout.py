@@ -1,22 +1,7 @@
-"""One encode, many listeners: every listener has its own bounded queue and hurts nobody else."""
+"""One encode, many listeners; none of them can hold up another one."""
 
-from __future__ import annotations  # Packet is generic to type checkers only
-
-import asyncio
-from collections import deque
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
-
-from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
-from av.packet import Packet
-
-from actors.opus import SAMPLE_RATE
-
-MAX_QUEUED_FRAMES = 10
-"""200 ms: a listener further behind than this hears the newest sound, not all of it."""
-TIME_BASE = Fraction(1, SAMPLE_RATE)
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -28,47 +13,19 @@ class EncodedFrame:
     original: bytes | None
 
 
-class ListenerTrack(MediaStreamTrack):
-    """What one listener is sent: packets that are encoded already, which aiortc passes on."""
+class Listener(Protocol):
+    """Who hears a stream."""
 
-    kind = "audio"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dropped = 0
-        self._queue: deque[Packet[Any]] = deque()
-        self._filled = asyncio.Event()
-
-    def push(self, packet: Packet[Any]) -> None:
-        """Queue a packet; never waits. The oldest is dropped and counted when it is full."""
-        if len(self._queue) >= MAX_QUEUED_FRAMES:
-            self._queue.popleft()
-            self.dropped += 1
-        self._queue.append(packet)
-        self._filled.set()
-
-    async def recv(self) -> Packet[Any]:
-        """Wait for the next packet. Raises MediaStreamError once the track is stopped."""
-        while not self._queue and self.readyState == "live":
-            self._filled.clear()
-            await self._filled.wait()
-        if not self._queue:
-            raise MediaStreamError
-        return self._queue.popleft()
-
-    def stop(self) -> None:
-        """End the track; a waiting `recv` is released."""
-        super().stop()
-        self._queue.clear()
-        self._filled.set()
+    def send(self, payload: bytes, position: int) -> None:
+        """Send 20 ms of Opus, or drop it; never waits."""
 
 
 class Fanout:
     """Hands each encoded frame to every listener. Lives on the event loop."""
 
     def __init__(self) -> None:
-        self._denoised: set[ListenerTrack] = set()
-        self._original: set[ListenerTrack] = set()
+        self._denoised: set[Listener] = set()
+        self._original: set[Listener] = set()
 
     @property
     def wants_denoised(self) -> bool:
@@ -80,22 +37,21 @@ class Fanout:
         """Whether anybody listens to the undenoised sound."""
         return bool(self._original)
 
-    def add(self, track: ListenerTrack, *, original: bool) -> None:
-        """Let a listener's track have everything from now on."""
-        (self._original if original else self._denoised).add(track)
+    def add(self, listener: Listener, *, original: bool) -> None:
+        """Let a listener have everything from now on."""
+        (self._original if original else self._denoised).add(listener)
 
-    def remove(self, track: ListenerTrack) -> None:
-        """Let a track have nothing more; unknown tracks are ignored."""
-        self._denoised.discard(track)
-        self._original.discard(track)
+    def remove(self, listener: Listener) -> None:
+        """Let a listener have nothing more; unknown ones are ignored."""
+        self._denoised.discard(listener)
+        self._original.discard(listener)
 
     def push(self, frame: EncodedFrame) -> None:
-        """Send a frame to everybody. One packet object serves all: aiortc only reads it."""
-        for payload, tracks in ((frame.denoised, self._denoised), (frame.original, self._original)):
-            if payload is None or not tracks:
-                continue
-            packet = Packet(payload)
-            packet.pts = frame.position
-            packet.time_base = TIME_BASE
-            for track in tracks:
-                track.push(packet)
+        """Send a frame to everybody."""
+        for payload, heard_by in (
+            (frame.denoised, self._denoised),
+            (frame.original, self._original),
+        ):
+            if payload is not None:
+                for listener in heard_by:
+                    listener.send(payload, frame.position)

@@ -190,7 +190,7 @@ class LiveStream:
             original=original,
         )
         self._listeners[session_id] = session
-        self._fanout.add(session.track, original=original)
+        self._fanout.add(session, original=original)
         self._count_listeners()
         return await self._begin_session(session, offer_sdp, owner=listener)
 
@@ -249,7 +249,7 @@ class LiveStream:
         finally:
             self._announcer.remove_session(session.session_id)
             if isinstance(session, ListenerSession):
-                self._fanout.remove(session.track)
+                self._fanout.remove(session)
                 self._listeners.pop(session.session_id, None)
                 self._count_listeners()
             else:

@@ -7,15 +7,21 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 
 import aioice.ice
-from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc import sdp as aiortc_sdp
 
 from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
-from actors.fanout import ListenerTrack
 from actors.receive import Packet
+from actors.rtp_sender import RtpSender
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +112,9 @@ class Session:
     def _opened(self, connection: RTCPeerConnection) -> None:
         """Use the connection's media after the offer was applied."""
 
+    def _begin(self, connection: RTCPeerConnection) -> None:
+        """Use the connection now that it stands."""
+
     async def _negotiate(self, connection: RTCPeerConnection, offer_sdp: str) -> str:
         check_offer(offer_sdp)
         self._ufrag = _ufrags(offer_sdp)[0]
@@ -139,6 +148,7 @@ class Session:
     def _follow(self, connection: RTCPeerConnection) -> None:
         if connection.connectionState == "connected":
             self._set_state(SessionState.CONNECTED)
+            self._begin(connection)
             self._connected.set()
         elif connection.connectionState in ("failed", "closed"):
             self._closing.set()
@@ -208,6 +218,17 @@ class PacketTap:
         return False, None
 
 
+class Unheard(MediaStreamTrack):
+    """Gives aiortc's sender nothing to send, so that we can."""
+
+    kind = "audio"
+
+    async def recv(self) -> NoReturn:
+        """Wait until the sender is stopped."""
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("nobody resolves this future")
+
+
 class ListenerSession(Session):
     """Sends one listener the stream's packets."""
 
@@ -217,10 +238,19 @@ class ListenerSession(Session):
         super().__init__(session_id, connect_timeout_s=connect_timeout_s)
         self.listener = listener
         self.original = original
-        self.track = ListenerTrack()
+        self._sender: RtpSender | None = None
+
+    def send(self, payload: bytes, position: int) -> None:
+        """Send 20 ms of Opus; before the connection stands they are left out."""
+        if self._sender is not None and not self._closing.is_set():
+            self._sender.send(payload, position)
 
     def _attach(self, connection: RTCPeerConnection) -> None:
-        connection.addTrack(self.track)
+        connection.addTrack(Unheard())
+
+    def _begin(self, connection: RTCPeerConnection) -> None:
+        (transceiver,) = (t for t in connection.getTransceivers() if t.kind == "audio")
+        self._sender = self._sender or RtpSender(transceiver)
 
 
 def check_offer(offer_sdp: str, *, publishes: bool | None = None) -> None:

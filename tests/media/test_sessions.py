@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from typing import Any
 
 import pytest
 from aiortc.sdp import SessionDescription
@@ -10,6 +11,7 @@ from aiortc.sdp import SessionDescription
 from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
 from actors.fanout import EncodedFrame, Fanout
 from actors.receive import Packet
+from actors.rtp_sender import MAX_UNSENT_BYTES
 from actors.sessions import ListenerSession, PublisherSession, Session, SessionState, check_offer
 from tests.peers import ListenerPeer, Peer, PublisherPeer, encode
 from tests.sounds import speech_like
@@ -56,7 +58,7 @@ async def test_two_listeners_hear_the_same_packets() -> None:
     peers = [ListenerPeer() for _ in sessions]
     tasks = [await begin(s, p) for s, p in zip(sessions, peers, strict=True)]
     for session in sessions:
-        fanout.add(session.track, original=False)
+        fanout.add(session, original=False)
 
     async def play() -> None:
         for number in range(10**6):
@@ -68,13 +70,65 @@ async def test_two_listeners_hear_the_same_packets() -> None:
     await until(lambda: all(len(peer.sound) > 20 * 960 for peer in peers))
     await peers[0].close()
     await tasks[0]
-    fanout.remove(sessions[0].track)
+    fanout.remove(sessions[0])
     heard = len(peers[1].sound)
     await until(lambda: len(peers[1].sound) > heard + 20 * 960)
     player.cancel()
     sessions[1].close()
     await tasks[1]
     await peers[1].close()
+
+
+async def test_a_listeners_statistics_are_right() -> None:
+    """Nothing seems lost, and the sender reports count what was sent: the client's own figures."""
+    session = ListenerSession("l", connect_timeout_s=10, listener="l", original=False)
+    peer = ListenerPeer()
+    task = await begin(session, peer)
+    await until(lambda: session.state is SessionState.CONNECTED)
+    sent = 0
+
+    async def stats(kind: str) -> Any:
+        report = await peer.connection.getStats()
+        return next((each for each in report.values() if each.type == kind), None)
+
+    async def reported() -> bool:
+        nonlocal sent
+        session.send(PACKETS[sent % len(PACKETS)], sent * 960)
+        sent += 1
+        remote = await stats("remote-outbound-rtp")
+        return remote is not None and remote.packetsSent > 20
+
+    await until(reported, interval_s=0.02)
+    inbound = await stats("inbound-rtp")
+    assert inbound.packetsLost == 0 and inbound.packetsReceived > 20
+    assert (await stats("remote-outbound-rtp")).packetsSent <= sent
+    session.close()
+    await task
+    await peer.close()
+
+
+async def test_a_listener_whose_socket_is_full_misses_frames_and_nothing_else() -> None:
+    """What a socket does not take is dropped and counted; nothing waits, nothing is kept."""
+    session = ListenerSession("l", connect_timeout_s=10, listener="l", original=False)
+    peer = ListenerPeer()
+    task = await begin(session, peer)
+    await until(lambda: session.state is SessionState.CONNECTED)
+    sender = session._sender
+    assert sender is not None
+    transport = sender._dtls.transport._connection._nominated[1].protocol.transport
+    unsent = MAX_UNSENT_BYTES + 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.rtp_sender._unsent", lambda socket: unsent * (socket is transport))
+        for position in range(10):
+            session.send(PACKETS[0], position * 960)
+    assert (sender.sent, sender.dropped) == (0, 10)
+    session.send(PACKETS[0], 9600)
+    assert (sender.sent, sender.dropped) == (1, 10)
+    session.close()
+    await task
+    session.send(PACKETS[0], 10560)
+    assert sender.sent == 1
+    await peer.close()
 
 
 async def test_the_end_of_the_peer_ends_the_session() -> None:
