@@ -1,0 +1,75 @@
+"""A process that hosts several streams: one model, one thread, and each stream its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from actors.errors import NoCapacity
+from actors.live_stream import StreamTimes
+from actors.status import StatusStore, connect_redis
+from actors.stream import StreamActorConfig, StreamHost
+from recordings.index import RecordingIndex, RecordingState
+from recordings.store import RecordingStore, StoreConfig
+from tests.peers import PublisherPeer, encode
+from tests.sounds import speech_like
+from tests.waiting import until
+
+PACKETS = encode(speech_like(4.0))
+USERS = ("ada", "bob", "cid")
+
+
+@pytest.fixture
+async def redis_url(valkey: str) -> AsyncIterator[str]:
+    """A database of our own, emptied after the test."""
+    url = valkey.removesuffix("/0") + "/6"
+    yield url
+    async with connect_redis(url) as redis:
+        await redis.flushdb()
+
+
+async def test_streams_share_a_process_and_end_on_their_own(
+    redis_url: str, s3: StoreConfig, tmp_path: Path
+) -> None:
+    """As many as there are places for, all live at a time; one's end is nobody else's."""
+    RecordingStore(s3).ensure_bucket()
+    config = StreamActorConfig(
+        redis_url, s3, str(tmp_path), "1", streams_per_actor=2, times=StreamTimes(grace_s=1)
+    )
+    host = StreamHost("hushcast-stream-test", config)
+    redis = connect_redis(redis_url)
+    status, index = StatusStore(redis), RecordingIndex(redis)
+    await host.ready()
+    assert [await host.claim(user) for user in USERS] == [True, True, False]
+    peers = [PublisherPeer(PACKETS) for _ in USERS]
+    for user, peer in zip(USERS[:2], peers, strict=False):
+        await peer.accept(await host.publish(user, f"session-{user}", await peer.offer()))
+    with pytest.raises(NoCapacity):
+        await host.publish("cid", "session-cid", await peers[2].offer())
+    assert set(host.describe_now().users) == set(USERS[:2])
+
+    async def live(user: str) -> bool:
+        stream = await status.read(user)
+        return stream is not None and stream.state == "live"
+
+    for user in USERS[:2]:
+        await until(lambda user=user: live(user))  # type: ignore[misc]  # mypy and defaults
+    await host.stop("ada", None, "the test ends one")
+    assert await host.claim("cid")
+    await peers[2].accept(await host.publish("cid", "session-cid", await peers[2].offer()))
+    await until(lambda: live("cid"))
+    assert await live("bob") and not await live("ada")
+    await host.drain("the test is over")
+    for user in USERS:
+        (recording,) = await index.list(user)
+        assert recording.state is RecordingState.READY and recording.duration_s > 0
+    for peer in peers:
+        await peer.close()
+    for task in list(host._tasks):
+        task.cancel()
+    await asyncio.gather(*host._tasks, return_exceptions=True)
+    assert host._sound_thread is not None
+    await asyncio.to_thread(host._sound_thread.close)
+    await host._store._redis.aclose()  # an actor's ends with its process
+    await redis.aclose()
