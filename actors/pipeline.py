@@ -140,7 +140,7 @@ class Pipeline:
         elif isinstance(item.segment, Silence):
             self._silence(item.segment.samples)
         else:
-            self._sound(_decode(item.decoder, item.segment))
+            self._sound(decode(item.decoder, item.segment))
 
     def _silence(self, samples: int) -> None:
         if samples < LONG_GAP_SAMPLES:
@@ -208,7 +208,7 @@ class Pipeline:
                 self._emit(frame)
 
 
-def _decode(decoder: OpusDecoder, segment: Opus | Lost) -> Sound:
+def decode(decoder: OpusDecoder, segment: Opus | Lost) -> Sound:
     """Turn a segment into sound; a packet that libopus refuses is concealed like a lost one."""
     if isinstance(segment, Opus):
         try:

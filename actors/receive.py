@@ -1,8 +1,8 @@
 """RTP in, ordered sound segments out. No I/O and no decoding: packets in, segments out.
 
 aiortc's own jitter buffer waits for packets that will never come, so that one loss costs
-a third of a second for ever. Here what arrives in order goes on at once; at a gap at most
-two packets or 60 ms are held back for a late one, and then the gap is declared lost.
+a third of a second for ever. Here what arrives in order goes on at once; at a gap a packet is
+held back until a second one or 60 ms have come, and then the gap is declared lost.
 The timeline is that of the RTP timestamps: it neither shrinks nor grows.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 MAX_HELD_PACKETS = 2
+"""A third one would cost 20 ms more at p99 for packets two places out of order, which are rare."""
 MAX_HELD_S = 0.06
 MAX_SILENCE_SAMPLES = 10 * 48000
 """A longer jump of timestamps is a new timeline, not a pause of the old one."""
@@ -118,7 +119,7 @@ class RtpOrder:
 
     def _gap_is_over(self, now: float) -> bool:
         oldest = min(arrival for _, arrival in self._held.values())
-        return len(self._held) > MAX_HELD_PACKETS or now - oldest >= MAX_HELD_S
+        return len(self._held) >= MAX_HELD_PACKETS or now - oldest >= MAX_HELD_S
 
     def _declare_lost(self) -> Iterator[Segment]:
         """Give up what is missing before the first packet that is here."""
