@@ -34,6 +34,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_storage(up)
     up.set_defaults(run=_with_settings(_up))
     _add_denoise(commands)
+    _add_load(commands)
+    doctor = commands.add_parser("doctor", help="check what hushcast needs; say what to do")
+    _add_storage(doctor)
+    doctor.set_defaults(run=_with_settings(_doctor))
     recordings = commands.add_parser("recordings", help="look after what is stored")
     actions = recordings.add_subparsers(required=True, metavar="ACTION")
     reconcile = actions.add_parser(
@@ -63,6 +67,35 @@ def _add_denoise(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     denoise.add_argument("--force", action="store_true", help="replace an OUT that exists")
     denoise.set_defaults(run=_denoise)
+
+
+def _add_load(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    load = commands.add_parser(
+        "load",
+        help="put real publishers and listeners on a running instance, and measure",
+        description="Put real publishers and listeners on a running instance, and measure. The "
+        "accounts it makes are called load-* and removed with their recordings.",
+    )
+    load.add_argument("--url", required=True, help="the instance, such as http://127.0.0.1:8000")
+    load.add_argument("--publishers", metavar="N", type=int, default=1, help="(default: 1)")
+    load.add_argument("--listeners", metavar="M", type=int, default=1, help="in all (default: 1)")
+    load.add_argument(
+        "--seconds", metavar="S", type=float, default=10.0, help="to measure (default: 10)"
+    )
+    load.add_argument(
+        "--audio", metavar="WAV", help="what is published, denoised (default: noise, undenoised)"
+    )
+    load.add_argument(
+        "--loss", metavar="PCT", type=float, default=0.0, help="datagrams lost, on both legs"
+    )
+    load.add_argument(
+        "--burst", metavar="K", type=int, default=1, help="lost in a row (default: 1)"
+    )
+    load.add_argument(
+        "--jitter", metavar="MS", type=float, default=0.0, help="datagrams delayed by 0 to MS"
+    )
+    load.add_argument("--json", metavar="FILE", help="write all numbers there")
+    load.set_defaults(run=_load)
 
 
 def _add_storage(command: argparse.ArgumentParser) -> None:
@@ -105,6 +138,18 @@ def _denoise(options: argparse.Namespace, signals: Signals) -> int:
     from serve_app.denoise import run
 
     return run(options, signals)
+
+
+def _load(options: argparse.Namespace, signals: Signals) -> int:
+    from serve_app.load.command import run
+
+    return run(options, signals)
+
+
+def _doctor(settings: "Settings", signals: Signals) -> int:
+    from serve_app.doctor.command import run
+
+    return run(settings, signals)
 
 
 if __name__ == "__main__":

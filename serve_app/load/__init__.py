@@ -1,0 +1,1 @@
+"""`hushcast load`: real publishers and listeners against a running instance, measured."""

@@ -1,0 +1,158 @@
+"""hushcast over HTTP, as a client that waits when it is told to wait."""
+
+import json
+import secrets
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+
+TIMEOUT_S = 30.0
+PATIENCE_S = 120.0
+SDP = "application/sdp"
+
+Pause = Callable[[float], None]
+"""Waits for some seconds; may raise, to give up the waiting."""
+
+# Not through a proxy: the sound does not go through it either.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class ApiError(Exception):
+    """The server refused, or cannot be reached; the message is a sentence."""
+
+
+class Missing(ApiError):
+    """What was asked for is not there: 401 or 404."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said, and how long the last try took."""
+
+    text: str
+    headers: "Message[str, str]"
+    took_s: float
+    asked_at: float
+    """On time.monotonic."""
+    tries: int
+
+
+class Api:
+    """One caller of an instance. Calls block."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.url = url
+        self.token = token
+
+    def get(self, path: str) -> Any:
+        """Get what is at a path."""
+        return json.loads(self.call("GET", path).text)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        pause: Pause = time.sleep,
+        patience_s: float = PATIENCE_S,
+    ) -> Answer:
+        """Ask, again when told `Retry-After`, until patience ends. A text is sent as SDP.
+
+        Raises ApiError, or Missing.
+        """
+        data, headers = _encode(body)
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        give_up = time.monotonic() + patience_s
+        tries = 0
+        while True:
+            tries += 1
+            asked_at = time.monotonic()
+            try:
+                with _opener.open(request, timeout=TIMEOUT_S) as response:
+                    text = response.read().decode()
+                    took_s = time.monotonic() - asked_at
+                    return Answer(text, response.headers, took_s, asked_at, tries)
+            except urllib.error.HTTPError as refusal:
+                wait_s = _retry_after_s(refusal)
+                if wait_s is None or time.monotonic() + wait_s > give_up:
+                    raise _told(refusal, f"{method} {path}") from refusal
+            except OSError as error:
+                reason = getattr(error, "reason", error)
+                raise ApiError(f"{self.url} cannot be reached: {reason}") from error
+            pause(wait_s)
+
+
+@dataclass
+class Account:
+    """An account of the load test's own."""
+
+    username: str
+    api: Api
+    password: str
+
+    @classmethod
+    def new(cls, url: str, role: str) -> "Account":
+        """Think up an account; nothing is asked yet."""
+        name = f"load-{role}-{secrets.token_hex(5)}"
+        return cls(name, Api(url), secrets.token_urlsafe(16))
+
+    def create(self, pause: Pause) -> None:
+        """Create the account and sign in."""
+        credentials = {"username": self.username, "password": self.password}
+        Api(self.api.url).call("POST", "/api/accounts", credentials, pause=pause)
+        self.sign_in()
+
+    def sign_in(self) -> None:
+        """Get a token."""
+        credentials = {"username": self.username, "password": self.password}
+        answer = Api(self.api.url).call("POST", "/api/session", credentials)
+        self.api.token = json.loads(answer.text)["token"]
+
+    def befriend(self, other: "Account") -> None:
+        """Become friends: one asks, the other one accepts."""
+        self.api.call("PUT", f"/api/friends/{other.username}")
+        other.api.call("PUT", f"/api/friends/{self.username}")
+
+    def stream(self) -> dict[str, Any] | None:
+        """Get the own stream."""
+        stream: dict[str, Any] | None = self.api.get("/api/me")["stream"]
+        return stream
+
+    def remove(self) -> None:
+        """Delete the account with all that it has; none is there afterwards."""
+        try:
+            if self.api.token is None:
+                self.sign_in()
+            self.api.call("DELETE", "/api/me", patience_s=20)
+        except Missing:
+            return
+
+
+def _encode(body: object) -> tuple[bytes | None, dict[str, str]]:
+    if body is None:
+        return None, {}
+    if isinstance(body, str):
+        return body.encode(), {"Content-Type": SDP}
+    return json.dumps(body).encode(), {"Content-Type": "application/json"}
+
+
+def _retry_after_s(refusal: urllib.error.HTTPError) -> float | None:
+    told = refusal.headers.get("Retry-After", "")
+    return float(told) if told.isdecimal() and refusal.code in (429, 503) else None
+
+
+def _told(refusal: urllib.error.HTTPError, what: str) -> ApiError:
+    text = refusal.read(1000).decode(errors="replace")
+    try:
+        text = json.loads(text)["detail"]
+    except (ValueError, TypeError, KeyError):
+        pass  # not our server's way to refuse: what it said is the best there is
+    kind = Missing if refusal.code in (401, 404) else ApiError
+    return kind(f"{what}: {refusal.code} {text}")

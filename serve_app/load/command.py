@@ -1,0 +1,107 @@
+"""`hushcast load`: what is asked for, checked; what was measured, told."""
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from serve_app.load.api import ApiError
+from serve_app.load.marker import AudioRefused, built_in, encode, read_audio
+from serve_app.load.processes import CrewLost
+from serve_app.load.report import numbers, passed, table
+from serve_app.load.scenario import Scenario, Wanted
+from serve_app.load.wire import Faults
+from serve_app.local.signals import Interrupted, Signals
+
+MAX_LOSS_PERCENT = 50.0
+
+
+class Refused(Exception):
+    """The call asks for what cannot be done."""
+
+
+class ProgressLine:
+    """One line of a terminal that says how far it is; nothing where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def say(self, text: str) -> None:
+        """Replace the line."""
+        if self._shown:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def run(options: Namespace, signals: Signals) -> int:
+    """Put load on an instance and tell how it bore it; returns the exit code.
+
+    1 when peers failed or frames are missing that were not lost on purpose, 2 when the call is
+    refused or the instance cannot be used, 130 after Ctrl-C. Accounts are removed on every path.
+    """
+    progress = ProgressLine()
+    scenario = None
+    try:
+        wanted = _wanted(options)
+        scenario = Scenario(wanted, signals, progress.say)
+        told = numbers(_chosen(options), scenario.run())
+        _write(options.json, told)
+    except Interrupted:
+        return signals.exit_code
+    except (Refused, AudioRefused, ApiError, CrewLost) as problem:
+        progress.say("")
+        print(problem, file=sys.stderr)
+        return 2
+    finally:
+        progress.say("")
+        if scenario is not None and scenario.left_behind:
+            print(f"not removed: {', '.join(scenario.left_behind)}", file=sys.stderr)
+    print(table(told))
+    return 0 if passed(told, harmed=bool(wanted.faults)) else 1
+
+
+def _wanted(options: Namespace) -> Wanted:
+    _check(options)
+    sound = read_audio(Path(options.audio)) if options.audio else built_in()
+    return Wanted(
+        url=options.url.rstrip("/"),
+        publishers=options.publishers,
+        listeners=options.listeners,
+        seconds=options.seconds,
+        faults=Faults(options.loss / 100, options.burst, options.jitter / 1000),
+        sound=sound,
+        packets=tuple(encode(sound)),
+        denoise=bool(options.audio),
+    )
+
+
+def _check(options: Namespace) -> None:
+    """Refuse what makes no sense, before anything is made. Written so that NaN is refused."""
+    parts = urlsplit(options.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Refused("--url: give the URL of an instance, for example http://127.0.0.1:8000")
+    for name, low in (("publishers", 1), ("listeners", 1), ("burst", 1)):
+        if getattr(options, name) < low:
+            raise Refused(f"--{name}: expected {low} or more")
+    if not 0 < options.seconds < float("inf"):
+        raise Refused("--seconds: expected more than 0")
+    if not 0 <= options.loss <= MAX_LOSS_PERCENT:
+        raise Refused(f"--loss: expected 0 to {MAX_LOSS_PERCENT:g} (percent)")
+    if not 0 <= options.jitter <= 1000:
+        raise Refused("--jitter: expected 0 to 1000 (milliseconds)")
+    if options.json and not Path(options.json).absolute().parent.is_dir():
+        raise Refused(f"--json: there is no folder {Path(options.json).parent}")
+
+
+def _chosen(options: Namespace) -> dict[str, Any]:
+    names = "url publishers listeners seconds audio loss burst jitter".split()
+    return {name: getattr(options, name) for name in names}
+
+
+def _write(path: str | None, told: dict[str, Any]) -> None:
+    if path:
+        try:
+            Path(path).write_text(json.dumps(told, indent=2) + "\n")
+        except OSError as error:
+            raise Refused(f"{path}: {error.strerror}") from error

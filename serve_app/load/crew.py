@@ -1,0 +1,213 @@
+"""A process full of peers, and what it tells the process that started it."""
+
+import asyncio
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.opus import Sound
+from actors.sessions import gather_on
+from serve_app.load.api import Api, ApiError
+from serve_app.load.arrivals import FrameCounts
+from serve_app.load.marker import Ruler
+from serve_app.load.peers import ListenerPeer, Peer, PeerFailed, PublisherPeer
+from serve_app.load.wire import Faults, Tally, inject
+
+LAG_INTERVAL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """One publisher to be."""
+
+    token: str
+
+
+@dataclass(frozen=True)
+class Listening:
+    """One listener to be."""
+
+    token: str
+    publisher: str
+    began: float
+    """When the publisher's first frame was sent, on time.monotonic."""
+    measure_latency: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process does: publish packets, or listen for sound."""
+
+    url: str
+    faults: Faults
+    peers: tuple[Publishing, ...] | tuple[Listening, ...]
+    packets: tuple[bytes, ...]
+    sound: Sound
+    """What the packets hold: listeners look for it."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A peer is connected, or failed; in the order of the job's peers."""
+
+    failure: str | None
+    answered_s: float = 0.0
+    connected_s: float = 0.0
+    tries: int = 1
+    began: float = 0.0
+
+
+@dataclass(frozen=True)
+class PublisherResult:
+    """What one publisher did, and what the server told of it last."""
+
+    sent: int
+    worst_lateness_s: float
+    stats: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ListenerResult:
+    """What one listener got."""
+
+    first_sound_s: float | None
+    frames: FrameCounts
+    mouth_to_ear_s: NDArray[np.float64]
+    measured: bool
+
+
+@dataclass(frozen=True)
+class CrewResult:
+    """What a process measured."""
+
+    publishers: list[PublisherResult] = field(default_factory=list)
+    listeners: list[ListenerResult] = field(default_factory=list)
+    datagrams: Tally = field(default_factory=Tally)
+    worst_lag_s: float = 0.0
+    """How late the process's event loop was at worst: its own slowness, not the server's."""
+
+
+def crew_main(job: Job, pipe: Connection) -> None:
+    """Run a process of peers: tells `Started` for each, and its CrewResult after a message.
+
+    When the other end of the pipe is closed, it ends.
+    """
+    # A terminal sends Ctrl-C to all its processes; only the first one decides what follows.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    _gather_near(job.url)
+    try:
+        asyncio.run(_Crew(job, pipe).run())
+    except (BrokenPipeError, EOFError):
+        return  # whoever wanted to know is gone
+
+
+class _Crew:
+    def __init__(self, job: Job, pipe: Connection) -> None:
+        self._job = job
+        self._pipe = pipe
+        self._publishers: list[PublisherPeer] = []
+        self._listeners: list[tuple[ListenerPeer, Listening]] = []
+        self._open: list[tuple[Peer, Api]] = []
+        self._worst_lag_s = 0.0
+
+    async def run(self) -> None:
+        """Start all peers, wait to be told to stop, close them, tell the result."""
+        publishing = isinstance(self._job.peers[0], Publishing)
+        tally = inject(self._job.faults, outgoing=publishing)
+        told = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._pipe.fileno(), told.set)
+        lag = asyncio.create_task(self._watch_lag())
+        work = asyncio.create_task(self._start_all())
+        stop = asyncio.create_task(told.wait())
+        try:
+            await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+            await stop
+            ended_at = time.monotonic()
+        finally:
+            for task in (work, stop, lag):
+                task.cancel()
+            await asyncio.gather(work, stop, lag, return_exceptions=True)
+            asyncio.get_running_loop().remove_reader(self._pipe.fileno())
+            await self._close_all()
+        self._pipe.recv()  # raises EOFError where nobody waits for the result
+        result = CrewResult(
+            [_published(peer) for peer in self._publishers],
+            [self._heard(peer, wish, ended_at) for peer, wish in self._listeners],
+            tally,
+            self._worst_lag_s,
+        )
+        self._pipe.send(result)
+
+    async def _start_all(self) -> None:
+        """Start one after the other: no start waits for another one's arithmetic here."""
+        for wish in self._job.peers:
+            try:
+                if isinstance(wish, Publishing):
+                    started = await self._publish(wish)
+                else:
+                    started = await self._listen(wish)
+            except (ApiError, PeerFailed) as failure:
+                started = Started(str(failure))
+            self._pipe.send(started)
+
+    async def _publish(self, wish: Publishing) -> Started:
+        peer = PublisherPeer(list(self._job.packets))
+        await self._start(peer, Api(self._job.url, wish.token), "/whip")
+        await peer.microphone.begun.wait()
+        self._publishers.append(peer)
+        return _started(peer, peer.microphone.began)
+
+    async def _listen(self, wish: Listening) -> Started:
+        peer = ListenerPeer(keep_sound=wish.measure_latency)
+        await self._start(peer, Api(self._job.url, wish.token), f"/whep/{wish.publisher}")
+        self._listeners.append((peer, wish))
+        return _started(peer)
+
+    async def _start(self, peer: Peer, api: Api, path: str) -> None:
+        self._open.append((peer, api))
+        await peer.start(api, path)
+
+    async def _close_all(self) -> None:
+        closes = [peer.close(api) for peer, api in self._open]
+        # A session that has ended already, or a server that has, is no news here.
+        await asyncio.gather(*closes, return_exceptions=True)
+
+    def _heard(self, peer: ListenerPeer, wish: Listening, ended_at: float) -> ListenerResult:
+        arrivals = peer.arrivals
+        latencies: NDArray[np.float64] = np.empty(0)
+        if wish.measure_latency:
+            latencies = arrivals.mouth_to_ear_s(Ruler(self._job.sound), wish.began)
+        first_s = None if arrivals.first_at is None else arrivals.first_at - peer.asked_at
+        return ListenerResult(first_s, arrivals.counts(ended_at), latencies, wish.measure_latency)
+
+    async def _watch_lag(self) -> None:
+        while True:
+            due = time.monotonic() + LAG_INTERVAL_S
+            await asyncio.sleep(LAG_INTERVAL_S)
+            self._worst_lag_s = max(self._worst_lag_s, time.monotonic() - due)
+
+
+def _started(peer: Peer, began: float = 0.0) -> Started:
+    return Started(None, peer.answered_s, peer.connected_s, peer.tries, began)
+
+
+def _published(peer: PublisherPeer) -> PublisherResult:
+    microphone = peer.microphone
+    return PublisherResult(microphone.played, microphone.worst_lateness_s, peer.stats)
+
+
+def _gather_near(url: str) -> None:
+    """Use loopback for an instance on loopback, where aioice has no candidate by itself."""
+    host = urlsplit(url).hostname or ""
+    addresses = {each[4][0] for each in socket.getaddrinfo(host, None)}
+    near = [a for a in addresses if isinstance(a, str) and (a == "::1" or a.startswith("127."))]
+    gather_on(near)

@@ -1,0 +1,90 @@
+"""Crews seen from outside: processes that are started, asked, and ended whatever happens."""
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+
+from serve_app.load.crew import CrewResult, Job, Started, crew_main
+from serve_app.local.signals import Signals
+
+END_LIMIT_S = 10.0
+POLL_S = 0.1
+
+_spawn = multiprocessing.get_context("spawn")  # a fork would copy threads and sockets
+
+
+class CrewLost(Exception):
+    """A process of the load test's own ended, or does not answer."""
+
+
+class Crew:
+    """One process of peers. Whoever makes it calls `start` and, on every path, `end`."""
+
+    def __init__(self, job: Job) -> None:
+        self._pipe, self._far_end = _spawn.Pipe()
+        self._process: BaseProcess = _spawn.Process(
+            target=crew_main, args=(job, self._far_end), daemon=True
+        )
+
+    def start(self) -> None:
+        """Start the process; it begins to connect at once."""
+        self._process.start()
+        self._far_end.close()
+
+    def started(self, signals: Signals) -> Started:
+        """Wait until its next peer is up or has failed. Raises CrewLost, Interrupted."""
+        told = self._read(signals)
+        assert isinstance(told, Started)
+        return told
+
+    def stop(self) -> None:
+        """Let it close its peers and work out its result."""
+        try:
+            self._pipe.send("stop")
+        except OSError as error:
+            raise CrewLost(self._lost()) from error
+
+    def result(self, signals: Signals) -> CrewResult:
+        """Wait for what it measured, after `stop`. Raises CrewLost, Interrupted."""
+        told = self._read(signals)
+        assert isinstance(told, CrewResult)
+        return told
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.is_alive()
+
+    def end(self) -> None:
+        """End it: politely, then not. Its sessions end with its accounts anyway."""
+        self._pipe.close()
+        if self._process.pid is None:
+            self._far_end.close()
+            return
+        self._process.join(END_LIMIT_S)
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+
+    def _read(self, signals: Signals) -> object:
+        while not self._pipe.poll(POLL_S):
+            signals.pause(0)
+        try:
+            return self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise CrewLost(self._lost()) from error
+
+    def _lost(self) -> str:
+        self._process.join(END_LIMIT_S)
+        return f"A process of the load test ended with exit code {self._process.exitcode}."
+
+
+def crews_of(jobs: list[Job], enter: Callable[[Callable[[], None]], object]) -> list[Crew]:
+    """Start a process for each job; `enter` gets what ends it."""
+    crews = []
+    for job in jobs:
+        crew = Crew(job)
+        enter(crew.end)
+        crew.start()
+        crews.append(crew)
+    return crews
