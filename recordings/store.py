@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,6 +225,15 @@ class RecordingStore:
             self._head_bucket()
         except ObjectMissing as error:
             raise StoreUnavailable(f"S3: there is no bucket {self.config.bucket}") from error
+
+    def clock(self) -> float:
+        """Get the store's time, in whole seconds since 1970."""
+        with _translated(self.config.bucket):
+            answer = self._quick_client.head_bucket(Bucket=self.config.bucket)
+        told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        if told is None:
+            raise StoreUnavailable("S3: it does not tell the time")
+        return parsedate_to_datetime(told).timestamp()
 
     def ensure_bucket(self) -> None:
         """Create the bucket where there is none."""

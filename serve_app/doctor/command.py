@@ -1,0 +1,47 @@
+"""`hushcast doctor`: every check, a line each."""
+
+from collections.abc import Callable, Iterator
+
+from serve_app.doctor.findings import Finding
+from serve_app.doctor.machine import check_gpu, check_model
+from serve_app.doctor.network import check_turn, check_udp
+from serve_app.doctor.storage import check_redis, check_s3
+from serve_app.local.child import StartFailed
+from serve_app.local.data_dir import DataDirInUse
+from serve_app.local.signals import Interrupted, Signals
+from serve_app.local.storage import open_storage
+from serve_app.settings import Settings
+
+Check = Callable[[Settings], Iterator[Finding]]
+WITHOUT_STORAGE: tuple[Check, ...] = (check_model, check_gpu, check_udp, check_turn)
+CHECKS: tuple[Check, ...] = (*WITHOUT_STORAGE, check_redis, check_s3)
+
+
+def run(settings: Settings, signals: Signals) -> int:
+    """Check what these settings need, and print it; returns the exit code, 1 with a problem.
+
+    Redis and S3 are those of the settings, those of the `hushcast up` that works in the data
+    directory, or else its own, started for the while.
+    """
+    healthy = True
+    try:
+        for finding in _findings(settings, signals):
+            print(finding, flush=True)
+            healthy = healthy and finding.ok
+            signals.pause(0)
+    except Interrupted:
+        return signals.exit_code
+    return 0 if healthy else 1
+
+
+def _findings(settings: Settings, signals: Signals) -> Iterator[Finding]:
+    """Run every check, on the settings of the instance that runs, where one does."""
+    try:
+        with open_storage(settings, signals) as complete:
+            for check in CHECKS:
+                yield from check(complete)
+    except (StartFailed, DataDirInUse) as problem:
+        for check in WITHOUT_STORAGE:
+            yield from check(settings)
+        to_do = "Wait until `hushcast up` is ready, or look into the logs of its data directory."
+        yield Finding("Redis and S3", str(problem), to_do)

