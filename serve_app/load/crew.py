@@ -1,7 +1,6 @@
 """A process full of peers, and what it tells the process that started it."""
 
 import asyncio
-import signal
 import socket
 import time
 from dataclasses import dataclass, field
@@ -93,16 +92,13 @@ class CrewResult:
     """How late the process's event loop was at worst: its own slowness, not the server's."""
 
 
-def crew_main(job: Job, pipe: Connection) -> None:
-    """Run a process of peers: tells `Started` for each, and its CrewResult after a message.
-
-    When the other end of the pipe is closed, it ends.
+def crew_main(pipe: Connection) -> None:
+    """Run a process of peers: gets a Job, tells `Started` for each peer, and after any message
+    its CrewResult. When the other end of the pipe is closed, it ends.
     """
-    # A terminal sends Ctrl-C to all its processes; only the first one decides what follows.
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    _gather_near(job.url)
     try:
+        job: Job = pipe.recv()
+        _gather_near(job.url)
         asyncio.run(_Crew(job, pipe).run())
     except (BrokenPipeError, EOFError):
         return  # whoever wanted to know is gone

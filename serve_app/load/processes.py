@@ -1,7 +1,9 @@
 """Crews seen from outside: processes that are started, asked, and ended whatever happens."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
 from serve_app.load.crew import CrewResult, Job, Started, crew_main
@@ -21,15 +23,29 @@ class Crew:
     """One process of peers. Whoever makes it calls `start` and, on every path, `end`."""
 
     def __init__(self, job: Job) -> None:
+        self._job = job
         self._pipe, self._far_end = _spawn.Pipe()
         self._process: BaseProcess = _spawn.Process(
-            target=crew_main, args=(job, self._far_end), daemon=True
+            target=crew_main, args=(self._far_end,), daemon=True
         )
 
     def start(self) -> None:
-        """Start the process; it begins to connect at once."""
-        self._process.start()
+        """Start the process."""
+        # A terminal sends Ctrl-C to all its processes; only this one decides what follows. What
+        # is blocked stays so in the new process, also while it imports; but starting
+        # multiprocessing's tracker, which the first process would do, unblocks it.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._far_end.close()
+
+    def begin(self) -> None:
+        """Give it its job. Not as an argument: where a new process ends before it has read all of
+        them, multiprocessing waits for ever."""
+        self._send(self._job)
 
     def started(self, signals: Signals) -> Started:
         """Wait until its next peer is up or has failed. Raises CrewLost, Interrupted."""
@@ -39,21 +55,13 @@ class Crew:
 
     def stop(self) -> None:
         """Let it close its peers and work out its result."""
-        try:
-            self._pipe.send("stop")
-        except OSError as error:
-            raise CrewLost(self._lost()) from error
+        self._send("stop")
 
     def result(self, signals: Signals) -> CrewResult:
         """Wait for what it measured, after `stop`. Raises CrewLost, Interrupted."""
         told = self._read(signals)
         assert isinstance(told, CrewResult)
         return told
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.is_alive()
 
     def end(self) -> None:
         """End it: politely, then not. Its sessions end with its accounts anyway."""
@@ -65,6 +73,12 @@ class Crew:
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
+
+    def _send(self, message: object) -> None:
+        try:
+            self._pipe.send(message)
+        except OSError as error:
+            raise CrewLost(self._lost()) from error
 
     def _read(self, signals: Signals) -> object:
         while not self._pipe.poll(POLL_S):
@@ -87,4 +101,6 @@ def crews_of(jobs: list[Job], enter: Callable[[Callable[[], None]], object]) -> 
         enter(crew.end)
         crew.start()
         crews.append(crew)
+    for crew in crews:
+        crew.begin()
     return crews
