@@ -22,8 +22,8 @@ def test_help_names_the_commands() -> None:
     told = hushcast("--help")
     assert told.returncode == 0
     named = [line.split()[0] for line in told.stdout.splitlines() if line.startswith("    ")]
-    assert {"up", "denoise", "recordings"} <= set(named)
-    for command in ("up", "denoise", "recordings"):
+    assert {"up", "denoise", "load", "doctor", "recordings"} <= set(named)
+    for command in ("up", "denoise", "load", "doctor", "recordings"):
         assert hushcast(command, "--help").returncode == 0
 
 
