@@ -85,7 +85,10 @@ class Pipeline:
         self._delay = Delay(self._latency)
         self._warm_up = self._latency
         self._original: Sound = np.empty(0, np.float32)
-        self._unframed: Sound = np.empty((2, 0), np.float32)  # denoised and original, [2, T]
+        # Denoised and original, [2, T]. Silence in front of a start makes frames complete when a
+        # publisher's are, not half of one later.
+        self._lead = np.zeros((2, self._latency % FRAME_SAMPLES), np.float32)
+        self._unframed = self._lead
         self._encoders = OpusEncoder(), OpusEncoder()
         self._emit = emit
         self._position = 0
@@ -164,10 +167,11 @@ class Pipeline:
         self.controls.end()
         self._thread.run_out(self.controls)
         self._pass_on()
-        self._unframed = np.pad(
-            self._unframed, ((0, 0), (0, -self._unframed.shape[1] % FRAME_SAMPLES))
-        )
+        padding = -self._unframed.shape[1] % FRAME_SAMPLES
+        self._unframed = np.pad(self._unframed, ((0, 0), (0, padding)))
         self._encode_frames()
+        self._unframed = self._lead
+        self._position -= padding + self._lead.shape[1]  # a part of the silence that follows
         self._thread.reset(self.controls)
         self._delay.reset()
         self._original = np.empty(0, np.float32)

@@ -136,3 +136,30 @@ def test_frames_are_encoded_only_for_somebody(thread: SoundThread, tmp_path: Pat
     assert all(frame.denoised and frame.original for frame in run.frames)
     steps = np.diff([frame.position for frame in run.frames])
     assert set(steps) == {960}
+
+
+def test_frames_leave_with_the_publishers(thread: SoundThread, tmp_path: Path) -> None:
+    """No half frame waits for the next one: after n frames of 20 ms, n - 2 have been sent on."""
+    run = Run(thread, tmp_path)
+    run.pipeline.encode_denoised = True
+    for number in range(1, 30):
+        run.play(PACKETS[number - 1 : number])
+        deadline = time.monotonic() + 10
+        while len(run.frames) < number - 2 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert len(run.frames) == max(0, number - 2)
+    run.finish()
+
+
+def test_a_long_pause_takes_its_time_for_listeners_too(thread: SoundThread, tmp_path: Path) -> None:
+    """Positions go on with the publisher's clock: what filled frames up is not counted twice."""
+    run = Run(thread, tmp_path)
+    run.pipeline.encode_denoised = True
+    run.play(PACKETS[:10])
+    for _ in range(5):
+        run.pipeline.push(Heard(run.decoder, Silence(96000)))
+        run.play(PACKETS[:10])
+    run.finish()
+    positions = [frame.position for frame in run.frames]
+    assert positions == sorted(positions)
+    assert abs(positions[-1] + 960 - (60 * 960 + 5 * 96000)) <= 960
