@@ -87,8 +87,8 @@ class Pipeline:
         self._original: Sound = np.empty(0, np.float32)
         # Denoised and original, [2, T]. Silence in front of a start makes frames complete when a
         # publisher's are, not half of one later.
-        self._lead = np.zeros((2, self._latency % FRAME_SAMPLES), np.float32)
-        self._unframed = self._lead
+        self._lead: Sound = np.zeros((2, self._latency % FRAME_SAMPLES), np.float32)
+        self._unframed: Sound = self._lead
         self._encoders = OpusEncoder(), OpusEncoder()
         self._emit = emit
         self._position = 0

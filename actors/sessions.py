@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from enum import StrEnum
@@ -15,6 +16,7 @@ from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
+    RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc import sdp as aiortc_sdp
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 
 OPUS_ANSWER = "minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0"
 """What the answer agrees for Opus (RFC 7587, section 6.1): mono, in-band FEC."""
+LISTENER_TIMEOUT_S = 8.0
+"""A listener of whom nothing has come for so long is gone."""
 MAX_CANDIDATES = 32
 MAX_UNSENT_STATS_BYTES = 4096
 
@@ -80,7 +84,7 @@ class Session:
                 answer = await self._negotiate(connection, offer_sdp)
                 self.answer.set_result(answer)
                 await self._wait_connected()
-                await self._closing.wait()
+                await self._serve()
         except OfferRefused as refusal:
             self.answer.set_exception(refusal)
         finally:
@@ -114,6 +118,10 @@ class Session:
 
     def _begin(self, connection: RTCPeerConnection) -> None:
         """Use the connection now that it stands."""
+
+    async def _serve(self) -> None:
+        """Wait until the session has to end."""
+        await self._closing.wait()
 
     async def _negotiate(self, connection: RTCPeerConnection, offer_sdp: str) -> str:
         check_offer(offer_sdp)
@@ -233,12 +241,20 @@ class ListenerSession(Session):
     """Sends one listener the stream's packets."""
 
     def __init__(
-        self, session_id: str, *, connect_timeout_s: float, listener: str, original: bool
+        self,
+        session_id: str,
+        *,
+        connect_timeout_s: float,
+        listener: str,
+        original: bool,
+        listener_timeout_s: float = LISTENER_TIMEOUT_S,
     ) -> None:
         super().__init__(session_id, connect_timeout_s=connect_timeout_s)
         self.listener = listener
         self.original = original
+        self._listener_timeout_s = listener_timeout_s
         self._sender: RtpSender | None = None
+        self._heard_at = time.monotonic()
 
     def send(self, payload: bytes, position: int) -> None:
         """Send 20 ms of Opus; before the connection stands they are left out."""
@@ -251,6 +267,44 @@ class ListenerSession(Session):
     def _begin(self, connection: RTCPeerConnection) -> None:
         (transceiver,) = (t for t in connection.getTransceivers() if t.kind == "audio")
         self._sender = self._sender or RtpSender(transceiver)
+        self._heard_at = time.monotonic()
+        _note_arrivals(transceiver, self._note_arrival)
+
+    def _note_arrival(self) -> None:
+        self._heard_at = time.monotonic()
+
+    async def _serve(self) -> None:
+        """Wait until it has to end, or nothing of the listener has come for too long."""
+        while not self._closing.is_set():
+            left_s = self._heard_at + self._listener_timeout_s - time.monotonic()
+            if left_s <= 0:
+                log.info("session %s: the listener is gone", self.session_id)
+                return
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._closing.wait()
+            except TimeoutError:
+                continue
+
+
+def _note_arrivals(transceiver: RTCRtpTransceiver, note: Callable[[], None]) -> None:
+    """Call `note` for every datagram of a connected peer: STUN, RTCP, anything.
+
+    A browser asks for consent every few seconds and reports what it received, so silence means
+    that it is gone. aioice's own consent takes half a minute to expire, and reports no arrivals;
+    an event for them there would remove this.
+    """
+    dtls: Any = transceiver.receiver.transport
+    for protocol in dtls.transport._connection._protocols:
+        protocol.datagram_received = _noting(protocol.datagram_received, note)
+
+
+def _noting(received: Callable[..., None], note: Callable[[], None]) -> Callable[..., None]:
+    def noted(data: bytes, address: tuple[Any, ...]) -> None:
+        note()
+        received(data, address)
+
+    return noted
 
 
 def check_offer(offer_sdp: str, *, publishes: bool | None = None) -> None:

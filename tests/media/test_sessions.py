@@ -141,6 +141,44 @@ async def test_the_end_of_the_peer_ends_the_session() -> None:
     await asyncio.wait_for(task, 10)
 
 
+async def test_a_listener_that_vanishes_is_noticed_and_a_quiet_one_is_not() -> None:
+    """Without any goodbye a session ends in time; one whose client lives goes on for longer."""
+    timeout_s = 3.0
+    gone, there = (
+        ListenerSession(
+            name,
+            connect_timeout_s=10,
+            listener="l",
+            original=False,
+            listener_timeout_s=timeout_s,
+        )
+        for name in ("gone", "there")
+    )
+    peers = ListenerPeer(), ListenerPeer()
+    tasks = [await begin(s, p) for s, p in zip((gone, there), peers, strict=True)]
+    await until(lambda: gone.state is there.state is SessionState.CONNECTED)
+
+    async def play() -> None:
+        for number in range(10**6):
+            there.send(PACKETS[number % len(PACKETS)], number * 960)  # reports come back
+            await asyncio.sleep(0.02)
+
+    player = asyncio.create_task(play())
+    for transceiver in peers[0].connection.getTransceivers():
+        dtls: Any = transceiver.receiver.transport
+        for protocol in dtls.transport._connection._protocols:
+            protocol.transport.abort()
+    took_s = await until(tasks[0].done)
+    assert timeout_s - 2 < took_s < timeout_s + 2
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(tasks[1]), timeout_s)
+    player.cancel()
+    there.close()
+    await tasks[1]
+    for peer in peers:
+        await peer.close()
+
+
 async def test_a_session_that_never_connects_ends() -> None:
     """An offer whose client is gone is given up after the time for connecting."""
     session = PublisherSession("p", connect_timeout_s=0.3, deliver=lambda *_: None)
