@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
@@ -19,19 +18,23 @@ from aiortc import (
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from aiortc import sdp as aiortc_sdp
 
-from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
+from actors.errors import FragmentRefused, OfferRefused
+from actors.offers import (
+    MAX_CANDIDATES,
+    agree_on_opus,
+    check_offer,
+    reachable_only,
+    read_fragment,
+    ufrags,
+)
 from actors.receive import Packet
 from actors.rtp_sender import RtpSender
 
 log = logging.getLogger(__name__)
 
-OPUS_ANSWER = "minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0"
-"""What the answer agrees for Opus (RFC 7587, section 6.1): mono, in-band FEC."""
 LISTENER_TIMEOUT_S = 8.0
 """A listener of whom nothing has come for so long is gone."""
-MAX_CANDIDATES = 32
 MAX_UNSENT_STATS_BYTES = 4096
 
 
@@ -102,7 +105,7 @@ class Session:
         Raises FragmentRefused when it cannot be read, IceRestartRefused when it is for
         another ICE session than the offer's.
         """
-        candidates = _read_fragment(fragment, self._ufrag)
+        candidates = read_fragment(fragment, self._ufrag)
         self._candidates += len(candidates)
         if self._candidates > MAX_CANDIDATES:
             raise FragmentRefused(f"More than {MAX_CANDIDATES} candidates; send fewer.")
@@ -125,11 +128,11 @@ class Session:
 
     async def _negotiate(self, connection: RTCPeerConnection, offer_sdp: str) -> str:
         check_offer(offer_sdp)
-        self._ufrag = _ufrags(offer_sdp)[0]
+        self._ufrag = ufrags(offer_sdp)[0]
         self._attach(connection)
         try:
             await connection.setRemoteDescription(
-                RTCSessionDescription(sdp=_reachable_only(offer_sdp), type="offer")
+                RTCSessionDescription(sdp=reachable_only(offer_sdp), type="offer")
             )
             for transceiver in connection.getTransceivers():
                 if transceiver.kind == "video":
@@ -138,7 +141,7 @@ class Session:
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as error:  # aiortc has no one error for an offer that it cannot answer
             raise OfferRefused(f"This offer cannot be answered: {error}") from error
-        return _agree_on_opus(connection.localDescription.sdp)
+        return agree_on_opus(connection.localDescription.sdp)
 
     async def _wait_connected(self) -> None:
         waits = [asyncio.create_task(event.wait()) for event in (self._connected, self._closing)]
@@ -305,84 +308,3 @@ def _noting(received: Callable[..., None], note: Callable[[], None]) -> Callable
         received(data, address)
 
     return noted
-
-
-def check_offer(offer_sdp: str, *, publishes: bool | None = None) -> None:
-    """Refuse an offer that could never be answered, before anything is started for it.
-
-    `publishes` says which way the sound goes; None leaves that open. Raises OfferRefused.
-    """
-    try:
-        description = aiortc_sdp.SessionDescription.parse(offer_sdp)
-    except Exception as error:  # aiortc's parser fails in many ways on what is not SDP
-        raise OfferRefused("The body is not an SDP offer.") from error
-    audio = [media for media in description.media if media.kind == "audio" and media.port]
-    if len(audio) != 1:
-        raise OfferRefused("The offer needs exactly one audio track.")
-    media = audio[0]
-    if not any(codec.mimeType.lower() == "audio/opus" for codec in media.rtp.codecs):
-        raise OfferRefused("The offer needs Opus among its audio codecs.")
-    if not (media.ice and media.ice.usernameFragment and media.ice.password):
-        raise OfferRefused("The offer has no ICE credentials.")
-    if media.dtls is None or not media.dtls.fingerprints:
-        raise OfferRefused("The offer has no DTLS fingerprint.")
-    useless = {True: ("recvonly", "inactive"), False: ("sendonly", "inactive")}
-    if publishes is not None and media.direction in useless[publishes]:
-        way = "send" if publishes else "receive"
-        raise OfferRefused(f"The offer's audio track does not {way}: it is {media.direction}.")
-    if offer_sdp.count("a=candidate:") > MAX_CANDIDATES:
-        raise OfferRefused(f"The offer has more than {MAX_CANDIDATES} candidates.")
-
-
-def _ufrags(sdp: str) -> list[str]:
-    return re.findall(r"^a=ice-ufrag:(\S+)", sdp, re.MULTILINE)
-
-
-def _reachable_only(offer_sdp: str) -> str:
-    """Leave out what only costs time.
-
-    Resolving `.local` names asks multicast DNS for a second; such a browser reaches us, and is
-    then known as a peer-reflexive candidate. The end of candidates would make ICE give up
-    before that; our own timeout ends a connection that never comes.
-    """
-    return "".join(
-        line
-        for line in offer_sdp.splitlines(keepends=True)
-        if not line.startswith("a=end-of-candidates")
-        and not (line.startswith("a=candidate:") and ".local " in line)
-    )
-
-
-def _agree_on_opus(answer_sdp: str) -> str:
-    """Add the Opus parameters, which aiortc leaves out of its answers."""
-    return re.sub(
-        r"^a=rtpmap:(\d+) opus/48000/2\r?$",
-        lambda match: f"{match[0].rstrip()}\r\na=fmtp:{match[1]} {OPUS_ANSWER}\r",
-        answer_sdp,
-        flags=re.MULTILINE,
-    )
-
-
-def _read_fragment(fragment: str, ufrag: str) -> list[Any]:
-    """Read the candidates of a trickle fragment; `.local` ones are left out."""
-    candidates = []
-    mid = None
-    for line in fragment.splitlines():
-        if line.startswith("a=ice-ufrag:") and line[12:].strip() != ufrag:
-            raise IceRestartRefused("ICE restarts are not supported; post a new offer instead.")
-        if line.startswith("a=mid:"):
-            mid = line[6:].strip()
-        if line.startswith("a=candidate:") and ".local " not in line:
-            candidates.append(_read_candidate(line[12:], mid))
-    return candidates
-
-
-def _read_candidate(text: str, mid: str | None) -> Any:
-    try:
-        candidate = aiortc_sdp.candidate_from_sdp(text)
-    except (AssertionError, ValueError, IndexError, KeyError) as error:
-        raise FragmentRefused("The fragment holds a candidate that cannot be read.") from error
-    candidate.component = 1  # some clients write 0, on which ICE hangs; RTP and RTCP share 1
-    candidate.sdpMid = mid
-    candidate.sdpMLineIndex = None if mid else 0
-    return candidate

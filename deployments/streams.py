@@ -18,7 +18,7 @@ from actors.errors import (
     StreamError,
     UnknownSession,
 )
-from actors.sessions import check_offer
+from actors.offers import check_offer
 from actors.status import SessionRecord, StatusStore, StreamStatus
 from actors.stream import NAMESPACE
 

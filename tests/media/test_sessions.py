@@ -10,9 +10,10 @@ from aiortc.sdp import SessionDescription
 
 from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
 from actors.fanout import EncodedFrame, Fanout
+from actors.offers import check_offer
 from actors.receive import Packet
 from actors.rtp_sender import MAX_UNSENT_BYTES
-from actors.sessions import ListenerSession, PublisherSession, Session, SessionState, check_offer
+from actors.sessions import ListenerSession, PublisherSession, Session, SessionState
 from tests.peers import ListenerPeer, Peer, PublisherPeer, encode
 from tests.sounds import speech_like
 from tests.waiting import until
