@@ -4,12 +4,11 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from enum import StrEnum
 from typing import Any, NoReturn
 
-import aioice.ice
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
@@ -19,7 +18,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from actors.errors import FragmentRefused, OfferRefused
+from actors.errors import FragmentRefused, NoCapacity, OfferRefused
 from actors.offers import (
     MAX_CANDIDATES,
     agree_on_opus,
@@ -36,19 +35,6 @@ log = logging.getLogger(__name__)
 LISTENER_TIMEOUT_S = 8.0
 """A listener of whom nothing has come for so long is gone."""
 MAX_UNSENT_STATS_BYTES = 4096
-
-
-def gather_on(addresses: Iterable[str]) -> None:
-    """Make every peer connection of this process gather on these addresses only.
-
-    aioice skips loopback and offers no choice of addresses (aioice issue #47); an option
-    there would remove this. Without addresses the machine's own are used, as aioice does.
-    """
-    chosen = list(addresses)
-    if chosen:
-        aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [
-            address for address in chosen if (use_ipv6 if ":" in address else use_ipv4)
-        ]
 
 
 class SessionState(StrEnum):
@@ -76,7 +62,7 @@ class Session:
     async def run(self, offer_sdp: str) -> None:
         """Answer the offer and serve until the connection is gone or `close` is called.
 
-        The answer, or OfferRefused, arrives in `answer`. Cancelling is safe.
+        The answer, or OfferRefused or NoCapacity, arrives in `answer`. Cancelling is safe.
         """
         try:
             async with AsyncExitStack() as stack:
@@ -88,7 +74,7 @@ class Session:
                 self.answer.set_result(answer)
                 await self._wait_connected()
                 await self._serve()
-        except OfferRefused as refusal:
+        except (OfferRefused, NoCapacity) as refusal:
             self.answer.set_exception(refusal)
         finally:
             self.answer.cancel()
@@ -139,6 +125,8 @@ class Session:
                     transceiver.direction = "inactive"
             self._opened(connection)
             await connection.setLocalDescription(await connection.createAnswer())
+        except NoCapacity:
+            raise
         except Exception as error:  # aiortc has no one error for an offer that it cannot answer
             raise OfferRefused(f"This offer cannot be answered: {error}") from error
         return agree_on_opus(connection.localDescription.sdp)

@@ -16,8 +16,8 @@ import ray.actor
 
 from actors.denoiser import Device, ModelName, load_model
 from actors.errors import NoCapacity, NotLive, UnknownSession
+from actors.ice import gather_on
 from actors.live_stream import LiveStream, StreamTimes
-from actors.sessions import gather_on
 from actors.sound_thread import SoundThread
 from actors.status import CLAIM_TTL_S, StatusStore, StreamStatus, connect_redis
 from recordings.index import RecordingIndex
@@ -44,6 +44,8 @@ class StreamActorConfig:
     device: Device = "cpu"
     streams_per_actor: int = 1
     ice_addresses: tuple[str, ...] = ()
+    udp_ports: tuple[int, int] | None = None
+    public_ip: str | None = None
     times: StreamTimes = field(default_factory=StreamTimes)
 
 
@@ -77,7 +79,7 @@ class StreamHost:
         self._claims: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked_at = self._used_at = time.monotonic()
-        gather_on(config.ice_addresses)
+        gather_on(config.ice_addresses, ports=config.udp_ports, public_ip=config.public_ip)
 
     async def ready(self) -> ActorDescription:
         """Load the model and finish what a dead process left on this node; again is fine.

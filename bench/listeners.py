@@ -20,8 +20,9 @@ import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from actors.fanout import EncodedFrame, Fanout
+from actors.ice import gather_on
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusEncoder
-from actors.sessions import ListenerSession, PacketTap, SessionState, gather_on
+from actors.sessions import ListenerSession, PacketTap, SessionState
 from bench.sounds import noisy_streams
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE

@@ -19,10 +19,11 @@ import numpy as np
 
 from actors.denoiser import Engine, Model, load_model
 from actors.denoiser.executor import Batch, Result
+from actors.ice import gather_on
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder
 from actors.pipeline import Heard, Pipeline
 from actors.receive import Packet, RtpOrder
-from actors.sessions import PublisherSession, gather_on
+from actors.sessions import PublisherSession
 from actors.sound_thread import SoundThread
 from bench.sounds import noisy_streams
 from recordings.names import new_recording_id

@@ -98,6 +98,8 @@ def pool_config(settings: Settings) -> PoolConfig:
         device="cuda" if settings.actor_num_gpus else "cpu",
         streams_per_actor=settings.streams_per_actor,
         ice_addresses=settings.ice_addresses,
+        udp_ports=settings.udp_ports,
+        public_ip=settings.public_ip,
         times=StreamTimes(
             connect_timeout_s=settings.connect_timeout_s,
             publisher_timeout_s=settings.publisher_timeout_s,

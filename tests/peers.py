@@ -17,8 +17,8 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from av.packet import Packet
 
+from actors.ice import gather_on
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusEncoder
-from actors.sessions import gather_on
 from tests.sounds import Sound
 
 

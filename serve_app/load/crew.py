@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.ice import gather_on
 from actors.opus import Sound
-from actors.sessions import gather_on
 from serve_app.load.api import Api, ApiError
 from serve_app.load.arrivals import FrameCounts
 from serve_app.load.marker import Ruler

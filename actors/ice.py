@@ -1,0 +1,112 @@
+"""Where sessions gather: on which addresses, in which range of ports, known by which public one."""
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import random
+import socket
+from collections.abc import Iterable
+
+import aiortc.rtcicetransport
+from aioice import Candidate, Connection
+from aioice.candidate import candidate_foundation, candidate_priority
+from aioice.ice import StunProtocol
+
+from actors.errors import NoCapacity
+
+log = logging.getLogger(__name__)
+
+RECEIVE_BUFFER_BYTES = 256 * 1024
+RETRY_AFTER_S = 10
+
+Ports = tuple[int, int]
+
+
+class IceConnection(Connection):
+    """aioice's connection, but it gathers as `gather_on` said, and asks no STUN or TURN server.
+
+    aioice has options for none of this (its issue #47); with them this class could go.
+    """
+
+    addresses: tuple[str, ...] = ()
+    ports: Ports | None = None
+    public_ip: str | None = None
+
+    async def get_component_candidates(
+        self,
+        component: int,
+        addresses: list[str],
+        timeout: int = 5,  # noqa: ASYNC109  # aioice's signature
+    ) -> list[Candidate]:
+        """Bind a socket on each address. Raises NoCapacity when none of the ports is free."""
+        candidates: list[Candidate] = []
+        for address in self.addresses or addresses:
+            try:
+                protocol = await self._bind(address)
+            except OSError as error:
+                log.warning("cannot gather on %s: %s", address, error)
+                continue
+            self._protocols.append(protocol)
+            host, port = protocol.transport.get_extra_info("sockname")[:2]
+            protocol.local_candidate = _host_candidate(component, host, port)
+            candidates.append(protocol.local_candidate)
+            if self.public_ip and _version(host) == _version(self.public_ip):
+                candidates.append(_host_candidate(component, self.public_ip, port))
+        if not candidates:
+            raise NoCapacity("There is no free UDP port for this session.", RETRY_AFTER_S)
+        return candidates
+
+    async def _bind(self, address: str) -> StunProtocol:
+        """Open a socket on some free port. Raises OSError when there is none."""
+        loop = asyncio.get_running_loop()
+        for port in self._shuffled_ports():
+            try:
+                transport, protocol = await loop.create_datagram_endpoint(
+                    lambda: StunProtocol(self), local_addr=(address, port)
+                )
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:  # perhaps by another process of the range
+                    continue
+                raise
+            bound: socket.socket = transport.get_extra_info("socket")
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            return protocol
+        raise OSError(errno.EADDRINUSE, f"no port is free between {self.ports}")
+
+    def _shuffled_ports(self) -> Iterable[int]:
+        if self.ports is None:
+            return (0,)  # the system chooses
+        low, high = self.ports
+        return random.sample(range(low, high + 1), high + 1 - low)
+
+
+def gather_on(
+    addresses: Iterable[str], *, ports: Ports | None = None, public_ip: str | None = None
+) -> None:
+    """Make every peer connection of this process gather on these addresses and ports only.
+
+    Without addresses the machine's own are used. `ports` are the first and the last one of a
+    range. A public address is offered beside the machine's own, with the same ports: that of a
+    1:1 NAT in front of it.
+    """
+    IceConnection.addresses = tuple(addresses)
+    IceConnection.ports = ports
+    IceConnection.public_ip = public_ip
+    aiortc.rtcicetransport.Connection = IceConnection  # type: ignore[attr-defined]  # no other way in
+
+
+def _host_candidate(component: int, host: str, port: int) -> Candidate:
+    return Candidate(
+        foundation=candidate_foundation("host", "udp", host),
+        component=component,
+        transport="udp",
+        priority=candidate_priority(component, "host"),
+        host=host,
+        port=port,
+        type="host",
+    )
+
+
+def _version(address: str) -> int:
+    return ipaddress.ip_address(address).version
