@@ -82,11 +82,6 @@ def check_origin(connection: HTTPConnection, public_url: str | None) -> None:
         raise ForeignOrigin
 
 
-def secure_cookie(request: Request, public_url: str | None) -> bool:
-    """Tell whether people see this site over HTTPS."""
-    return (public_url or str(request.url)).startswith("https:")
-
-
 def _cookie(connection: HTTPConnection) -> str:
     cookie = connection.cookies.get(COOKIE)
     if not cookie:

@@ -14,7 +14,16 @@ Run = Callable[[argparse.Namespace, Signals], int]
 
 BUILDER = "serve_app.main:build_local_app"
 """What `hushcast up` runs."""
-_FLAGS = ("host", "port", "data_dir", "redis_url", "s3_endpoint", "s3_bucket")
+_FLAGS = (
+    "host",
+    "port",
+    "data_dir",
+    "redis_url",
+    "s3_endpoint",
+    "s3_bucket",
+    "tls_cert",
+    "tls_key",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="run everything on this machine, until Ctrl-C")
     up.add_argument("--host", help="address to serve on (default: 127.0.0.1)")
     up.add_argument("--port", help="port to serve on (default: 8000)")
+    up.add_argument("--tls-cert", metavar="F", help="certificate chain, PEM: serve over HTTPS")
+    up.add_argument("--tls-key", metavar="F", help="its key, PEM")
     _add_storage(up)
     up.set_defaults(run=_with_settings(_up))
     _add_denoise(commands)

@@ -1,6 +1,7 @@
 """What can be set: by flags and by the environment, read once, checked, then frozen."""
 
 import os
+import ssl
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
@@ -99,6 +100,15 @@ def _folder(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
+def _readable(path: Path) -> Path:
+    path = path.expanduser().absolute()
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    return path
+
+
 def _release() -> str:
     try:
         return version("hushcast")
@@ -111,6 +121,7 @@ Address = Annotated[str, AfterValidator(_address)]
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Rate = Annotated[str, AfterValidator(_rate)]
 Folder = Annotated[Path, AfterValidator(_folder)]
+File = Annotated[Path, AfterValidator(_readable)]
 
 
 class Settings(BaseSettings):
@@ -129,6 +140,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535)
     public_url: Annotated[WebUrl, AfterValidator(_origin)] | None = None
     """The pages' origin behind a proxy."""
+    tls_cert: File | None = None
+    tls_key: File | None = None
+    """A certificate chain and its key, PEM: pages come over HTTPS, without a proxy."""
 
     # Where things are kept.
     data_dir: Folder = Field(default_factory=lambda: Path("var").absolute())
@@ -187,11 +201,26 @@ class Settings(BaseSettings):
             raise ValueError("HUSHCAST_S3_ENDPOINT needs HUSHCAST_S3_BUCKET beside it")
         if bool(self.s3_access_key) != bool(self.s3_secret_key):
             raise ValueError("HUSHCAST_S3_ACCESS_KEY and HUSHCAST_S3_SECRET_KEY go together")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("HUSHCAST_TLS_CERT and HUSHCAST_TLS_KEY go together")
+        if self.tls_cert and self.tls_key:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_cert, self.tls_key)
+            except ssl.SSLError as error:
+                raise ValueError(
+                    "HUSHCAST_TLS_CERT and HUSHCAST_TLS_KEY have to be a certificate and its key, "
+                    f"in PEM: {error.reason}"
+                ) from error
         if bool(self.turn_urls) != bool(self.turn_secret):
             raise ValueError("HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET go together")
         if self.secret_key and len(self.secret_key) < 32:
             raise ValueError("HUSHCAST_SECRET_KEY needs 32 characters or more")
         return self
+
+    @property
+    def https(self) -> bool:
+        """Whether people see the pages over HTTPS."""
+        return bool(self.tls_cert) or (self.public_url or "").startswith("https:")
 
     @property
     def brings_redis(self) -> bool:

@@ -51,7 +51,8 @@ def running_app(data_dir: Path, *arguments: str, **environment: str) -> Iterator
         stderr=subprocess.STDOUT,
         text=True,
     )
-    app = App(f"http://127.0.0.1:{port}", data_dir, process)
+    scheme = "https" if "--tls-cert" in arguments else "http"
+    app = App(f"{scheme}://127.0.0.1:{port}", data_dir, process)
     ready: queue.Queue[str] = queue.Queue()
     reader = threading.Thread(target=_read, args=(app, ready), daemon=True)
     reader.start()

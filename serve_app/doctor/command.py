@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from serve_app.doctor.findings import Finding
 from serve_app.doctor.machine import check_gpu, check_model
-from serve_app.doctor.network import check_turn, check_udp
+from serve_app.doctor.network import check_tls, check_turn, check_udp
 from serve_app.doctor.storage import check_redis, check_s3
 from serve_app.local.child import StartFailed
 from serve_app.local.data_dir import DataDirInUse
@@ -13,7 +13,7 @@ from serve_app.local.storage import open_storage
 from serve_app.settings import Settings
 
 Check = Callable[[Settings], Iterator[Finding]]
-WITHOUT_STORAGE: tuple[Check, ...] = (check_model, check_gpu, check_udp, check_turn)
+WITHOUT_STORAGE: tuple[Check, ...] = (check_model, check_gpu, check_udp, check_turn, check_tls)
 CHECKS: tuple[Check, ...] = (*WITHOUT_STORAGE, check_redis, check_s3)
 
 

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aioice.ice import get_host_addresses
 from aioice.stun import TransactionError
@@ -121,6 +122,13 @@ class _Ended(asyncio.DatagramProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._ended.done():
             self._ended.set_result(None)
+
+
+def check_tls(settings: Settings) -> Iterator[Finding]:
+    """Check the certificate, where there is one."""
+    if settings.tls_cert and settings.tls_key:
+        host = urlsplit(settings.public_url).hostname if settings.public_url else None
+        yield check_certificate(settings.tls_cert, settings.tls_key, host)
 
 
 def check_certificate(certificate: Path, key: Path, host: str | None = None) -> Finding:

@@ -50,7 +50,12 @@ def run_application(application: serve.Application, settings: Settings) -> None:
     """Run an application in the Ray this process is connected to; returns when it is deployed."""
     serve.start(
         proxy_location=ProxyLocation.HeadOnly,
-        http_options=HTTPOptions(host=settings.host, port=settings.port),
+        http_options=HTTPOptions(
+            host=settings.host,
+            port=settings.port,
+            ssl_keyfile=str(settings.tls_key) if settings.tls_key else None,
+            ssl_certfile=str(settings.tls_cert) if settings.tls_cert else None,
+        ),
     )
     serve.run(application, name="hushcast", route_prefix="/")
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import ssl
 import sys
 import time
 from collections.abc import Sequence
@@ -175,7 +176,7 @@ def _refuse_a_busy_port(settings: Settings) -> None:
 
 def _url(settings: Settings) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}"
+    return f"{'https' if settings.tls_cert else 'http'}://{host}:{settings.port}"
 
 
 class _Readiness:
@@ -185,11 +186,12 @@ class _Readiness:
         anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
         self._host = anywhere.get(settings.host, settings.host)
         self._port = settings.port
+        self._tls = bool(settings.tls_cert)
         self._progress = progress
         self._said = ""
 
     def __call__(self) -> bool:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=3)
+        connection = self._connection()
         try:
             connection.request("GET", "/readyz")
             response = connection.getresponse()
@@ -202,6 +204,13 @@ class _Readiness:
             self._said = body
             self._progress.say(f"not ready yet: {body}")
         return response.status == 200
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self._tls:
+            return http.client.HTTPConnection(self._host, self._port, timeout=3)
+        # It is ourselves that we ask, by an address that the certificate need not be for.
+        trusting = ssl._create_unverified_context()
+        return http.client.HTTPSConnection(self._host, self._port, timeout=3, context=trusting)
 
 
 def _watch(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from recordings.finish import discard_user
 from serve_app.accounts import TOKEN_TTL_S, NoSuchUser
-from serve_app.callers import COOKIE, Caller, Signed, secure_cookie
+from serve_app.callers import COOKIE, Caller, Signed
 from serve_app.routes.recordings import erase
 from serve_app.schemas import (
     Created,
@@ -51,7 +51,7 @@ async def sign_in(body: SignIn, request: Request, response: Response, use: Use) 
         max_age=TOKEN_TTL_S,
         httponly=True,
         samesite="strict",
-        secure=secure_cookie(request, use.settings.public_url),
+        secure=use.settings.https,
     )
     return SignedIn(username=token.username, token=text, expires_at=rfc3339(token.expires_at))
 
