@@ -32,6 +32,8 @@ class IceConnection(Connection):
     addresses: tuple[str, ...] = ()
     ports: Ports | None = None
     public_ip: str | None = None
+    socket_protocol: type[StunProtocol] = StunProtocol
+    """What stands behind each socket; `hushcast load` puts a bad network here."""
 
     async def get_component_candidates(
         self,
@@ -63,7 +65,7 @@ class IceConnection(Connection):
         for port in self._shuffled_ports():
             try:
                 transport, protocol = await loop.create_datagram_endpoint(
-                    lambda: StunProtocol(self), local_addr=(address, port)
+                    lambda: self.socket_protocol(self), local_addr=(address, port)
                 )
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:  # perhaps by another process of the range

@@ -5,8 +5,9 @@ import random
 from dataclasses import dataclass
 from typing import Any, cast
 
-import aioice.ice
 from aioice.ice import StunProtocol
+
+from actors.ice import IceConnection
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,7 @@ class FaultyTransport:
 def inject(faults: Faults, *, outgoing: bool) -> Tally:
     """Let every later peer connection of this process suffer, on its way out or its way in.
 
-    STUN and DTLS suffer like sound: so does a real network. aioice has no place to put this; a
-    choice of the protocol class there would remove the replacement.
+    STUN and DTLS suffer like sound: so does a real network.
     """
     tally = Tally()
 
@@ -97,7 +97,7 @@ def inject(faults: Faults, *, outgoing: bool) -> Tally:
                 _after(delay_s, super().datagram_received, data, addr)
 
     if faults:
-        aioice.ice.StunProtocol = FaultyProtocol  # type: ignore[misc]
+        IceConnection.socket_protocol = FaultyProtocol
     return tally
 
 
