@@ -133,7 +133,7 @@ class LiveStream:
             await self._close_sessions()
             spool = await asyncio.to_thread(self._pipeline.finish)
             if spool is None and self._recording is not None:
-                await self._recorder.withdraw(self._recording)
+                self._recorder.withdraw(self._recording)
             self._ended.set()
         return spool
 
@@ -337,7 +337,6 @@ class LiveStream:
 
     def _begin_recording(self, started_at: float) -> None:
         self._recording = self._recorder.begin(self.username, self.status.stream_id, started_at)
-        self._own(self._recorder.announce(self._recording), name=f"{self._name} recording")
 
     def _open_recording(self) -> RecordingWriter:
         """Create the spool. Runs on the spool's thread, at the first sound."""

@@ -12,6 +12,8 @@ from typing import TypeVar
 from recordings.index import IndexUnavailable, Recording, RecordingIndex, RecordingState
 from recordings.spool import ClaimedSpool, claim_spool
 from recordings.store import ObjectMissing, RecordingStore, StoreUnavailable
+from recordings.uploader import complete
+from recordings.uploads import Upload
 
 log = logging.getLogger(__name__)
 
@@ -72,14 +74,17 @@ async def finish_claimed(
         size_bytes=spool.size_bytes,
     )
     kept = await _persist("index", lambda: index.put(recording))
+    upload = await _persist("index", lambda: index.uploads.read(recording.id))
     if kept:
         done = replace(recording, state=state, peaks=await asyncio.to_thread(spool.peaks))
-        await _persist("store", lambda: asyncio.to_thread(_store, spool.path, done, store))
+        await _persist("store", lambda: asyncio.to_thread(_store, spool, done, store, upload))
         kept = await _persist("index", lambda: index.put(done))
     if not kept:  # its owner deleted it meanwhile
         await _persist("store", lambda: asyncio.to_thread(store.delete, recording.key))
+        await _forget(upload, index, store)
         await asyncio.to_thread(spool.remove)
         return None
+    await _forget(upload, index, store)
     await asyncio.to_thread(spool.remove)
     log.info("recording %s: stored, %.1f s, %s", done.id, done.duration_s, done.state)
     return done
@@ -109,12 +114,40 @@ def _stored_already(path: Path, key: str, store: RecordingStore) -> bool:
         return False
 
 
-def _store(path: Path, recording: Recording, store: RecordingStore) -> None:
-    if not _stored_already(path, recording.key, store):
-        store.put(path, recording.key)
-        if not store.verify(path, recording.key):
+def _store(
+    spool: ClaimedSpool, recording: Recording, store: RecordingStore, upload: Upload | None
+) -> None:
+    path, key = spool.path, recording.key
+    if not _stored_already(path, key, store) and not _completed(path, store, upload):
+        store.put(path, key)
+        if not store.verify(path, key):
             raise NotStoredYet(f"the stored object differs from {path}")
-    store.put_peaks(recording.key, recording.peaks)
+    store.put_peaks(key, recording.peaks)
+
+
+def _completed(path: Path, store: RecordingStore, upload: Upload | None) -> bool:
+    """Try to finish what was put while the stream was live; verified like any other object."""
+    if upload is None:
+        return False
+    try:
+        complete(path, upload, store)
+        return store.verify(path, upload.key)
+    except (StoreUnavailable, ObjectMissing) as error:
+        log.warning("recording %s: putting it whole: %s", path.stem, error)
+        return False
+
+
+async def _forget(upload: Upload | None, index: RecordingIndex, store: RecordingStore) -> None:
+    """Leave nothing of an upload that is stored, or not wanted."""
+    if upload is None:
+        return
+    try:
+        await asyncio.to_thread(store.parts.abort, upload.key, upload.upload_id)
+    except ObjectMissing:
+        pass  # completed
+    except StoreUnavailable as error:
+        log.warning("recording %s: parts are left for a day: %s", upload.recording_id, error)
+    await _persist("index", lambda: index.uploads.forget(upload.recording_id))
 
 
 async def _persist(what: str, step: Callable[[], Awaitable[Result]]) -> Result:

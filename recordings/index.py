@@ -8,17 +8,19 @@ back what a person has deleted. All of it but that can be rebuilt from the bucke
 
 import json
 from builtins import list as list_of
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from recordings.errors import IndexUnavailable
 from recordings.names import check_username, recording_key
+from recordings.uploads import UploadLog, translated
 from recordings.wav import SpoolMeta
+
+__all__ = ["CHANNEL", "IndexUnavailable", "Recording", "RecordingIndex", "RecordingState"]
 
 CHANNEL = "hushcast:recordings"
 """Every change is published here: the recording's JSON, with `"removed": true` when it went."""
@@ -50,10 +52,6 @@ if recording then
 end
 return recording
 """
-
-
-class IndexUnavailable(Exception):
-    """Redis does not answer, or not as it should."""
 
 
 class RecordingState(StrEnum):
@@ -114,6 +112,7 @@ class RecordingIndex:
     """
 
     def __init__(self, redis: Redis) -> None:
+        self.uploads = UploadLog(redis)
         self._redis = redis
         self._put = redis.register_script(_PUT)
         self._remove = redis.register_script(_REMOVE)
@@ -123,7 +122,7 @@ class RecordingIndex:
 
         A late `recording` changes nothing: a recording only begins once.
         """
-        with _translated():
+        with translated():
             done = await self._put(
                 keys=_keys(recording.id, recording.username),
                 args=[recording.id, recording.to_json(), CHANNEL, recording.state.value],
@@ -132,7 +131,7 @@ class RecordingIndex:
 
     async def get(self, recording_id: str) -> Recording | None:
         """Get an entry."""
-        with _translated():
+        with translated():
             text = await self._redis.get(f"hushcast:recording:{recording_id}")
         return None if text is None else Recording.from_json(text)
 
@@ -165,7 +164,7 @@ class RecordingIndex:
         return removed
 
     async def _remove_known(self, recording: Recording) -> Recording:
-        with _translated():
+        with translated():
             text = await self._remove(
                 keys=_keys(recording.id, recording.username),
                 args=[recording.id, REMOVED_TTL_S, CHANNEL],
@@ -173,7 +172,7 @@ class RecordingIndex:
         return recording if text is None else Recording.from_json(text)
 
     async def _page(self, ids_key: str, before: str | None, limit: int) -> list_of[Recording]:
-        with _translated():
+        with translated():
             ids = await self._redis.zrange(
                 ids_key,
                 "+" if before is None else f"({before}",
@@ -203,11 +202,3 @@ def _keys(recording_id: str, username: str) -> list_of[str]:
 def _text(value: object) -> str:
     """Decode what a client with or without `decode_responses` returns."""
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        raise IndexUnavailable(f"Redis: {error}") from error

@@ -1,4 +1,4 @@
-"""What a stream's actor does about recordings: begin one, and have finished ones stored."""
+"""What a stream's actor does about recordings: begin one, upload it, have it finished."""
 
 import asyncio
 import logging
@@ -11,6 +11,7 @@ from recordings.index import IndexUnavailable, Recording, RecordingIndex
 from recordings.names import new_recording_id
 from recordings.recovery import recover
 from recordings.store import RecordingStore
+from recordings.uploader import Uploader
 from recordings.writer import RecordingWriter, SpoolMeta
 
 log = logging.getLogger(__name__)
@@ -28,38 +29,67 @@ class Recorder:
         self._store = store
         self._spool_dir = spool_dir
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._spools: dict[str, asyncio.Future[Path | None]] = {}
 
     @property
     def busy(self) -> bool:
-        """Whether a recording is still being stored."""
+        """Whether a recording is being written or stored."""
         return bool(self._tasks)
 
     def begin(self, username: str, stream_id: str, started_at: float) -> SpoolMeta:
-        """Name a new recording; nothing is written yet. `started_at`: epoch seconds."""
-        return SpoolMeta(new_recording_id(), username, stream_id, started_at)
+        """Name a new recording, list it, and upload it from then on; `started_at`: epoch seconds.
 
-    async def announce(self, meta: SpoolMeta) -> None:
-        """List a recording that begins. Without Redis it is listed when it is stored."""
-        try:
-            await self._index.put(Recording.of(meta))
-        except IndexUnavailable as error:
-            log.warning("recording %s: not listed yet: %s", meta.recording_id, error)
+        Nothing is written yet. Ends with `store` or `withdraw`.
+        """
+        meta = SpoolMeta(new_recording_id(), username, stream_id, started_at)
+        self._spools[meta.recording_id] = asyncio.get_running_loop().create_future()
+        self._own(self._keep(meta), name=f"recording {meta.recording_id}")
+        return meta
 
-    async def withdraw(self, meta: SpoolMeta) -> None:
+    def withdraw(self, meta: SpoolMeta) -> None:
         """Take a recording off the list of which nothing could be written."""
-        try:
-            await self._index.remove(meta.recording_id)
-        except IndexUnavailable as error:
-            log.warning("recording %s: still listed: %s", meta.recording_id, error)
+        self._spools.pop(meta.recording_id).set_result(None)
 
     def open(self, meta: SpoolMeta) -> RecordingWriter:
         """Create the spool. For the thread that writes it. Raises SpoolFull or OSError."""
         self._spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return RecordingWriter(self._spool_dir / f"{meta.recording_id}.wav", meta)
+        return RecordingWriter(self._path(meta), meta)
+
+    def _path(self, meta: SpoolMeta) -> Path:
+        return self._spool_dir / f"{meta.recording_id}.wav"
 
     def store(self, spool: Path) -> None:
         """Begin to store a closed spool; `wait_stored` waits for it."""
-        self._own(finish(spool, index=self._index, store=self._store), name=f"store {spool.stem}")
+        self._spools.pop(spool.stem).set_result(spool)
+
+    async def _keep(self, meta: SpoolMeta) -> None:
+        """Follow a recording from its first sound to the verified object."""
+        closed = self._spools[meta.recording_id]
+        uploader = Uploader(self._path(meta), meta, index=self._index, store=self._store)
+        async with self._index.uploads.hold(meta.recording_id):
+            uploading = asyncio.create_task(uploader.run(), name=f"upload {meta.recording_id}")
+            try:
+                await self._list(meta)
+                spool = await closed
+            finally:
+                uploader.stop()
+                await uploading
+            if spool is None:
+                await self._unlist(meta)
+            else:
+                await finish(spool, index=self._index, store=self._store)
+
+    async def _list(self, meta: SpoolMeta) -> None:
+        try:
+            await self._index.put(Recording.of(meta))
+        except IndexUnavailable as error:  # it is listed when it is stored
+            log.warning("recording %s: not listed yet: %s", meta.recording_id, error)
+
+    async def _unlist(self, meta: SpoolMeta) -> None:
+        try:
+            await self._index.remove(meta.recording_id)
+        except IndexUnavailable as error:
+            log.warning("recording %s: still listed: %s", meta.recording_id, error)
 
     async def recover(self) -> None:
         """Finish what dead processes leave in this node's spool folder, until cancelled.

@@ -3,47 +3,35 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
-from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
+from recordings.errors import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from recordings.index import Recording
+from recordings.multipart import AUDIO, PartStore
 from recordings.names import KEY_PREFIX, peaks_key, recording_key
+from recordings.s3 import connect, translated
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+__all__ = [
+    "ObjectMissing",
+    "RangeNotSatisfiable",
+    "RecordingStore",
+    "StoreConfig",
+    "StoreUnavailable",
+    "StoredBody",
+]
 
-AUDIO = "audio/wav"
 PART_BYTES = 16 * 1024 * 1024
 """Recordings longer than this, 3 minutes, go up in parts of this size, one after the other."""
 READ_BYTES = 256 * 1024
 
 _ONE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}")
-
-
-class StoreUnavailable(Exception):
-    """The object store does not answer, or refuses us."""
-
-
-class ObjectMissing(Exception):
-    """There is no object under this key."""
-
-
-class RangeNotSatisfiable(Exception):
-    """The byte range lies outside an object of `size_bytes` (RFC 9110, 416)."""
-
-    def __init__(self, size_bytes: int) -> None:
-        super().__init__(f"the recording has {size_bytes} bytes")
-        self.size_bytes = size_bytes
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,7 @@ class StoredBody:
         self._body = body
 
     def __iter__(self) -> Iterator[bytes]:
-        with _translated():
+        with translated():
             yield from self._body.iter_chunks(READ_BYTES)
 
     def close(self) -> None:
@@ -92,9 +80,10 @@ class RecordingStore:
             config.access_key, config.secret_key, region_name=config.region
         )
         public_endpoint = config.public_endpoint or config.endpoint
-        self._client = _client(session, config.endpoint, read_timeout_s=30, attempts=2)
-        self._quick_client = _client(session, config.endpoint, read_timeout_s=2, attempts=1)
-        self._signing_client = _client(session, public_endpoint, read_timeout_s=30, attempts=1)
+        self._client = connect(session, config.endpoint, read_timeout_s=30, attempts=2)
+        self._quick_client = connect(session, config.endpoint, read_timeout_s=2, attempts=1)
+        self._signing_client = connect(session, public_endpoint, read_timeout_s=30, attempts=1)
+        self.parts = PartStore(self._client, config.bucket)
 
     def close(self) -> None:
         """Close all connections."""
@@ -112,7 +101,7 @@ class RecordingStore:
 
     def put(self, path: Path, key: str) -> None:
         """Store a file: one PUT, or parts when it is long. The server checks a CRC32 of each."""
-        with _translated(key):
+        with translated(key):
             self._client.upload_file(
                 str(path),
                 self.config.bucket,
@@ -132,7 +121,7 @@ class RecordingStore:
         when it was written, and mean something else in every S3.
         """
         try:
-            if self._size(key) != path.stat().st_size:
+            if self.size(key) != path.stat().st_size:
                 return False
             stored = self.open(key)
         except ObjectMissing:
@@ -145,7 +134,7 @@ class RecordingStore:
 
     def put_peaks(self, key: str, peaks: Iterable[float]) -> None:
         """Store `{"peaks": [...]}` beside a recording."""
-        with _translated(key):
+        with translated(key):
             self._client.put_object(
                 Bucket=self.config.bucket,
                 Key=peaks_key(key),
@@ -186,7 +175,7 @@ class RecordingStore:
         """
         one_range = byte_range if byte_range and _ONE_RANGE.fullmatch(byte_range) else None
         wanted = {"Range": one_range} if one_range else {}
-        with _translated(key):
+        with translated(key):
             got: Any = self._client.get_object(Bucket=self.config.bucket, Key=key, **wanted)  # type: ignore[arg-type]
         headers = {"Accept-Ranges": "bytes", "Content-Length": str(got["ContentLength"])}
         headers |= {"Content-Type": got["ContentType"], "ETag": got["ETag"]}
@@ -197,20 +186,20 @@ class RecordingStore:
     def exists(self, key: str) -> bool:
         """Tell whether there is an object under this key."""
         try:
-            self._size(key)
+            self.size(key)
         except ObjectMissing:
             return False
         return True
 
     def delete(self, key: str) -> None:
         """Delete a recording and its peaks; it is no error when there are none."""
-        with _translated(key):
+        with translated(key):
             for each in (key, peaks_key(key)):
                 self._client.delete_object(Bucket=self.config.bucket, Key=each)
 
     def list_keys(self) -> Iterator[str]:
         """Iterate over the keys of all recordings, without their peaks."""
-        with _translated():
+        with translated():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.config.bucket, Prefix=KEY_PREFIX
             )
@@ -228,7 +217,7 @@ class RecordingStore:
 
     def clock(self) -> float:
         """Get the store's time, in whole seconds since 1970."""
-        with _translated(self.config.bucket):
+        with translated(self.config.bucket):
             answer = self._quick_client.head_bucket(Bucket=self.config.bucket)
         told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         if told is None:
@@ -240,47 +229,14 @@ class RecordingStore:
         try:
             self._head_bucket()
         except ObjectMissing:
-            with _translated():
+            with translated():
                 self._client.create_bucket(Bucket=self.config.bucket)
 
     def _head_bucket(self) -> None:
-        with _translated(self.config.bucket):
+        with translated(self.config.bucket):
             self._quick_client.head_bucket(Bucket=self.config.bucket)
 
-    def _size(self, key: str) -> int:
-        with _translated(key):
+    def size(self, key: str) -> int:
+        """Get the bytes of an object; raises ObjectMissing."""
+        with translated(key):
             return self._client.head_object(Bucket=self.config.bucket, Key=key)["ContentLength"]
-
-
-def _client(
-    session: boto3.session.Session, endpoint: str | None, *, read_timeout_s: int, attempts: int
-) -> "S3Client":
-    return session.client(
-        "s3",
-        endpoint_url=endpoint,
-        config=Config(
-            signature_version="s3v4",
-            s3={"addressing_style": "path"},
-            connect_timeout=2,
-            read_timeout=read_timeout_s,
-            retries={"total_max_attempts": attempts, "mode": "standard"},
-            max_pool_connections=32,
-        ),
-    )
-
-
-@contextmanager
-def _translated(what: str = "") -> Iterator[None]:
-    """Turn boto3's errors into ours."""
-    try:
-        yield
-    except ClientError as error:
-        status = error.response.get("ResponseMetadata", {})
-        if status.get("HTTPStatusCode") == 416:
-            content_range = status["HTTPHeaders"].get("content-range", "bytes */0")
-            raise RangeNotSatisfiable(int(content_range.rsplit("/", 1)[1])) from error
-        if status.get("HTTPStatusCode") == 404:
-            raise ObjectMissing(what) from error
-        raise StoreUnavailable(f"S3: {error}") from error
-    except (BotoCoreError, Boto3Error) as error:
-        raise StoreUnavailable(f"S3: {error}") from error

@@ -49,16 +49,19 @@ class SpoolMeta:
         check_stream_id(self.stream_id)
 
 
-def pack_header(meta: SpoolMeta, samples: int) -> bytes:
-    """Make the header of a file with this many samples, RF64 where 32 bits are too few."""
-    data_bytes = samples * SAMPLE_BYTES
+def pack_header(meta: SpoolMeta, samples: int | None) -> bytes:
+    """Make the header of a file with this many samples, RF64 where 32 bits are too few.
+
+    None: open length. Readers then go on to the end of the file, as they do with a stream.
+    """
+    data_bytes = _MAX_32 if samples is None else samples * SAMPLE_BYTES
     riff_bytes = HEADER_BYTES - 8 + data_bytes
-    large = riff_bytes > _MAX_32
+    large = samples is not None and riff_bytes > _MAX_32
     started = datetime.fromtimestamp(int(meta.started_at), UTC)
     return _LAYOUT.pack(
         *(b"RF64" if large else b"RIFF", min(riff_bytes, _MAX_32), b"WAVE"),
         *(b"ds64" if large else b"JUNK", _DS64_BYTES),
-        *((riff_bytes, data_bytes, samples, 0) if large else (0, 0, 0, 0)),
+        *((riff_bytes, data_bytes, samples or 0, 0) if large else (0, 0, 0, 0)),
         *(b"bext", _BEXT_BYTES, f"{_DESCRIPTION}{meta.stream_id}".encode()),
         *(meta.username.encode(), meta.recording_id.encode()),
         *(started.strftime("%Y-%m-%d").encode(), started.strftime("%H:%M:%S").encode()),

@@ -31,8 +31,8 @@ class RecordingWriter:
     """Writes one recording's spool. Creates the file, holds its lock, and is closed by its owner.
 
     Sound goes to the kernel with every `write`, so the death of the process loses nothing that
-    was written; the header follows once a second. The disk is not forced: a power cut may cost
-    what the kernel had not written yet. For one thread at a time.
+    was written; once a second the header follows, and all of it is forced to the disk, so that a
+    power cut costs a second. That may take its time: for a thread of its own.
 
     Raises SpoolFull when the disk is full, FileExistsError when there is such a spool already,
     ValueError when the file is not named for the recording: `RECORDINGID.wav`.
@@ -108,6 +108,7 @@ class RecordingWriter:
         self._samples += n_samples
         if self._samples - self._samples_in_header >= HEADER_INTERVAL:
             self._write_header()
+            os.fdatasync(self._fd)
             self._check_space()
 
     def _write_header(self) -> None:

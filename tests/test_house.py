@@ -21,6 +21,7 @@ OWNERS = {
         "deployments/presence.py",
         "serve_app/",
         "recordings/index.py",
+        "recordings/uploads.py",
     ),
     "torch": ("actors/denoiser/torch_",),
 }

@@ -39,6 +39,8 @@ def store(store_config: StoreConfig) -> Iterator[RecordingStore]:
     store.ensure_bucket()
     for key in store.list_keys():
         store.delete(key)
+    for upload in list(store.parts.open_uploads()):
+        store.parts.abort(upload.key, upload.upload_id)
     yield store
     store.close()
 

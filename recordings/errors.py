@@ -1,0 +1,21 @@
+"""What can go wrong with the servers that recordings depend on."""
+
+
+class IndexUnavailable(Exception):
+    """Redis does not answer, or not as it should."""
+
+
+class StoreUnavailable(Exception):
+    """The object store does not answer, or refuses us."""
+
+
+class ObjectMissing(Exception):
+    """There is no object, or no upload, under this key."""
+
+
+class RangeNotSatisfiable(Exception):
+    """The byte range lies outside an object of `size_bytes` (RFC 9110, 416)."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"the recording has {size_bytes} bytes")
+        self.size_bytes = size_bytes
