@@ -90,6 +90,7 @@ class StreamHost:
             self._sound_thread = await asyncio.to_thread(_make_sound_thread, self._config)
             self._sound_thread.start()
             self._keep(self._recorder.recover(), name="recovery")
+            self._keep(self._recorder.sweep(), name="sweep")
             self._keep(self._end_when_orphaned(), name="orphan watch")
         return self.describe_now()
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from recordings.index import IndexUnavailable, Recording, RecordingIndex, RecordingState
 from recordings.spool import ClaimedSpool, claim_spool
 from recordings.store import ObjectMissing, RecordingStore, StoreUnavailable
+from recordings.stored import make_whole
 from recordings.uploader import complete
 from recordings.uploads import Upload
 
@@ -77,7 +78,9 @@ async def finish_claimed(
     upload = await _persist("index", lambda: index.uploads.read(recording.id))
     if kept:
         done = replace(recording, state=state, peaks=await asyncio.to_thread(spool.peaks))
-        await _persist("store", lambda: asyncio.to_thread(_store, spool, done, store, upload))
+        done = await _persist(
+            "store", lambda: asyncio.to_thread(_store, spool, done, store, upload)
+        )
         kept = await _persist("index", lambda: index.put(done))
     if not kept:  # its owner deleted it meanwhile
         await _persist("store", lambda: asyncio.to_thread(store.delete, recording.key))
@@ -116,13 +119,24 @@ def _stored_already(path: Path, key: str, store: RecordingStore) -> bool:
 
 def _store(
     spool: ClaimedSpool, recording: Recording, store: RecordingStore, upload: Upload | None
-) -> None:
+) -> Recording:
+    """Make the object what the spool is, unless it holds more; get the entry of what it is."""
     path, key = spool.path, recording.key
+    if _size(key, store) > spool.size_bytes:  # the disk lost what had been put before
+        return make_whole(key, store, upload.parts if upload else ())
     if not _stored_already(path, key, store) and not _completed(path, store, upload):
         store.put(path, key)
         if not store.verify(path, key):
             raise NotStoredYet(f"the stored object differs from {path}")
     store.put_peaks(key, recording.peaks)
+    return recording
+
+
+def _size(key: str, store: RecordingStore) -> int:
+    try:
+        return store.size(key)
+    except ObjectMissing:
+        return 0
 
 
 def _completed(path: Path, store: RecordingStore, upload: Upload | None) -> bool:

@@ -1,9 +1,13 @@
 """The list of recordings in Redis: one JSON per recording, sorted ids, one message per change.
 
 `hushcast:recording:ID` holds the JSON, `hushcast:recordings:of:USERNAME` the user's ids as a
-sorted set in which ids sort by time, `hushcast:recordings:all` everybody's. A removed id leaves
+sorted set in which ids sort by time, `hushcast:recordings:all` everybody's;
+`hushcast:recordings:unfinished` is the set of those that are not stored yet. A removed id leaves
 `hushcast:recording:ID:removed`, so that a spool or an object that turns up later does not bring
 back what a person has deleted. All of it but that can be rebuilt from the bucket.
+
+`hushcast:recordings:absent` holds, by id, the JSON of recordings that went down with their node
+before anything was stored. They are listed to nobody, and come back when the node does.
 """
 
 import json
@@ -29,24 +33,39 @@ REMOVED_TTL_S = 90 * 86_400
 PAGE = 500
 
 _ALL = "hushcast:recordings:all"
+_UNFINISHED = "hushcast:recordings:unfinished"
+_ABSENT = "hushcast:recordings:absent"
 
-# KEYS: recording, removed mark, user's ids, all ids. ARGV: id, JSON, channel, state.
+# KEYS: recording, removed mark, user's ids, all ids, unfinished, absent.
+# ARGV: id, JSON, channel, state.
 _PUT = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 if ARGV[4] == 'recording' and redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[3], 0, ARGV[1])
 redis.call('ZADD', KEYS[4], 0, ARGV[1])
+if ARGV[4] == 'recording' or ARGV[4] == 'storing' then
+  redis.call('SADD', KEYS[5], ARGV[1])
+else
+  redis.call('SREM', KEYS[5], ARGV[1])
+end
+redis.call('HDEL', KEYS[6], ARGV[1])
 redis.call('PUBLISH', ARGV[3], ARGV[2])
 return 1
 """
 
-# KEYS as above. ARGV: id, TTL of the mark, channel.
+# KEYS as above. ARGV: id, TTL of the mark (0: it is absent, not removed), channel.
 _REMOVE = """
 local recording = redis.call('GETDEL', KEYS[1])
-redis.call('SET', KEYS[2], '1', 'EX', ARGV[2])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
+redis.call('SREM', KEYS[5], ARGV[1])
+redis.call('HDEL', KEYS[6], ARGV[1])
+if ARGV[2] ~= '0' then
+  redis.call('SET', KEYS[2], '1', 'EX', ARGV[2])
+elseif recording then
+  redis.call('HSET', KEYS[6], ARGV[1], recording)
+end
 if recording then
   redis.call('PUBLISH', ARGV[3], '{"removed": true, ' .. string.sub(recording, 2))
 end
@@ -163,11 +182,30 @@ class RecordingIndex:
             removed += [await self._remove_known(recording) for recording in page]
         return removed
 
-    async def _remove_known(self, recording: Recording) -> Recording:
+    async def unfinished(self) -> list_of[Recording]:
+        """Get everybody's entries that are not stored yet."""
+        with translated():
+            ids = await self._redis.smembers(_UNFINISHED)
+        entries = [await self.get(_text(each)) for each in ids]
+        return [each for each in entries if each is not None]
+
+    async def set_absent(self, recording: Recording) -> None:
+        """Take an entry off the lists until its node comes back; `put` does that."""
+        await self._remove_known(recording, mark_ttl_s=0)
+
+    async def absent(self) -> list_of[Recording]:
+        """Get everybody's entries that went down with their node."""
+        with translated():
+            texts = await self._redis.hvals(_ABSENT)
+        return [Recording.from_json(text) for text in texts]
+
+    async def _remove_known(
+        self, recording: Recording, mark_ttl_s: int = REMOVED_TTL_S
+    ) -> Recording:
         with translated():
             text = await self._remove(
                 keys=_keys(recording.id, recording.username),
-                args=[recording.id, REMOVED_TTL_S, CHANNEL],
+                args=[recording.id, mark_ttl_s, CHANNEL],
             )
         return recording if text is None else Recording.from_json(text)
 
@@ -196,7 +234,7 @@ def _ids_of(username: str) -> str:
 
 def _keys(recording_id: str, username: str) -> list_of[str]:
     key = f"hushcast:recording:{recording_id}"
-    return [key, f"{key}:removed", _ids_of(username), _ALL]
+    return [key, f"{key}:removed", _ids_of(username), _ALL, _UNFINISHED, _ABSENT]
 
 
 def _text(value: object) -> str:

@@ -56,7 +56,7 @@ class PartStore:
         """Open an upload; get its id."""
         with translated(key):
             return self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=key, ContentType=AUDIO, ChecksumAlgorithm="CRC32"
+                Bucket=self._bucket, Key=key, ContentType=AUDIO
             )["UploadId"]
 
     def put(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
@@ -75,11 +75,7 @@ class PartStore:
 
     def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Make the object of exactly these parts."""
-        listed: Any = [
-            {"PartNumber": each.number, "ETag": each.etag}
-            | ({"ChecksumCRC32": each.crc32} if each.crc32 else {})
-            for each in parts
-        ]
+        listed: Any = [{"PartNumber": each.number, "ETag": each.etag} for each in parts]
         with translated(key):
             self._client.complete_multipart_upload(
                 Bucket=self._bucket,

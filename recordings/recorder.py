@@ -6,17 +6,19 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from recordings.abandoned import abort_old_uploads, recover_abandoned
 from recordings.finish import finish
 from recordings.index import IndexUnavailable, Recording, RecordingIndex
 from recordings.names import new_recording_id
 from recordings.recovery import recover
-from recordings.store import RecordingStore
+from recordings.store import RecordingStore, StoreUnavailable
 from recordings.uploader import Uploader
 from recordings.writer import RecordingWriter, SpoolMeta
 
 log = logging.getLogger(__name__)
 
 RECOVERY_INTERVAL_S = 10.0
+SWEEP_INTERVAL_S = 30
 UNTOUCHED_S = 5.0
 """A spool that nobody holds and that has not changed for so long was left behind."""
 
@@ -101,6 +103,20 @@ class Recorder:
                 self._spool_dir, index=self._index, store=self._store, untouched_s=UNTOUCHED_S
             )
             await asyncio.sleep(RECOVERY_INTERVAL_S)
+
+    async def sweep(self) -> None:
+        """Finish what lost nodes left in the store, until cancelled.
+
+        Every actor of the cluster does so, one at a time.
+        """
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            try:
+                if await self._index.uploads.take_turn("sweep", SWEEP_INTERVAL_S):
+                    await recover_abandoned(self._index, self._store)
+                    await abort_old_uploads(self._index, self._store)
+            except (IndexUnavailable, StoreUnavailable) as error:
+                log.warning("recordings: looking for what was left goes on later: %s", error)
 
     async def wait_stored(self) -> None:
         """Wait until everything is stored that was begun; cancelling is safe."""

@@ -4,21 +4,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from recordings.finish import claimed, finish_claimed
 from recordings.index import Recording, RecordingIndex, RecordingState
 from recordings.names import id_in_key
 from recordings.spool import SpoolDamaged
-from recordings.store import ObjectMissing, RangeNotSatisfiable, RecordingStore
-from recordings.wav import (
-    HEADER_BYTES,
-    SAMPLE_RATE,
-    HeaderError,
-    samples_in,
-    unpack_header,
-)
+from recordings.store import ObjectMissing, RecordingStore
+from recordings.stored import describe, make_whole
+from recordings.wav import HeaderError
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +32,11 @@ class Difference:
     """Entries without an object. They stay: a person decides."""
     foreign: tuple[str, ...]
     """Keys that are not ours by their name or header. They stay."""
+    absent: tuple[Recording, ...]
+    """Recordings that went down with their node before anything was stored."""
 
     def __bool__(self) -> bool:
-        return any((self.restored, self.deleted, self.lost, self.foreign))
+        return any((self.restored, self.deleted, self.lost, self.foreign, self.absent))
 
 
 async def recover(
@@ -58,9 +55,10 @@ async def recover(
             async with claimed(path) as spool:
                 if spool is None:
                     continue
-                recording = await finish_claimed(
-                    spool, index=index, store=store, state=RecordingState.RECOVERED
-                )
+                async with index.uploads.hold(path.stem):
+                    recording = await finish_claimed(
+                        spool, index=index, store=store, state=RecordingState.RECOVERED
+                    )
         except SpoolDamaged as error:
             log.error("recording %s: spool left as it is: %s", path.stem, error)
             continue
@@ -95,7 +93,7 @@ async def reconcile(index: RecordingIndex, store: RecordingStore) -> Difference:
         if known and known.key == key:
             continue
         try:
-            recording = await asyncio.to_thread(_describe, key, store)
+            recording = await asyncio.to_thread(_restored, key, store)
         except HeaderError:
             foreign.append(key)
             continue
@@ -107,7 +105,8 @@ async def reconcile(index: RecordingIndex, store: RecordingStore) -> Difference:
             await asyncio.to_thread(store.delete, key)
             deleted.append(key)
     lost = await _lost(keys, index, store)
-    return Difference(tuple(restored), tuple(deleted), tuple(lost), tuple(foreign))
+    absent = await index.absent()
+    return Difference(tuple(restored), tuple(deleted), tuple(lost), tuple(foreign), tuple(absent))
 
 
 async def _lost(
@@ -127,25 +126,7 @@ async def _lost(
     ]
 
 
-def _describe(key: str, store: RecordingStore) -> Recording:
-    """Make an entry from an object's own header; raises HeaderError, ObjectMissing."""
-    try:
-        stored = store.open(key, f"bytes=0-{HEADER_BYTES - 1}")
-    except RangeNotSatisfiable as error:
-        raise HeaderError("it is empty") from error
-    try:
-        meta = unpack_header(b"".join(stored))
-    finally:
-        stored.close()
-    size_bytes = int(stored.headers.get("Content-Range", "/0").rsplit("/", 1)[1])
-    recording = replace(
-        Recording.of(meta, RecordingState.READY),
-        duration_s=samples_in(size_bytes) / SAMPLE_RATE,
-        size_bytes=size_bytes,
-    )
-    if recording.key != key:
-        raise HeaderError(f"its header belongs under {recording.key}")
-    try:
-        return replace(recording, peaks=store.get_peaks(key))
-    except ObjectMissing:
-        return recording
+def _restored(key: str, store: RecordingStore) -> Recording:
+    """Make an entry of an object. One without peaks was not finished: its header may be open."""
+    recording = describe(key, store, RecordingState.READY)
+    return recording if recording.peaks else make_whole(key, store)

@@ -5,8 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from recordings.peaks import peaks_of
 from recordings.wav import (
     HEADER_BYTES,
     SAMPLE_BYTES,
@@ -18,7 +17,7 @@ from recordings.wav import (
     unpack_header,
 )
 
-MAX_PEAKS = 1000
+READ_BYTES = 1024 * 1024
 
 
 class SpoolDamaged(Exception):
@@ -47,13 +46,8 @@ class ClaimedSpool:
 
     def peaks(self) -> tuple[float, ...]:
         """Get the largest magnitudes, 0..1, of up to 1,000 equal stretches; takes no memory."""
-        if not self.samples:
-            return ()
-        sound = np.memmap(self.path, "<i2", "r", offset=HEADER_BYTES, shape=(self.samples,))
-        edges = np.linspace(0, self.samples, min(MAX_PEAKS, self.samples) + 1).astype(int)
-        stretches = (sound[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True))
-        loudest = (max(int(s.max()), -int(s.min())) for s in stretches)
-        return tuple(round(magnitude / 32768, 3) for magnitude in loudest)
+        with self.path.open("rb") as file:
+            return peaks_of(iter(lambda: file.read(READ_BYTES), b""), self.size_bytes)
 
     def remove(self) -> None:
         """Delete the file; the lock stays until `close`, so nobody finds a half-removed one."""

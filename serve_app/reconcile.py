@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 from actors.status import connect_redis
+from recordings.abandoned import recover_abandoned
 from recordings.index import IndexUnavailable, RecordingIndex
 from recordings.recovery import Difference, reconcile, recover
 from recordings.store import RecordingStore, StoreUnavailable
@@ -20,7 +21,8 @@ CHECK_INTERVAL_S = 0.2
 def run(settings: Settings, signals: Signals) -> int:
     """Reconcile the recordings of a data directory, or of given servers; returns the exit code.
 
-    1 when entries have lost their objects, or the servers cannot be reached.
+    1 when entries have lost their objects, recordings went down with a node that has not come
+    back, or the servers cannot be reached.
     """
     try:
         with open_storage(settings, signals) as complete:
@@ -50,6 +52,7 @@ async def _run(settings: Settings) -> int:
     index = RecordingIndex(redis)
     try:
         finished = await recover(settings.spool_dir, index=index, store=store)
+        finished += await recover_abandoned(index, store)
         difference = await reconcile(index, store)
     finally:
         store.close()
@@ -57,7 +60,7 @@ async def _run(settings: Settings) -> int:
     for recording in finished:
         print(f"finished    {store.key_for(recording)}")
     _print(difference, store)
-    return 1 if difference.lost else 0
+    return 1 if difference.lost or difference.absent else 0
 
 
 def _print(difference: Difference, store: RecordingStore) -> None:
@@ -67,6 +70,8 @@ def _print(difference: Difference, store: RecordingStore) -> None:
         print(f"deleted     {key}")
     for recording in difference.lost:
         print(f"lost        {store.key_for(recording)}")
+    for recording in difference.absent:
+        print(f"with a node {store.key_for(recording)}")
     for key in difference.foreign:
         print(f"not ours    {key}")
     if not difference:

@@ -17,7 +17,7 @@ from recordings.writer import RecordingWriter
 from tests.recordings.spools import files_in, some_meta, some_sound, write_spool
 
 SOUND = some_sound(SAMPLE_RATE)
-NOTHING = Difference((), (), (), ())
+NOTHING = Difference((), (), (), (), ())
 
 RECOVER = """
 import asyncio, sys

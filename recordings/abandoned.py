@@ -1,0 +1,174 @@
+"""Recordings whose node is lost: finished from the parts that it had put, by whoever looks first.
+
+What the node had not put yet is in its spool. Should it come back, its longer spool replaces
+the object (`finish.py`).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from recordings.errors import ObjectMissing
+from recordings.index import Recording, RecordingIndex, RecordingState
+from recordings.multipart import PART_BYTES, OpenUpload, Part
+from recordings.names import id_in_key
+from recordings.store import RecordingStore
+from recordings.stored import make_whole
+from recordings.wav import HeaderError
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 90.0
+"""A live stream puts a part every 55 s. One that has not for so long, and that nobody holds..."""
+LOOK_AGAIN_S = 12.0
+"""...and still nobody holds after this, longer than a renewal takes, was left behind."""
+MAX_UPLOAD_AGE_S = 86_400.0
+"""What could not be finished in a day is aborted."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A recording that is not finished; `uploads` of its key that are open."""
+
+    recording_id: str
+    key: str
+    uploads: tuple[OpenUpload, ...]
+    entry: Recording | None
+
+
+async def recover_abandoned(
+    index: RecordingIndex,
+    store: RecordingStore,
+    *,
+    idle_s: float = IDLE_S,
+    look_again_s: float = LOOK_AGAIN_S,
+) -> list[Recording]:
+    """Finish what nobody holds any more; get what this call finished.
+
+    Exactly once, however many do this at once: each takes hold of a recording before. One of
+    which nothing was stored is set aside as absent. Raises IndexUnavailable, StoreUnavailable;
+    may be called again at any time.
+    """
+    suspects = await _unheld(await _unfinished(index, store, idle_s), index)
+    if not suspects:
+        return []
+    await asyncio.sleep(look_again_s)
+    finished = []
+    for suspect in await _unheld(suspects, index):
+        if not await index.uploads.try_hold(suspect.recording_id):
+            continue
+        async with index.uploads.hold(suspect.recording_id):
+            recording = await _finish(suspect, index, store, idle_s)
+        if recording is not None:
+            finished.append(recording)
+    return finished
+
+
+async def _unfinished(index: RecordingIndex, store: RecordingStore, idle_s: float) -> list[Suspect]:
+    entries = {each.key: each for each in await index.unfinished()}
+    uploads: dict[str, list[OpenUpload]] = {key: [] for key in entries}
+    now = await asyncio.to_thread(store.clock)
+    for upload in await asyncio.to_thread(lambda: list(store.parts.open_uploads())):
+        uploads.setdefault(upload.key, []).append(upload)
+    suspects = []
+    for key, found in uploads.items():
+        recording_id, entry = id_in_key(key), entries.get(key)
+        young = any(now - each.started_at < idle_s for each in found)
+        if entry is not None:
+            young = young or time.time() - entry.started_at < idle_s
+        if recording_id is not None and not young:
+            suspects.append(Suspect(recording_id, key, tuple(found), entry))
+    return suspects
+
+
+async def _unheld(suspects: Sequence[Suspect], index: RecordingIndex) -> list[Suspect]:
+    return [each for each in suspects if not await index.uploads.held(each.recording_id)]
+
+
+async def _finish(
+    suspect: Suspect, index: RecordingIndex, store: RecordingStore, idle_s: float
+) -> Recording | None:
+    known = await index.get(suspect.recording_id)
+    if known and known.state in (RecordingState.READY, RecordingState.RECOVERED):
+        return None  # stored; what is still open of it, `abort_old_uploads` aborts
+    noted = await index.uploads.read(suspect.recording_id)
+    parts = noted.parts if noted else ()
+    if not await asyncio.to_thread(store.exists, suspect.key):
+        if not suspect.uploads:
+            if suspect.entry is not None:
+                log.warning("recording %s: gone with its node", suspect.recording_id)
+                await index.set_absent(suspect.entry)
+            return None
+        if not await asyncio.to_thread(_complete, suspect, store, parts, idle_s):
+            return None
+    try:
+        recording = await asyncio.to_thread(make_whole, suspect.key, store, parts)
+    except HeaderError as error:
+        log.error("%s: left as it is: %s", suspect.key, error)
+        return None
+    if not await index.put(recording):  # its owner deleted it meanwhile
+        await asyncio.to_thread(store.delete, suspect.key)
+        return None
+    await index.uploads.forget(suspect.recording_id)
+    log.info("recording %s: recovered from parts, %.1f s", recording.id, recording.duration_s)
+    return recording
+
+
+def _complete(
+    suspect: Suspect, store: RecordingStore, noted: Sequence[Part], idle_s: float
+) -> bool:
+    """Make an object of the longest upload; False when there is nothing to make one of."""
+    now, best, best_parts = store.clock(), None, list[Part]()
+    for upload in suspect.uploads:
+        try:
+            parts, newest = store.parts.parts_of(upload.key, upload.upload_id)
+        except ObjectMissing:  # completed or aborted meanwhile
+            continue
+        if newest > now - idle_s:
+            return False
+        parts = _row(parts, noted)
+        if len(parts) > len(best_parts):
+            best, best_parts = upload, parts
+    if best is None:
+        return False
+    store.parts.complete(best.key, best.upload_id, best_parts)
+    return True
+
+
+def _row(stored: Sequence[Part], noted: Sequence[Part]) -> list[Part]:
+    """Choose the parts from 1 on without a gap; of those put twice, the one that was noted."""
+    noted_crc = {(each.number, each.etag): each.crc32 for each in noted}
+    by_number: dict[int, Part] = {}
+    for part in stored:
+        crc32 = noted_crc.get((part.number, part.etag))
+        if crc32 is not None or part.number not in by_number:
+            by_number[part.number] = replace(part, crc32=part.crc32 or crc32 or "")
+    row: list[Part] = []
+    while part := by_number.get(len(row) + 1):  # type: ignore[assignment]
+        row.append(part)
+        if part.size_bytes < PART_BYTES:
+            break
+    return row
+
+
+async def abort_old_uploads(
+    index: RecordingIndex, store: RecordingStore, *, max_age_s: float = MAX_UPLOAD_AGE_S
+) -> int:
+    """Abort uploads that were begun long ago and that nobody holds; get how many."""
+    now = await asyncio.to_thread(store.clock)
+    aborted = 0
+    for upload in await asyncio.to_thread(lambda: list(store.parts.open_uploads())):
+        recording_id = id_in_key(upload.key)
+        if now - upload.started_at < max_age_s:
+            continue
+        if recording_id is not None and await index.uploads.held(recording_id):
+            continue
+        log.warning("%s: an upload that was never finished is aborted", upload.key)
+        try:
+            await asyncio.to_thread(store.parts.abort, upload.key, upload.upload_id)
+        except ObjectMissing:
+            continue
+        aborted += 1
+    return aborted

@@ -1,0 +1,224 @@
+"""A node is lost while it records: what it had put becomes a recording, exactly once."""
+
+import asyncio
+import io
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from redis.asyncio import Redis
+
+from recordings.abandoned import abort_old_uploads, recover_abandoned
+from recordings.finish import discard
+from recordings.index import Recording, RecordingIndex, RecordingState
+from recordings.multipart import PART_BYTES
+from recordings.peaks import peaks_of
+from recordings.recovery import reconcile, recover
+from recordings.store import RecordingStore
+from recordings.uploader import Uploader
+from recordings.uploads import Upload
+from recordings.wav import HEADER_BYTES, SAMPLE_BYTES, SAMPLE_RATE, pack_header
+from recordings.writer import RecordingWriter
+from tests.recordings.spools import files_in, some_meta, some_sound
+from tests.waiting import until
+
+PART_SAMPLES = PART_BYTES // SAMPLE_BYTES
+
+
+async def lose_a_node(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore, samples: int
+) -> tuple[Path, Upload | None]:
+    """Record so much and put what a live stream would have; nobody finishes it."""
+    meta = some_meta()
+    writer = RecordingWriter(spool_dir / f"{meta.recording_id}.wav", meta)
+    await index.put(Recording.of(meta))
+    uploader = Uploader(writer.path, meta, index=index, store=store)
+    running = asyncio.create_task(uploader.run())
+    upload: Upload | None = None
+    writer.write(some_sound(samples))
+    whole = writer.path.stat().st_size // PART_BYTES
+
+    async def put() -> bool:
+        nonlocal upload
+        upload = await index.uploads.read(meta.recording_id)
+        return len(upload.parts if upload else ()) == whole
+
+    await until(put)
+    uploader.stop()
+    await running
+    writer.close()
+    return writer.path, upload
+
+
+async def recover_now(index: RecordingIndex, store: RecordingStore) -> list[Recording]:
+    """Recover without waiting to be sure."""
+    return await recover_abandoned(index, store, idle_s=-5, look_again_s=0)
+
+
+def wav_of(store: RecordingStore, key: str) -> bytes:
+    body = store.open(key)
+    try:
+        return b"".join(body)
+    finally:
+        body.close()
+
+
+async def test_parts_become_a_recording_exactly_once(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """Three recoverers at once: one finishes it, whole parts are there, the header is true."""
+    path, upload = await lose_a_node(spool_dir, index, store, 2 * PART_SAMPLES + SAMPLE_RATE)
+    assert upload is not None
+    done = await asyncio.gather(*(recover_now(index, store) for _ in range(3)))
+    (recording,) = [each for found in done for each in found]
+    wav = wav_of(store, upload.key)
+    assert len(wav) == 2 * PART_BYTES == recording.size_bytes
+    sound, rate = soundfile.read(io.BytesIO(wav), dtype="int16")
+    assert (rate, len(sound)) == (SAMPLE_RATE, (2 * PART_BYTES - HEADER_BYTES) // SAMPLE_BYTES)
+    assert wav[HEADER_BYTES:] == path.read_bytes()[HEADER_BYTES : 2 * PART_BYTES]
+    assert recording.state is RecordingState.RECOVERED
+    assert await index.get(recording.id) == recording
+    assert len(recording.peaks) == 1000 and store.get_peaks(upload.key) == recording.peaks
+    assert list(store.parts.open_uploads()) == []
+    assert await index.unfinished() == []
+    assert await index.uploads.read(recording.id) is None
+    assert await recover_now(index, store) == []
+
+
+async def test_a_node_that_comes_back_brings_the_rest(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """Its longer spool replaces the object."""
+    path, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES + SAMPLE_RATE)
+    assert upload is not None
+    await recover_now(index, store)
+    spool = path.read_bytes()
+    (recording,) = await recover(spool_dir, index=index, store=store)
+    assert wav_of(store, upload.key) == spool
+    assert recording.size_bytes == len(spool) and len(recording.peaks) == 1000
+    assert files_in(spool_dir) == []
+
+
+async def test_a_spool_that_lost_its_end_replaces_nothing(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """After a power cut the store may hold more than the disk: then the object stays."""
+    path, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES + SAMPLE_RATE)
+    assert upload is not None
+    await recover_now(index, store)
+    stored = wav_of(store, upload.key)
+    with path.open("r+b") as file:
+        file.truncate(HEADER_BYTES + SAMPLE_RATE * SAMPLE_BYTES)
+    (recording,) = await recover(spool_dir, index=index, store=store)
+    assert wav_of(store, upload.key) == stored
+    assert recording.size_bytes == len(stored)
+    assert files_in(spool_dir) == []
+
+
+async def test_a_recording_in_work_is_left_alone(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """Neither one that somebody holds, nor one that got a part a moment ago, is finished."""
+    _, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES)
+    assert upload is not None
+    async with index.uploads.hold(upload.recording_id):
+
+        async def held() -> bool:
+            return await index.uploads.held(upload.recording_id)
+
+        await until(held)
+        assert await recover_now(index, store) == []
+        assert await abort_old_uploads(index, store, max_age_s=-5) == 0
+    assert await recover_abandoned(index, store, idle_s=60, look_again_s=0) == []
+    assert len(list(store.parts.open_uploads())) == 1
+
+
+async def test_redis_lost_too(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: Redis
+) -> None:
+    """The store alone is enough: parts are found, and the entry is made from the header."""
+    path, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES + SAMPLE_RATE)
+    assert upload is not None
+    await redis.flushdb()
+    (recording,) = await recover_now(index, store)
+    assert (recording.username, recording.key) == ("anna", upload.key)
+    assert recording.size_bytes == PART_BYTES
+    assert not await reconcile(index, store)
+
+
+async def test_a_recoverer_that_dies_in_the_middle(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: Redis
+) -> None:
+    """Completed, but with an open header and not listed: the next look makes it whole."""
+    path, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES + SAMPLE_RATE)
+    assert upload is not None
+    store.parts.complete(upload.key, upload.upload_id, upload.parts)
+    soundfile.read(io.BytesIO(wav_of(store, upload.key)))  # an open header plays, too
+    (recording,) = await recover_now(index, store)
+    wav = wav_of(store, upload.key)
+    assert recording.size_bytes == PART_BYTES == len(wav)
+    assert int.from_bytes(wav[HEADER_BYTES - 4 : HEADER_BYTES], "little") == (
+        PART_BYTES - HEADER_BYTES
+    )
+    open_header = pack_header(some_meta(), None)[HEADER_BYTES - 4 :]
+    assert open_header == b"\xff" * 4  # what it was before
+    await redis.flushdb()
+    store._client.delete_object(
+        Bucket=store.config.bucket, Key=upload.key.removesuffix(".wav") + ".peaks.json"
+    )
+    difference = await reconcile(index, store)
+    assert len(difference.restored) == 1 and difference.restored[0].peaks
+
+
+async def test_nothing_stored_is_listed_to_nobody_until_the_node_is_back(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """A short recording lost with its node is known as absent, and comes back with it."""
+    path, upload = await lose_a_node(spool_dir, index, store, SAMPLE_RATE)
+    assert upload is None
+    assert await recover_now(index, store) == []
+    assert await index.list("anna") == []
+    (absent,) = (await reconcile(index, store)).absent
+    assert absent.id == path.stem
+    (recording,) = await recover(spool_dir, index=index, store=store)
+    assert recording.id == absent.id and await index.list("anna") == [recording]
+    assert not await reconcile(index, store)
+
+
+async def test_what_its_owner_deleted_does_not_come_back(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """Deleted while its parts lie in the store: they go."""
+    _, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES)
+    assert upload is not None
+    entry = await index.get(upload.recording_id)
+    assert entry is not None
+    await discard(entry, index=index, store=store)
+    assert await recover_now(index, store) == []
+    assert list(store.list_keys()) == [] and list(store.parts.open_uploads()) == []
+
+
+async def test_uploads_of_nobody_are_aborted_after_a_day(
+    store: RecordingStore, redis: Redis
+) -> None:
+    """One without a part cannot be finished; a young one stays."""
+    index = RecordingIndex(redis)
+    store.parts.begin("recordings/anna/20260921T141320Z_" + "0" * 26 + ".wav")
+    assert await recover_now(index, store) == []
+    assert await abort_old_uploads(index, store) == 0
+    assert await abort_old_uploads(index, store, max_age_s=-5) == 1
+    assert list(store.parts.open_uploads()) == []
+
+
+def test_peaks_do_not_depend_on_how_they_are_read(spool_dir: Path) -> None:
+    """Any cutting gives the same outline, which is that of the sound."""
+    sound = some_sound(12_345)
+    wav = b"\0" * HEADER_BYTES + (sound * 32768).astype("<i2").tobytes()
+    whole = peaks_of([wav], len(wav))
+    for size in (1, 333, 690, 691, 4096):
+        pieces = [wav[at : at + size] for at in range(0, len(wav), size)]
+        assert peaks_of(pieces, len(wav)) == whole
+    edges = np.linspace(0, len(sound), 1001).astype(int)
+    expected = [np.abs(sound[a:b]).max() for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    np.testing.assert_allclose(whole, expected, atol=0.0006)
+    assert peaks_of([wav[:HEADER_BYTES]], HEADER_BYTES) == ()
