@@ -22,6 +22,7 @@ from actors.sound_thread import SoundThread
 from actors.status import CLAIM_TTL_S, StatusStore, StreamStatus, connect_redis
 from recordings.index import RecordingIndex
 from recordings.recorder import Recorder
+from recordings.retention import KEEP_ALL, Retention
 from recordings.store import RecordingStore, StoreConfig
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class StreamActorConfig:
     udp_ports: tuple[int, int] | None = None
     public_ip: str | None = None
     times: StreamTimes = field(default_factory=StreamTimes)
+    retention: Retention = KEEP_ALL
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ class StreamHost:
         redis = connect_redis(config.redis_url)
         self._store = StatusStore(redis)
         self._recorder = Recorder(
-            RecordingIndex(redis), RecordingStore(config.store), Path(config.spool_dir)
+            RecordingIndex(redis),
+            RecordingStore(config.store),
+            Path(config.spool_dir),
+            config.retention,
         )
         self._streams: dict[str, LiveStream] = {}
         self._claims: dict[str, float] = {}

@@ -11,6 +11,7 @@ from recordings.finish import finish
 from recordings.index import IndexUnavailable, Recording, RecordingIndex
 from recordings.names import new_recording_id
 from recordings.recovery import recover
+from recordings.retention import KEEP_ALL, Retention, apply_retention
 from recordings.store import RecordingStore, StoreUnavailable
 from recordings.uploader import Uploader
 from recordings.writer import RecordingWriter, SpoolMeta
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 RECOVERY_INTERVAL_S = 10.0
 SWEEP_INTERVAL_S = 30
+RETENTION_INTERVAL_S = 3600
 UNTOUCHED_S = 5.0
 """A spool that nobody holds and that has not changed for so long was left behind."""
 
@@ -26,7 +28,14 @@ UNTOUCHED_S = 5.0
 class Recorder:
     """The recordings of one process. Storing goes on in the background, until it succeeded."""
 
-    def __init__(self, index: RecordingIndex, store: RecordingStore, spool_dir: Path) -> None:
+    def __init__(
+        self,
+        index: RecordingIndex,
+        store: RecordingStore,
+        spool_dir: Path,
+        retention: Retention = KEEP_ALL,
+    ) -> None:
+        self._retention = retention
         self._index = index
         self._store = store
         self._spool_dir = spool_dir
@@ -105,7 +114,7 @@ class Recorder:
             await asyncio.sleep(RECOVERY_INTERVAL_S)
 
     async def sweep(self) -> None:
-        """Finish what lost nodes left in the store, until cancelled.
+        """Finish what lost nodes left in the store, delete what is too old, until cancelled.
 
         Every actor of the cluster does so, one at a time.
         """
@@ -115,6 +124,10 @@ class Recorder:
                 if await self._index.uploads.take_turn("sweep", SWEEP_INTERVAL_S):
                     await recover_abandoned(self._index, self._store)
                     await abort_old_uploads(self._index, self._store)
+                if self._retention and await self._index.uploads.take_turn(
+                    "retention", RETENTION_INTERVAL_S
+                ):
+                    await apply_retention(self._retention, index=self._index, store=self._store)
             except (IndexUnavailable, StoreUnavailable) as error:
                 log.warning("recordings: looking for what was left goes on later: %s", error)
 

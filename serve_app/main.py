@@ -15,6 +15,7 @@ from deployments.directory import DirectoryClient, PoolConfig, StreamDirectory, 
 from deployments.presence import Presence
 from deployments.streams import Streams
 from recordings.index import RecordingIndex
+from recordings.retention import Retention
 from recordings.store import RecordingStore, StoreConfig
 from serve_app import accounts
 from serve_app.accounts import Accounts
@@ -73,6 +74,14 @@ def build_services(settings: Settings, directory: DirectoryClient) -> Services:
     )
 
 
+def _retention(settings: Settings) -> Retention:
+    days, gigabytes = settings.keep_days, settings.keep_gb_per_user
+    return Retention(
+        max_age_s=None if days is None else days * 86_400,
+        max_user_bytes=None if gigabytes is None else round(gigabytes * 1e9),
+    )
+
+
 def store_config(settings: Settings) -> StoreConfig:
     """Say where recordings are kept."""
     assert settings.s3_bucket is not None, "a bucket is given, or brought by `hushcast up`"
@@ -105,6 +114,7 @@ def pool_config(settings: Settings) -> PoolConfig:
             publisher_timeout_s=settings.publisher_timeout_s,
             grace_s=settings.grace_s,
         ),
+        retention=_retention(settings),
     )
     return PoolConfig(
         actor=actor,

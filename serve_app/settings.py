@@ -158,6 +158,10 @@ class Settings(BaseSettings):
     s3_access_key: str | None = Field(None, repr=False)
     s3_secret_key: str | None = Field(None, repr=False)
     """None: found the way boto3 finds them."""
+    keep_days: float | None = Field(None, gt=0)
+    """Recordings that ended longer ago are deleted; None: never."""
+    keep_gb_per_user: float | None = Field(None, gt=0)
+    """Of each user's recordings the newest so many GB (10^9 bytes) are kept; None: all."""
 
     # How sound travels.
     ice_addresses: Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_split)] = ()

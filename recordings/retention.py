@@ -1,0 +1,61 @@
+"""What is kept for how long: our own sweep, for lifecycle rules are not the same in every S3."""
+
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from recordings.finish import discard
+from recordings.index import Recording, RecordingIndex, RecordingState
+from recordings.store import RecordingStore
+
+log = logging.getLogger(__name__)
+
+_STORED = (RecordingState.READY, RecordingState.RECOVERED)
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Limits; None: there is none. Of a user's recordings the newest `max_user_bytes` stay."""
+
+    max_age_s: float | None = None
+    max_user_bytes: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.max_age_s is not None or self.max_user_bytes is not None
+
+
+KEEP_ALL = Retention()
+
+
+async def apply_retention(
+    retention: Retention, *, index: RecordingIndex, store: RecordingStore
+) -> list[Recording]:
+    """Delete stored recordings that are too old, or too many for their user; get them.
+
+    One that is being written or stored is never touched, and the newest of a user is not deleted
+    for its size. Raises IndexUnavailable, StoreUnavailable; may be repeated.
+    """
+    kept_bytes: Counter[str] = Counter()
+    deleted = []
+    async for recording in index.everything():
+        if recording.state not in _STORED:
+            continue
+        if not _too_old(recording, retention) and _has_room(recording, kept_bytes, retention):
+            kept_bytes[recording.username] += recording.size_bytes
+            continue
+        log.info("recording %s: kept as long as wanted, deleted", recording.id)
+        await discard(recording, index=index, store=store)
+        deleted.append(recording)
+    return deleted
+
+
+def _too_old(recording: Recording, retention: Retention) -> bool:
+    ended_at = recording.started_at + recording.duration_s
+    return retention.max_age_s is not None and time.time() - ended_at > retention.max_age_s
+
+
+def _has_room(recording: Recording, kept: Counter[str], retention: Retention) -> bool:
+    if retention.max_user_bytes is None or not kept[recording.username]:
+        return True
+    return kept[recording.username] + recording.size_bytes <= retention.max_user_bytes
