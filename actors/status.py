@@ -19,6 +19,7 @@ from typing import ParamSpec, TypeVar
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from actors.errors import StatusUnavailable
@@ -140,9 +141,11 @@ return 0
 def connect_redis(url: str) -> Redis:
     """Make a client for commands, not for blocking reads; nothing is sent yet.
 
-    Nothing is retried in silence: redis-py's default applies an increment twice after a stall.
+    A broken connection, such as a restarted Redis leaves in the pool, is replaced once. Time-outs
+    are not retried: redis-py's default applies an increment twice after a stall.
     """
-    return Redis.from_url(url, decode_responses=True, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+    once = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
+    return Redis.from_url(url, decode_responses=True, socket_timeout=5, retry=once)
 
 
 Arguments = ParamSpec("Arguments")

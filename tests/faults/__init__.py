@@ -1,0 +1,1 @@
+"""The real parts fail while somebody is live."""

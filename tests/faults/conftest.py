@@ -1,0 +1,89 @@
+"""A hushcast on servers of its own, which tests may stop, stall and start again."""
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import psutil
+import pytest
+
+from serve_app.local.child import Child
+from serve_app.local.seaweed import SeaweedFS
+from serve_app.local.valkey import Valkey
+from tests.app.client import Person, sign_up
+from tests.running import App, running_app
+from tests.servers import running
+
+
+@dataclass
+class Instance:
+    """A running hushcast and what it depends on."""
+
+    app: App
+    redis: Child
+    s3: Child
+
+    def replica(self, deployment: str) -> psutil.Process:
+        """Find the process of a Serve deployment's replica."""
+        everything = psutil.Process(self.app.process.pid).children(recursive=True)
+        titles = {process: _title(process) for process in everything}
+        [found] = [p for p, title in titles.items() if f":{deployment}" in title]
+        return found
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()[:1])
+    except psutil.Error:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """Start all three."""
+    folder = tmp_path_factory.mktemp("faults")
+    valkey = Valkey.prepare(folder / "valkey", folder / "valkey.log")
+    weed = SeaweedFS.prepare(folder / "s3", folder / "s3.log")
+    with ExitStack() as stack:
+        redis = stack.enter_context(running(valkey))
+        s3 = stack.enter_context(running(weed))
+        app = stack.enter_context(
+            running_app(
+                folder / "data",
+                *("--s3-endpoint", weed.store.endpoint or "", "--s3-bucket", weed.store.bucket),
+                HUSHCAST_REDIS_URL=valkey.url,
+                HUSHCAST_WARM_ACTORS="1",
+                HUSHCAST_LIMITS="accounts=100000/minute offers=100000/minute",
+                AWS_ACCESS_KEY_ID=weed.store.access_key or "",
+                AWS_SECRET_ACCESS_KEY=weed.store.secret_key or "",
+            )
+        )
+        yield Instance(app, redis, s3)
+
+
+@pytest.fixture
+async def people(instance: Instance) -> AsyncIterator[Callable[[], Awaitable[Person]]]:
+    """Make people whose peers and streams are gone after the test."""
+    known: list[Person] = []
+
+    async def make() -> Person:
+        known.append(await sign_up(instance.app.url))
+        return known[-1]
+
+    yield make
+    for person in known:
+        await person.close()
+
+
+class Stalled:
+    """A process that does nothing while the context lasts, but keeps its connections."""
+
+    def __init__(self, child: Child) -> None:
+        self._process = psutil.Process(child.pid)
+
+    def __enter__(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def __exit__(self, *error: object) -> None:
+        self._process.send_signal(signal.SIGCONT)
