@@ -179,6 +179,13 @@ class Tab:
         """Record what the page plays from now on; see `heard`. Needs `bypass_csp`."""
         await self.page.evaluate(RECORD_SOUND, TAP)
 
+    async def recorded(self, at_least_s: float = 0.0) -> float:
+        """Wait until so much was recorded; get how much it is, s."""
+        seconds = "window.heard.pieces.length * 1024 / 48000"
+        await self.page.wait_for_function(f"() => {seconds} >= {at_least_s}", timeout=60_000)
+        length_s: float = await self.page.evaluate(seconds)
+        return length_s
+
     async def heard(self) -> Sound:
         """Get what was recorded since `record`, [T]."""
         text: str = await self.page.evaluate(TAKE_SOUND)

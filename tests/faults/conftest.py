@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
+from recordings.store import StoreConfig
 from serve_app.local.child import Child
 from serve_app.local.seaweed import SeaweedFS
 from serve_app.local.valkey import Valkey
@@ -22,7 +23,9 @@ class Instance:
 
     app: App
     redis: Child
+    redis_url: str
     s3: Child
+    store: StoreConfig
 
     def replica(self, deployment: str) -> psutil.Process:
         """Find the process of a Serve deployment's replica."""
@@ -59,7 +62,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
                 AWS_SECRET_ACCESS_KEY=weed.store.secret_key or "",
             )
         )
-        yield Instance(app, redis, s3)
+        yield Instance(app, redis, valkey.url, s3, weed.store)
 
 
 @pytest.fixture

@@ -1,0 +1,207 @@
+"""Streams end in every way while the servers restart: nothing is lost, nothing is left."""
+
+import asyncio
+import os
+import random
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import httpx
+import psutil
+import pytest
+from redis.asyncio import Redis
+
+from recordings.store import RecordingStore
+from tests.app.client import Person
+from tests.app.test_bad_input import processes
+from tests.faults.conftest import Instance
+from tests.peers import PublisherPeer, encode
+from tests.sounds import speech_like
+from tests.waiting import until
+
+PACKETS = encode(speech_like(2.0))
+AT_A_TIME = 4
+RESTART_S = (0.5, 4.0)
+People = Callable[[], Awaitable[Person]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to one stream."""
+
+    seconds: float
+    end: str
+    """stop: it is ended; kill: its actor gets SIGKILL; cut: the network is gone at once."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stream came to."""
+
+    person: Person
+    end: str
+    published_s: float
+
+
+async def chaos(
+    streams: int, seconds: tuple[float, float], restarts: int, instance: Instance, people: People
+) -> None:
+    """Run the plan that a seed gives; print and check what came of it."""
+    seed = os.environ.get("SEED") or secrets.token_hex(4)
+    print(f"\nSEED={seed}")
+    dice = random.Random(seed)
+    ends = [("stop", "kill", "cut")[n % 3] for n in range(streams)]
+    dice.shuffle(ends)
+    plans = [Plan(dice.uniform(*seconds), end) for end in ends]
+    expected_s = sum(plan.seconds for plan in plans) / AT_A_TIME
+    faults = [(dice.uniform(0.1, 0.9) * expected_s, dice.uniform(*RESTART_S))
+              for _ in range(2 * restarts)]  # fmt: skip
+    persons = [await people() for _ in plans]
+    room = asyncio.Semaphore(AT_A_TIME)
+    restarting = asyncio.create_task(_restart(sorted(faults), instance))
+    outcomes = await asyncio.gather(
+        *(
+            _stream(person, plan, room, instance)
+            for person, plan in zip(persons, plans, strict=True)
+        )
+    )
+    await restarting
+    lost = [await _lost_s(outcome) for outcome in outcomes]
+    orphans = await _orphans(instance)
+    for outcome, seconds_lost in zip(outcomes, lost, strict=True):
+        print(f"{outcome.end}: {outcome.published_s:.2f} s, {seconds_lost:+.2f} s lost")
+    print(
+        f"{streams} streams, {2 * restarts} restarts: {len(lost)} recordings found, "
+        f"{max(lost):.2f} s lost at most, {sum(max(0.0, each) for each in lost):.2f} s in all, "
+        f"{len(orphans)} orphans left {orphans or ''}"
+    )
+    assert max(lost) <= 1.0
+    assert not orphans
+
+
+async def _restart(faults: list[tuple[float, float]], instance: Instance) -> None:
+    """Restart S3 and Redis in turns, at the given seconds for so long."""
+    began = asyncio.get_running_loop().time()
+    for number, (at, outage_s) in enumerate(faults):
+        await asyncio.sleep(max(0.0, began + at - asyncio.get_running_loop().time()))
+        child = (instance.s3, instance.redis)[number % 2]
+        await asyncio.to_thread(child.stop)
+        await asyncio.sleep(outage_s)
+        await asyncio.to_thread(child.start)
+
+
+async def _stream(
+    person: Person, plan: Plan, room: asyncio.Semaphore, instance: Instance
+) -> Outcome:
+    async with room:
+        peer, session = await _published(person)
+        await until(lambda: peer.microphone.played > 0)
+        await asyncio.sleep(plan.seconds)
+        published_s = peer.microphone.played * 0.02
+        if plan.end == "stop":
+            await _insist(lambda: person.http.delete(session))
+        elif plan.end == "kill":
+            _hosting(peer, instance).kill()
+        else:
+            _cut(peer)
+        await peer.close()
+        return Outcome(person, plan.end, published_s)
+
+
+async def _published(person: Person) -> tuple[PublisherPeer, str]:
+    """Begin to publish, as a page does: when it is refused for now, again after a moment."""
+    for _ in range(60):
+        try:
+            return await person.publish(PACKETS)
+        except (AssertionError, httpx.HTTPError):
+            await asyncio.sleep(1)
+    raise TimeoutError("no stream could be started for a minute")
+
+
+async def _insist(request: Callable[[], Awaitable[httpx.Response]]) -> None:
+    for _ in range(60):
+        try:
+            if (await request()).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        await asyncio.sleep(0.5)
+    raise TimeoutError("the stream could not be ended for half a minute")
+
+
+def _hosting(peer: PublisherPeer, instance: Instance) -> psutil.Process:
+    """Find the actor by the port that it answered with."""
+    [port] = {
+        int(line.split()[5])
+        for line in peer.connection.remoteDescription.sdp.splitlines()
+        if line.startswith("a=candidate:")
+    }
+    [found] = [
+        actor
+        for actor in processes(instance.app)
+        if any(each.laddr.port == port for each in actor.net_connections("udp"))
+    ]
+    return found
+
+
+def _cut(peer: PublisherPeer) -> None:
+    """Take the network away: nothing more is sent, not even a goodbye."""
+    ice = peer.connection.getTransceivers()[0].sender.transport.transport
+    for protocol in ice._connection._protocols:
+        protocol.transport.abort()
+
+
+async def _lost_s(outcome: Outcome) -> float:
+    """Wait for the recording; get how much of what was published is missing."""
+
+    async def stored() -> bool:
+        try:
+            recordings = await outcome.person.recordings()
+        except (AssertionError, httpx.HTTPError):
+            return False
+        return bool(recordings) and all(r["state"] in ("ready", "recovered") for r in recordings)
+
+    await until(stored, timeout_s=120, interval_s=0.2)
+    recordings = await outcome.person.recordings()
+    return outcome.published_s - float(sum(each["duration_s"] for each in recordings))
+
+
+async def _orphans(instance: Instance) -> list[str]:
+    """List what is left that belongs to no stream, once everything had its time to end."""
+    left: list[str] = []
+
+    async def nothing_left() -> bool:
+        nonlocal left
+        left = [str(path) for path in (instance.app.data_dir / "spool").glob("*")]
+        for actor in processes(instance.app):
+            left += [f"socket of actor {actor.pid}" for _ in actor.net_connections("udp")]
+        async with Redis.from_url(instance.redis_url, decode_responses=True) as redis:
+            for name in ("stream:*", "claim:*", "recording:*:held", "recording:*:upload"):
+                left += [str(key) for key in await redis.keys(f"hushcast:{name}")]
+            left += [str(each) for each in await redis.smembers("hushcast:recordings:unfinished")]
+        store = RecordingStore(instance.store)
+        try:
+            left += [each.key for each in store.parts.open_uploads()]
+        finally:
+            store.close()
+        return not left
+
+    try:
+        await until(nothing_left, timeout_s=60, interval_s=0.5)
+    except TimeoutError:
+        pass
+    return left
+
+
+@pytest.mark.slow
+async def test_a_little_chaos(instance: Instance, people: People) -> None:
+    """Six streams, both servers restarted once: every recording is there, no orphan."""
+    await chaos(6, (2.0, 6.0), 1, instance, people)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2400)
+async def test_ten_minutes_of_chaos(instance: Instance, people: People) -> None:
+    """Fifty streams, both servers restarted four times; `SEED` gives the same again."""
+    await chaos(50, (5.0, 75.0), 4, instance, people)
