@@ -4,18 +4,26 @@
 
 The publishers are real peers in a process of their own. This process has what an actor has: WebRTC
 sessions, RTP order, one sound thread, recordings to disk; only Ray, Redis and S3 are left out.
+Beside it aiortc as it comes: its receiver and one of its encoders, no model, no recording. The lag
+of the event loop is how much later than asked for a sleep of 5 ms ends.
 """
 
 import argparse
 import asyncio
+import contextlib
 import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.codecs.opus import OpusEncoder as StockEncoder
+from aiortc.mediastreams import MediaStreamError
 
 from actors.denoiser import Engine, Model, load_model
 from actors.denoiser.executor import Batch, Result
@@ -111,6 +119,54 @@ class Actor:
         return sum(pipeline.levels.late_hops for pipeline in self.pipelines)
 
 
+class Stock:
+    """What aiortc brings: a jitter buffer and a decoder thread each, and an encoder."""
+
+    late_hops = 0
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.connections: list[RTCPeerConnection] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def answer(self, offer: str) -> str:
+        """Take a publisher in."""
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connections.append(connection)
+        connection.on(
+            "track", lambda track: self.tasks.append(asyncio.create_task(self._hear(track)))
+        )
+        await connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
+        await connection.setLocalDescription(await connection.createAnswer())
+        return connection.localDescription.sdp
+
+    async def _hear(self, track: MediaStreamTrack) -> None:
+        encoder = StockEncoder()
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(MediaStreamError):
+            while True:
+                frame: Any = await track.recv()
+                await loop.run_in_executor(None, encoder.encode, frame)
+                self.frames += 1
+
+    async def close(self) -> None:
+        """End everything."""
+        for connection in self.connections:
+            await connection.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a publisher costs: the share of a core, and the event loop's lag meanwhile."""
+
+    share: float
+    lag_ms: tuple[float, float]
+    """p50, p99."""
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
@@ -120,33 +176,47 @@ def main() -> None:
     options = parser.parse_args()
     many = options.publishers
     ways = {
+        f"{many} in one process, stock aiortc": (many, None),
         f"{many} in one process, without model": (many, False),
         "one, with model": (1, True),
         f"{many} in one process, with model": (many, True),
     }
-    shares: dict[str, list[float]] = {name: [] for name in ways}
+    costs: dict[str, list[Cost]] = {name: [] for name in ways}
     for _ in range(options.rounds):
         for name, (publishers, with_model) in ways.items():
-            share = asyncio.run(_measure(publishers, options.seconds, with_model=with_model))
-            shares[name].append(share)
-    for name, values in shares.items():
-        each = ", ".join(f"{100 * value:.2f}" for value in values)
-        print(f"{name:36} {100 * float(np.median(values)):6.2f} % of a core each ({each})")
+            cost = asyncio.run(_measure(publishers, options.seconds, with_model=with_model))
+            costs[name].append(cost)
+    for name, found in costs.items():
+        each = ", ".join(f"{100 * cost.share:.2f}" for cost in found)
+        share = 100 * float(np.median([cost.share for cost in found]))
+        p50, p99 = np.median([cost.lag_ms for cost in found], axis=0)
+        print(
+            f"{name:36} {share:6.2f} % of a core each ({each}); "
+            f"event loop's lag {p50:.2f} / {p99:.2f} ms"
+        )
 
 
-async def _measure(publishers: int, seconds: float, *, with_model: bool) -> float:
-    """Get the share of a core that each publisher costs this process."""
+async def _measure(publishers: int, seconds: float, *, with_model: bool | None) -> Cost:
+    """Get what each publisher costs this process; None: stock aiortc."""
     gather_on(["127.0.0.1"])
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     peers = context.Process(target=_publish, args=(theirs, publishers), daemon=True)
     peers.start()
     with tempfile.TemporaryDirectory() as folder:
-        actor = Actor(publishers, Path(folder), with_model=with_model)
+        actor = (
+            Stock()
+            if with_model is None
+            else Actor(publishers, Path(folder), with_model=with_model)
+        )
         ours.send([await actor.answer(offer) for offer in await asyncio.to_thread(ours.recv)])
         await _until(lambda: actor.frames > 50 * publishers)
         frames, began, cpu = actor.frames, time.monotonic(), time.process_time()
-        await asyncio.sleep(seconds)
+        lags = []
+        while time.monotonic() - began < seconds:
+            asked = time.monotonic()
+            await asyncio.sleep(0.005)
+            lags.append(time.monotonic() - asked - 0.005)
         used = time.process_time() - cpu
         took = time.monotonic() - began
         expected = took * SAMPLE_RATE / FRAME_SAMPLES * publishers
@@ -155,7 +225,8 @@ async def _measure(publishers: int, seconds: float, *, with_model: bool) -> floa
         ours.send("end")
         await actor.close()
     peers.join()
-    return used / took / publishers
+    p50, p99 = np.percentile(lags, (50, 99)) * 1000
+    return Cost(used / took / publishers, (float(p50), float(p99)))
 
 
 async def _until(condition: Callable[[], bool]) -> None:

@@ -63,6 +63,11 @@ export class HeldConnection extends EventTarget {
   /** A connection has taken over from the one before it. */
   replaced(_old) {}
 
+  /** Whether to offer again; asked before every attempt once a connection was lost. */
+  async mayReturn(_signal) {
+    return true;
+  }
+
   /** Whether there is still something to connect to. */
   async isWanted(_reason, _signal) {
     return true;
@@ -97,10 +102,13 @@ export class HeldConnection extends EventTarget {
   async #run(abort) {
     const { signal } = abort;
     let current = null;
+    let returning = false;
     try {
       for (;;) {
         const renewed = new Promise((resolve) => (this.#renew = resolve));
-        const next = await this.#connect(signal);
+        const next = await this.#connect(signal, returning);
+        if (!next) break;
+        returning = true;
         if (current) this.#retire(current);
         current = next;
         this.#setPhase("connected");
@@ -127,10 +135,14 @@ export class HeldConnection extends EventTarget {
     if (error && !(error instanceof ApiError)) throw error;
   }
 
-  /** Open a connection, again and again until it succeeds or is refused for good. */
-  async #connect(signal) {
+  /**
+   * Open a connection, again and again until it succeeds or is refused for good; null when it
+   * may not return.
+   */
+  async #connect(signal, returning) {
     const backoff = new Backoff();
     for (let waited = false; ; waited = true) {
+      if (returning && !(await this.mayReturn(signal))) return null;
       signal.throwIfAborted();
       const connection = new WhipConnection(this.api, this.url);
       this.#open.add(connection);

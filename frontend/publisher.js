@@ -1,3 +1,4 @@
+import { ApiError } from "./api.js";
 import { HeldConnection } from "./held.js";
 import { Microphone, MicrophoneError } from "./microphone.js";
 
@@ -19,6 +20,7 @@ export class Publisher extends HeldConnection {
   #sender = null;
   #seenStream = null;
   #leftStream = null;
+  #begunSessions = new Set();
   #abort = new AbortController();
 
   constructor(api, presence, username) {
@@ -116,12 +118,26 @@ export class Publisher extends HeldConnection {
   }
 
   begun(session) {
+    this.#begunSessions.add(session);
     this.presence.publishing(session);
   }
 
   /** Two senders at once would each take the stream over from the other. */
   replaced(old) {
     old.mute();
+  }
+
+  /** News of a takeover do not reach a page without a network; it must not take it back. */
+  async mayReturn() {
+    try {
+      const { session } = await this.api.get("/api/me");
+      if (!session || this.#begunSessions.has(session)) return true;
+      await this.#yield();
+      return false;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error; // the offer meets the same, and says so
+      return true;
+    }
   }
 
   async isWanted(reason) {
@@ -139,12 +155,16 @@ export class Publisher extends HeldConnection {
     const meant = session ? session === this.session : streamId === this.#seenStream;
     if (!meant) return;
     if (action === "republish") this.renew();
-    if (action === "taken_over") {
-      this.stop({ tell: false });
-      this.#leftStream = null; // it goes on, from elsewhere
-      this.say(TAKEN_OVER);
-      this.dispatchEvent(new Event("change"));
-    }
+    if (action === "taken_over") this.#yield();
+  }
+
+  /** The stream goes on, from elsewhere. */
+  async #yield() {
+    const stopped = this.stop({ tell: false });
+    this.#leftStream = null;
+    this.say(TAKEN_OVER);
+    this.dispatchEvent(new Event("change"));
+    await stopped;
   }
 
   #follow() {

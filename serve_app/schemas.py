@@ -58,6 +58,8 @@ class Me(BaseModel):
 
     username: str
     stream: Stream | None
+    session: str | None = None
+    """Which session publishes the stream: the last part of its `Location`."""
 
 
 class Friend(BaseModel):

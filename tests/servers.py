@@ -3,9 +3,14 @@
 `from tests.servers import s3, valkey` in a conftest.py or a test module gives the fixtures.
 """
 
+import secrets
+import shutil
+import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
@@ -14,6 +19,7 @@ from serve_app.local.child import Child, Part
 from serve_app.local.guardian import Guardian
 from serve_app.local.seaweed import SeaweedFS
 from serve_app.local.valkey import Valkey
+from tests.running import free_port
 
 
 @contextmanager
@@ -45,3 +51,44 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreConfig]:
     server = SeaweedFS.prepare(folder / "data", folder / "log")
     with running(server):
         yield server.store
+
+
+@dataclass(frozen=True)
+class Coturn:
+    """A TURN server on loopback."""
+
+    port: int
+    secret: str
+
+    def url(self, transport: str) -> str:
+        """Get its URL over udp or tcp."""
+        return f"turn:127.0.0.1:{self.port}?transport={transport}"
+
+
+@pytest.fixture(scope="session")
+def coturn() -> Iterator[Coturn]:
+    """Debian's coturn, as docs/operating.md sets it up, but for loopback."""
+    program = shutil.which("turnserver")
+    if program is None:
+        pytest.skip("needs Debian's coturn")
+    server = Coturn(free_port(), secrets.token_hex(16))
+    flags = f"-n --listening-port={server.port} --listening-ip=127.0.0.1 --relay-ip=127.0.0.1"
+    flags += " --realm=hushcast --use-auth-secret --no-tls --no-dtls --no-cli --log-file=stdout"
+    flags += " --allow-loopback-peers"
+    process = subprocess.Popen(
+        [program, *flags.split(), f"--static-auth-secret={server.secret}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(1200):
+            try:
+                socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, "coturn ended"
+                time.sleep(0.05)
+        yield server
+    finally:
+        process.kill()
+        process.wait()

@@ -66,7 +66,8 @@ async def sign_out(token: Signed, response: Response, use: Use) -> None:
 @router.get("/me")
 async def me(caller: Caller, use: Use) -> Me:
     """Tell who is calling, and their stream."""
-    return Me(username=caller, stream=stream_of(await use.streams.status(caller)))
+    status = await use.streams.status(caller)
+    return Me(username=caller, stream=stream_of(status), session=status.session if status else None)
 
 
 @router.delete("/me", status_code=204)

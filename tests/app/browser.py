@@ -199,14 +199,17 @@ async def open_tab(
     *,
     viewport: dict[str, int] = DESKTOP,
     bypass_csp: bool = False,
+    script: str | None = None,
 ) -> Tab:
-    """Open a page for somebody who is signed in."""
+    """Open a page for somebody who is signed in; `script` runs before the page's own."""
     context = await browser.new_context(
         bypass_csp=bypass_csp,
         viewport={"width": viewport["width"], "height": viewport["height"]},
         permissions=["microphone"],
     )
     await context.add_cookies([{"name": "hushcast", "value": person.token, "url": person.url}])
+    if script:
+        await context.add_init_script(script)
     tab = Tab(await context.new_page(), context)
     await tab.page.goto(person.url + path)
     return tab

@@ -171,6 +171,28 @@ async def test_the_page_goes_on_by_itself_when_its_streams_actor_dies(
     await expect(tab.find("stream-state")).to_have_text("off")
 
 
+async def test_a_page_that_was_offline_takes_no_stream_back(
+    app: App, people: People, browser: Browser
+) -> None:
+    """Another page takes the stream over while this one has no network: this one yields."""
+    ada = await people()
+    first, second = await open_tab(browser, ada), await open_tab(browser, ada)
+    await go_live(first)
+    await first.context.set_offline(True)
+    await second.click("start")  # "Stream from here"
+    await expect(second.find("stream-state")).to_have_text("live", timeout=15_000)
+    await first.page.wait_for_timeout(3_000)  # it was let go, and tries to come back
+    session = (await ada.http.get("/api/me")).json()["session"]
+    await first.context.set_offline(False)
+    await expect(first.page.get_by_text("now comes from another page")).to_be_visible(
+        timeout=30_000
+    )
+    assert (await ada.http.get("/api/me")).json()["session"] == session
+    await expect(second.find("stream-state")).to_have_text("live")
+    await second.click("stop")
+    await expect(second.find("stream-state")).to_have_text("off")
+
+
 async def test_a_killed_browser_ends_the_stream_after_the_grace(
     app: App, people: People, tmp_path: Path
 ) -> None:

@@ -1,11 +1,9 @@
 """`hushcast doctor`: it finds nothing where all is well, and says what to do where it is not."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,8 +21,7 @@ from serve_app.doctor.network import check_certificate, check_turn, check_udp
 from serve_app.doctor.storage import check_redis
 from serve_app.settings import Settings, read_settings
 from tests.running import free_port
-
-TURN_SECRET = "a secret that both sides know"
+from tests.servers import Coturn
 
 
 def doctor(data_dir: Path, s3: StoreConfig, **environment: str) -> tuple[int, list[str]]:
@@ -135,34 +132,11 @@ def test_addresses_and_ports() -> None:
     assert all(finding.ok for finding in check_udp(settings))
 
 
-@pytest.fixture(scope="module")
-def turn() -> Iterator[int]:
-    """Run Debian's coturn on loopback; get its port."""
-    server = shutil.which("turnserver")
-    if server is None:
-        pytest.skip("needs Debian's coturn")
-    port = free_port()
-    flags = f"-n --listening-port={port} --listening-ip=127.0.0.1 --relay-ip=127.0.0.1"
-    flags += " --realm=hushcast --use-auth-secret --no-tls --no-dtls --no-cli --log-file=stdout"
-    flags += " --allow-loopback-peers"
-    process = subprocess.Popen(
-        [server, *flags.split(), f"--static-auth-secret={TURN_SECRET}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    yield port
-    process.kill()
-    process.wait()
-
-
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_turn(turn: int, transport: str) -> None:
+def test_turn(coturn: Coturn, transport: str) -> None:
     """An allocation with our secret is made; with another secret it is refused."""
-    url = f"turn:127.0.0.1:{turn}?transport={transport}"
-    for _ in range(100):  # until it listens
-        [right] = check_turn(read_settings({"turn_urls": (url,), "turn_secret": TURN_SECRET}))
-        if right.ok:
-            break
+    url = coturn.url(transport)
+    [right] = check_turn(read_settings({"turn_urls": (url,), "turn_secret": coturn.secret}))
     assert right.ok and "relays from 127.0.0.1:" in right.text
     [wrong] = check_turn(read_settings({"turn_urls": (url,), "turn_secret": "another secret"}))
     assert not wrong.ok and "HUSHCAST_TURN_SECRET" in (wrong.to_do or "")

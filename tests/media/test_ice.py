@@ -1,8 +1,11 @@
 """Where sessions gather, and what they say of it."""
 
 import asyncio
+import json
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -118,3 +121,18 @@ async def test_nobody_is_asked_for_our_address() -> None:
     assert connections
     assert all(each.stun_server is None and each.turn_server is None for each in connections)
     await listening.close()
+
+
+@pytest.mark.timeout(60)
+def test_local_names_are_neither_waited_for_nor_asked_for() -> None:
+    """With only loopback configured a `.local` candidate sends nothing, and costs no second."""
+    unshare = ["unshare", "--net", "--map-root-user"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs network namespaces")
+    command = [*unshare, sys.executable, "-m", "tests.media.local_names"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    figures = json.loads(ran.stdout)
+    print(f"\n.local: {figures}")
+    assert figures["control"] and not figures["sent"]
+    assert figures["answered_s"] < 0.5 and figures["connected_s"] < 1.0

@@ -1,0 +1,178 @@
+"""Clients that others wrote: from npm, on a page of another site, and FFmpeg."""
+
+import asyncio
+import functools
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page
+
+from tests.app.browser import chromium, write_microphone
+from tests.app.client import Person
+from tests.sounds import speech_like
+from tests.waiting import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+People = Callable[[], Awaitable[Person]]
+SOUND = speech_like(8.0)
+
+# Both offer a picture too, as their examples do, and as OBS does.
+PUBLISH = {
+    "whip-whep": """async ([url, token]) => {
+      const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
+      const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+      for (const track of media.getTracks()) pc.addTransceiver(track, { direction: "sendonly" });
+      const client = new clients.WHIPClient();
+      await client.publish(pc, url, token);
+      window.restart = () => client.restart();
+      window.leave = () => client.stop();
+    }""",
+    "@eyevinn/whip-web-client": """async ([url, token]) => {
+      const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
+      const opts = { authkey: token, iceServers: [] };
+      const client = new clients.EyevinnClient({ endpoint: url, opts });
+      await client.setIceServersFromEndpoint();
+      await client.ingest(media);
+      window.leave = () => client.destroy();
+    }""",
+}
+
+# Resolves with the loudest sample once something is heard.
+LISTEN = """async ([url, token]) => {
+  const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+  for (const kind of ["audio", "video"]) pc.addTransceiver(kind, { direction: "recvonly" });
+  const heard = new Promise((resolve) => {
+    pc.ontrack = ({ track }) => {
+      if (track.kind !== "audio") return;
+      const stream = new MediaStream([track]);
+      window.player = Object.assign(new Audio(), { srcObject: stream, muted: true });
+      player.play();
+      const context = new AudioContext();
+      const analyser = context.createAnalyser();
+      context.createMediaStreamSource(stream).connect(analyser);
+      const samples = new Float32Array(analyser.fftSize);
+      const look = () => {
+        analyser.getFloatTimeDomainData(samples);
+        const loudest = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+        if (loudest > 0.02) resolve(loudest);
+        else setTimeout(look, 20);
+      };
+      look();
+    };
+  });
+  const client = new clients.WHEPClient();
+  await client.view(pc, url, token);
+  window.leave = () => client.stop();
+  return heard;
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Another site, with a page that brings the clients: the address of that page."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(Path(__file__).with_name("clients"), folder, dirs_exist_ok=True)
+    for command in (
+        ("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"),
+        ("node_modules/.bin/esbuild", "index.js", "--bundle", "--global-name=clients",
+         "--outfile=clients.js"),
+    ):  # fmt: skip
+        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+    (folder / "index.html").write_text('<!doctype html><script src="clients.js"></script>')
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+async def pages(site: str, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Page]]]:
+    """Open pages of the other site in Chromium."""
+    async with chromium(write_microphone(tmp_path / "microphone.wav", SOUND)) as browser:
+        context = await browser.new_context(permissions=["microphone", "camera"])
+
+        async def open_page() -> Page:
+            page = await context.new_page()
+            await page.goto(site)
+            return page
+
+        yield open_page
+
+
+@pytest.mark.parametrize("client", list(PUBLISH))
+async def test_clients_from_npm(
+    client: str, pages: Callable[[], Awaitable[Page]], people: People
+) -> None:
+    """They publish and play from another origin, with a picture in the offer; both can leave."""
+    ada, bob = await people(), await people()
+    await ada.befriend(bob)
+    hers, his = await pages(), await pages()
+    complaints: list[str] = []
+    for page in (hers, his):
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+    await hers.evaluate(PUBLISH[client], [f"{ada.url}/whip", ada.token])
+    await until(lambda: _in_state(ada, "live"))
+    heard = await his.evaluate(LISTEN, [f"{bob.url}/whep/{ada.username}", bob.token])
+    stream = await ada.stream()
+    assert heard > 0.02 and stream is not None and stream["listeners"] == 1
+    if client == "whip-whep":
+        await hers.evaluate("restart()")  # refused with 405, which it takes for an answer
+        await asyncio.sleep(1)
+        assert await _in_state(ada, "live")
+    await his.evaluate("leave()")
+    await until(lambda: _listeners(ada, 0))
+    await hers.evaluate("leave()")
+    await until(lambda: _in_state(ada, None))
+    await until(lambda: _stored(ada))
+    assert not complaints
+
+
+async def test_ffmpeg(people: People, certificate: tuple[Path, Path]) -> None:
+    """FFmpeg's WHIP muxer publishes; a friend hears it, and its end is the stream's end."""
+    ada, bob = await people(), await people()
+    await ada.befriend(bob)
+    cert, key = certificate
+    command = [sys.executable, "-m", "tests.app.ffmpeg", f"{ada.url}/whip", ada.token]
+    ffmpeg = await asyncio.create_subprocess_exec(
+        *command, str(cert), str(key), stdin=asyncio.subprocess.PIPE
+    )
+    try:
+        await until(lambda: _in_state(ada, "live"))
+        listener, _ = await bob.listen(ada.username)
+        await asyncio.wait_for(listener.first_sound.wait(), 30)
+        assert ffmpeg.stdin is not None
+        ffmpeg.stdin.close()
+        assert await asyncio.wait_for(ffmpeg.wait(), 30) == 0
+    finally:
+        if ffmpeg.returncode is None:
+            ffmpeg.kill()
+    await until(lambda: _in_state(ada, None))
+    await until(lambda: _stored(ada))
+
+
+async def _in_state(person: Person, state: str | None) -> bool:
+    stream = await person.stream()
+    return (stream["state"] if stream else None) == state
+
+
+async def _listeners(person: Person, number: int) -> bool:
+    stream = await person.stream()
+    return stream is not None and stream["listeners"] == number
+
+
+async def _stored(person: Person) -> bool:
+    recordings = await person.recordings()
+    return bool(recordings) and recordings[0]["state"] == "ready"
