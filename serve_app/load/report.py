@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serve_app.load.crew import CrewResult, Started
 
@@ -42,6 +43,7 @@ def numbers(options: dict[str, Any], measured: Measured) -> dict[str, Any]:
             "first_sound": _spread(e.first_sound_s for e in heard if e.first_sound_s is not None),
             "mouth_to_ear": _spread(mouth_to_ear),
         },
+        "mouth_to_ear_drift_ms": _drift([each.mouth_to_ear_s for each in heard]),
         "frames": {key: sum(getattr(e.frames, key) for e in heard) for key in FRAME_KEYS},
         "latency_found_for": sum(
             len(e.mouth_to_ear_s) / max(1, e.frames.received) for e in heard if e.measured
@@ -124,6 +126,13 @@ def _spread(seconds: Iterable[float]) -> dict[str, float] | None:
         "max": _ms(values.max()),
         "count": len(values),
     }
+
+
+def _drift(latencies: list[NDArray[np.float64]]) -> float:
+    """Get how much more the last tenth of the time took than the first, ms; medians."""
+    ends = [(each[: len(each) // 10 + 1], each[-(len(each) // 10 + 1) :]) for each in latencies]
+    first, last = (np.concatenate([end[n] for end in ends] or [[]]) for n in (0, 1))
+    return _ms(np.median(last) - np.median(first)) if len(first) else 0.0
 
 
 def _ms(seconds: float) -> float:
