@@ -130,9 +130,12 @@ def _spread(seconds: Iterable[float]) -> dict[str, float] | None:
 
 def _drift(latencies: list[NDArray[np.float64]]) -> float:
     """Get how much more the last tenth of the time took than the first, ms; medians."""
-    ends = [(each[: len(each) // 10 + 1], each[-(len(each) // 10 + 1) :]) for each in latencies]
-    first, last = (np.concatenate([end[n] for end in ends] or [[]]) for n in (0, 1))
-    return _ms(np.median(last) - np.median(first)) if len(first) else 0.0
+    heard = [each for each in latencies if len(each)]
+    if not heard:
+        return 0.0
+    first = np.concatenate([each[: len(each) // 10 + 1] for each in heard])
+    last = np.concatenate([each[-(len(each) // 10 + 1) :] for each in heard])
+    return _ms(np.median(last) - np.median(first))
 
 
 def _ms(seconds: float) -> float:
