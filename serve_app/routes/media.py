@@ -91,11 +91,17 @@ ALLOWED = "OPTIONS, POST, PATCH, DELETE"
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": ALLOWED,
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
-    "Access-Control-Expose-Headers": "Location, ETag, Link, Retry-After",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, ETag",
+    "Access-Control-Expose-Headers": (
+        "Location, ETag, Link, Retry-After, Access-Control-Allow-Methods"
+    ),
     "Access-Control-Max-Age": "600",
 }
-"""Any site may use WHIP and WHEP with a token; none gets cookies sent along."""
+"""Any site may use WHIP and WHEP with a token; none gets cookies sent along.
+
+Some clients send the session's ETag as a header of that name, and read the allowed methods to learn
+whether they may trickle.
+"""
 
 
 async def _offer(request: Request) -> str:

@@ -1,6 +1,7 @@
 """Accounts, sign-ins, friends."""
 
 import asyncio
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -32,7 +33,7 @@ Name = Annotated[str, Path(max_length=64)]
 @router.post("/accounts", status_code=201)
 async def create_account(body: Credentials, request: Request, use: Use) -> Created:
     """Create an account."""
-    await use.rates.count("accounts", _address(request))
+    await use.rates.count("accounts", _address(request, use))
     await use.accounts.create(body.username, body.password)
     return Created(username=body.username)
 
@@ -40,7 +41,7 @@ async def create_account(body: Credentials, request: Request, use: Use) -> Creat
 @router.post("/session")
 async def sign_in(body: SignIn, request: Request, response: Response, use: Use) -> SignedIn:
     """Sign in: a token, and the same as a cookie for our pages."""
-    who = (body.username, _address(request))
+    who = (body.username, _address(request, use))
     # Counted before it is known, or many guesses at once would all be looked at.
     await use.rates.count("sign_ins", *who)
     text, token = await use.accounts.sign_in(body.username, body.password)
@@ -124,5 +125,20 @@ async def _delete(username: str, use: Use) -> None:
     await discard_user(username, index=use.index, store=use.store)
 
 
-def _address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
+def _address(request: Request, use: Use) -> str:
+    """Get whom limits count: an IPv4 address or an IPv6 network of one customer, /64.
+
+    Behind a proxy, which is there where a public URL is set, it is what that proxy appended to
+    `X-Forwarded-For`; what a client wrote there itself stands before it.
+    """
+    address = request.client.host if request.client else ""
+    if use.settings.public_url:
+        forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        address = forwarded or address
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address[:64]
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or IPv6Network((found, 64), strict=False))
+    return str(found)

@@ -11,7 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, Response
 
 from tests.app.browser import chromium, write_microphone
 from tests.app.client import Person
@@ -121,8 +121,10 @@ async def test_clients_from_npm(
     await ada.befriend(bob)
     hers, his = await pages(), await pages()
     complaints: list[str] = []
+    trickled: list[Page] = []
     for page in (hers, his):
         page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("response", functools.partial(_note_trickle, trickled))
     await hers.evaluate(PUBLISH[client], [f"{ada.url}/whip", ada.token])
     await until(lambda: _in_state(ada, "live"))
     heard = await his.evaluate(LISTEN, [f"{bob.url}/whep/{ada.username}", bob.token])
@@ -137,7 +139,7 @@ async def test_clients_from_npm(
     await hers.evaluate("leave()")
     await until(lambda: _in_state(ada, None))
     await until(lambda: _stored(ada))
-    assert not complaints
+    assert not complaints and {hers, his} == set(trickled)
 
 
 async def test_ffmpeg(people: People, certificate: tuple[Path, Path]) -> None:
@@ -161,6 +163,11 @@ async def test_ffmpeg(people: People, certificate: tuple[Path, Path]) -> None:
             ffmpeg.kill()
     await until(lambda: _in_state(ada, None))
     await until(lambda: _stored(ada))
+
+
+def _note_trickle(trickled: list[Page], response: Response) -> None:
+    if response.request.method == "PATCH" and response.status == 204:
+        trickled.append(response.frame.page)
 
 
 async def _in_state(person: Person, state: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import time
 from typing import Any
 
@@ -146,6 +147,26 @@ async def test_retry_after_is_when_the_next_try_is_free(make_edge: MakeEdge) -> 
     assert status == 429 and 1 <= wait_s <= 3
     await until(lambda: time.monotonic() - began > wait_s)
     assert (await create())[0] == 201
+
+
+async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> None:
+    """The last address forwarded counts, an IPv6 network once; without a proxy, nobody's word."""
+
+    async def create(edge: Edge, forwarded: str) -> int:
+        body = {"username": f"name-{secrets.token_hex(4)}", "password": PASSWORD}
+        headers = {"x-forwarded-for": forwarded}
+        return (await edge.client().post("/api/accounts", json=body, headers=headers)).status_code
+
+    behind = make_edge(rates={"accounts": "1/minute"}, public_url="https://cast.example.org")
+    assert await create(behind, "198.51.100.1") == 201
+    assert await create(behind, "203.0.113.9, 198.51.100.1") == 429
+    assert await create(behind, "198.51.100.2") == 201
+    assert await create(behind, "2001:db8::1") == 201
+    assert await create(behind, "2001:db8::ffff:2") == 429
+    assert await create(behind, "2001:db8:0:1::1") == 201
+    alone = make_edge(rates={"accounts": "1/minute"})
+    assert await create(alone, "198.51.100.7") == 201
+    assert await create(alone, "198.51.100.8") == 429
 
 
 def test_an_unknown_limit_is_an_error(make_edge: MakeEdge) -> None:

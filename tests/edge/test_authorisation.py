@@ -1,0 +1,152 @@
+"""Who may do what: every route of the application, four callers each.
+
+The table below is the whole of it; a route that is missing from it fails the test. `pytest -s`
+prints what was answered. The presence socket's refusals are in test_presence_socket.py.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+
+from tests.edge.conftest import PASSWORD, Edge
+from tests.edge.made_up import OFFER, live
+from tests.edge.test_recordings import stored
+
+CALLERS = ("anonymous", "stranger", "friend", "owner")
+SDP = {"content-type": "application/sdp"}
+FRAGMENT = {"content-type": "application/trickle-ice-sdpfrag"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A route, what is sent to it, and the statuses for CALLERS.
+
+    In paths, {ada} is the owner, {session} hers, {recording} hers. `told`: words that only friend
+    and owner may find in the answer.
+    """
+
+    method: str
+    route: str
+    answers: tuple[int, int, int, int]
+    json: Any = None
+    content: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    told: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The path with Ada's things in it."""
+        names = {"name": "{ada}", "recording_id": "{recording}", "session": "{session}"}
+        path = self.route
+        for parameter, value in names.items():
+            path = path.replace("{" + parameter + "}", value)
+        return path
+
+
+SIGNED = (401, 200, 200, 200)
+"""Everybody who is signed in, each for themselves."""
+EVERYBODY = (200, 200, 200, 200)
+STREAM = "stream-of-ada"
+
+TABLE = [
+    Row("POST", "/api/accounts", (201, 201, 201, 201), {"username": "{new}", "password": PASSWORD}),
+    Row("POST", "/api/session", EVERYBODY, {"username": "ada", "password": PASSWORD}),
+    Row("DELETE", "/api/session", (401, 204, 204, 204)),
+    Row("GET", "/api/me", SIGNED),
+    Row("DELETE", "/api/me", (401, 204, 204, 204)),
+    Row("GET", "/api/friends", SIGNED),
+    Row("PUT", "/api/friends/{name}", (401, 200, 200, 422)),
+    Row("DELETE", "/api/friends/{name}", (401, 404, 204, 404)),
+    Row("GET", "/api/users/{name}", SIGNED, told=STREAM),
+    Row("GET", "/api/streams", SIGNED, told=STREAM),
+    Row("PATCH", "/api/stream", (401, 409, 409, 200), {"denoise": False}),
+    Row("POST", "/api/stream/stop", (401, 204, 204, 204)),
+    Row("GET", "/api/users/{name}/recordings", (401, 403, 200, 200), told="peaks"),
+    Row("GET", "/api/recordings/{recording_id}", (401, 404, 200, 200), told="peaks"),
+    Row("GET", "/api/recordings/{recording_id}/audio", (401, 404, 200, 200)),
+    Row("DELETE", "/api/recordings/{recording_id}", (401, 404, 403, 204)),
+    Row("POST", "/whip", (401, 201, 201, 201), content=OFFER, headers=tuple(SDP.items())),
+    Row("POST", "/whep/{name}", (401, 403, 201, 201), content=OFFER, headers=tuple(SDP.items())),
+    *(
+        row
+        for kind in ("whip", "whep")
+        for row in (
+            Row("PATCH", f"/{kind}/sessions/{{session}}", (401, 403, 403, 204),
+                content="a=mid:0\r\n", headers=tuple(FRAGMENT.items())),
+            Row("DELETE", f"/{kind}/sessions/{{session}}", (401, 403, 403, 200)),
+            Row("OPTIONS", f"/{kind}/sessions/{{session}}", (204, 204, 204, 204)),
+        )
+    ),
+    Row("OPTIONS", "/whip", (204, 204, 204, 204)),
+    Row("OPTIONS", "/whep/{name}", (204, 204, 204, 204)),
+    Row("GET", "/", EVERYBODY),
+    Row("GET", "/u/{name}", EVERYBODY),
+    Row("GET", "/healthz", EVERYBODY),
+    Row("GET", "/readyz", EVERYBODY),
+]  # fmt: skip
+
+
+ELSEWHERE = {"/api/presence", "/openapi.json", "/static"}
+"""The socket, and what holds no secret: the schema, the page's scripts."""
+
+
+def routes_of(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:
+    """List what is answered: method and path."""
+    for route in routes:
+        if isinstance(route, APIRoute):
+            yield from ((method, route.path) for method in route.methods or ())
+        elif hasattr(route, "original_router"):  # a router that the application includes
+            yield from routes_of(route.original_router.routes)
+        else:
+            assert isinstance(route, WebSocketRoute | Route | Mount)
+            assert route.path in ELSEWHERE, f"who may use {route.path}?"
+
+
+async def test_the_table_is_complete(edge: Edge) -> None:
+    """Every route is in it, and it holds no other."""
+    assert sorted((row.method, row.route) for row in TABLE) == sorted(routes_of(edge.api.routes))
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.route}")
+async def test_who_may(edge: Edge, tmp_path: Path, row: Row) -> None:
+    """Nobody gets more than the table says; what is refused changed nothing."""
+    owner = await edge.person("ada")
+    friend, stranger = await edge.person("bob"), await edge.person("eve")
+    await edge.befriend("ada", "bob")
+    recording = await stored(edge, "ada", tmp_path)
+    await edge.streams.store.write(live("ada"))
+    opened = await owner.http.post("/whip", content=OFFER, headers=SDP)
+    session = opened.headers["location"].rpartition("/")[2]
+    callers = (edge.client(), stranger.http, friend.http, owner.http)
+    answers = []
+    for caller, http in zip(CALLERS, callers, strict=True):
+        path = row.path.format(ada="ada", recording=recording.id, session=session)
+        body = row.json
+        if isinstance(body, dict) and body.get("username") == "{new}":
+            body = {**body, "username": f"new-{caller}"}
+        answer = await http.request(
+            row.method, path, json=body, content=row.content, headers=dict(row.headers)
+        )
+        answers.append(answer)
+        if caller != "owner":
+            await _unharmed(owner.http, recording.id)
+    print(f"\n{row.method:8}{row.route:36}", *(answer.status_code for answer in answers))
+    assert tuple(answer.status_code for answer in answers) == row.answers
+    for answer in answers:
+        if answer.status_code >= 400:
+            assert set(answer.json()) == {"detail"}
+    if row.told:
+        assert [row.told in answer.text for answer in answers] == [False, False, True, True]
+
+
+async def _unharmed(ada: httpx.AsyncClient, recording_id: str) -> None:
+    """Check that Ada still has her account, her stream as it was, and her recording."""
+    me = (await ada.get("/api/me")).json()
+    assert me["username"] == "ada" and me["stream"]["denoise"] is True
+    assert (await ada.get(f"/api/recordings/{recording_id}")).status_code == 200
