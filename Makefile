@@ -1,4 +1,5 @@
-# run: start hushcast here. test: everything but the long runs. check: style, types, fast tests.
+# run: start hushcast here. test: everything but the long runs. check: style, types, known
+# vulnerabilities, fast tests.
 # lint: its first half. bench: benchmarks. soak: the long runs. lock: renew the pinned dependencies.
 
 PYTHON ?= python3
@@ -22,6 +23,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 check: lint
+	$(BIN)/python -m tests.audit
 	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest -m "not slow and not soak" -q $(ARGS)
 
 bench: $(VENV)/.test

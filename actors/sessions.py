@@ -1,6 +1,7 @@
 """One peer connection each, from offer to close: a publisher's or a listener's."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -67,7 +68,7 @@ class Session:
         try:
             async with AsyncExitStack() as stack:
                 connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-                stack.push_async_callback(connection.close)
+                stack.push_async_callback(_close, connection)
                 connection.on("connectionstatechange", lambda: self._follow(connection))
                 self._connection = connection
                 answer = await self._negotiate(connection, offer_sdp)
@@ -296,3 +297,21 @@ def _noting(received: Callable[..., None], note: Callable[[], None]) -> Callable
         received(data, address)
 
     return noted
+
+
+async def _close(connection: RTCPeerConnection) -> None:
+    """Close a connection and every socket of it, also when an offer left it half made.
+
+    aiortc's own `close` ends at the first part that was never connected with the others.
+    """
+    users = [user for each in connection.getTransceivers() for user in (each.sender, each.receiver)]
+    transports = {user.transport for user in (*users, connection.sctp) if user and user.transport}
+    try:
+        await connection.close()
+    except Exception:
+        log.info("a half made connection was closed piece by piece", exc_info=True)
+        for transport in transports:
+            with contextlib.suppress(Exception):
+                await transport.stop()
+            await transport.transport.stop()
+        connection.remove_all_listeners()

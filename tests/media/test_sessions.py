@@ -5,6 +5,7 @@ import json
 import threading
 from typing import Any
 
+import psutil
 import pytest
 from aiortc.sdp import SessionDescription
 
@@ -282,3 +283,21 @@ async def test_offers_that_could_never_be_heard_are_refused() -> None:
 def _without(sdp: str, beginning: str) -> str:
     kept = (line for line in sdp.splitlines() if not line.startswith(beginning))
     return "\r\n".join(kept) + "\r\n"
+
+
+async def test_an_offer_that_leaves_its_connection_half_made_leaves_no_socket() -> None:
+    """A data channel in no group of the offer: aiortc fails to close it, and we do all the same."""
+    peer = PublisherPeer(PACKETS)
+    offer = (await peer.offer()).replace("m=application", "=application")
+    await peer.close()
+    before = _udp_sockets()
+    session = PublisherSession("p", connect_timeout_s=10, deliver=lambda _, __: None)
+    task = asyncio.create_task(session.run(offer))
+    with pytest.raises(OfferRefused):
+        await session.answer
+    await task
+    assert _udp_sockets() == before
+
+
+def _udp_sockets() -> int:
+    return len(psutil.Process().net_connections("udp"))
