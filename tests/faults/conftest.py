@@ -1,20 +1,25 @@
 """A hushcast on servers of its own, which tests may stop, stall and start again."""
 
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
 
 from recordings.store import StoreConfig
+from recordings.writer import RESERVE_BYTES
 from serve_app.local.child import Child
 from serve_app.local.seaweed import SeaweedFS
 from serve_app.local.valkey import Valkey
 from tests.app.client import Person, sign_up
 from tests.running import App, running_app
 from tests.servers import running
+
+SMALL_DISK_MB = RESERVE_BYTES // 2**20 + 64
 
 
 @dataclass
@@ -26,6 +31,8 @@ class Instance:
     redis_url: str
     s3: Child
     store: StoreConfig
+    spool: Path
+    """On a small disk of its own, where one may be mounted."""
 
     def replica(self, deployment: str) -> psutil.Process:
         """Find the process of a Serve deployment's replica."""
@@ -42,6 +49,19 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """Mount a file system that is soon full; without the right to, it is an ordinary folder."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_MB}m", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    try:
+        yield folder
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """Start all three."""
@@ -49,6 +69,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     valkey = Valkey.prepare(folder / "valkey", folder / "valkey.log")
     weed = SeaweedFS.prepare(folder / "s3", folder / "s3.log")
     with ExitStack() as stack:
+        spool = stack.enter_context(small_disk(folder / "spool"))
         redis = stack.enter_context(running(valkey))
         s3 = stack.enter_context(running(weed))
         app = stack.enter_context(
@@ -56,13 +77,14 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
                 folder / "data",
                 *("--s3-endpoint", weed.store.endpoint or "", "--s3-bucket", weed.store.bucket),
                 HUSHCAST_REDIS_URL=valkey.url,
+                HUSHCAST_SPOOL_DIR=str(spool),
                 HUSHCAST_WARM_ACTORS="1",
                 HUSHCAST_LIMITS="accounts=100000/minute offers=100000/minute",
                 AWS_ACCESS_KEY_ID=weed.store.access_key or "",
                 AWS_SECRET_ACCESS_KEY=weed.store.secret_key or "",
             )
         )
-        yield Instance(app, redis, valkey.url, s3, weed.store)
+        yield Instance(app, redis, valkey.url, s3, weed.store, spool)
 
 
 @pytest.fixture

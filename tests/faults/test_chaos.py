@@ -173,7 +173,7 @@ async def _orphans(instance: Instance) -> list[str]:
 
     async def nothing_left() -> bool:
         nonlocal left
-        left = [str(path) for path in (instance.app.data_dir / "spool").glob("*")]
+        left = [str(path) for path in instance.spool.glob("*")]
         for actor in processes(instance.app):
             left += [f"socket of actor {actor.pid}" for _ in actor.net_connections("udp")]
         async with Redis.from_url(instance.redis_url, decode_responses=True) as redis:

@@ -94,6 +94,50 @@ async def test_s3_is_away_during_and_after_a_stream(instance: Instance, people: 
     assert abs(lost_s(await show.recording(), published_s)) < 0.3
 
 
+async def test_s3_is_away_before_a_stream(instance: Instance, people: People) -> None:
+    """A stream begins without it, is heard, ends, and is stored when it is there."""
+    show = Show(people)
+    instance.s3.stop()
+    try:
+        await show.begin()
+        await show.sound_goes_on(2.0)
+        published_s = await show.end()
+        await until(lambda: _gone(show), timeout_s=5)
+    finally:
+        instance.s3.start()
+    assert abs(lost_s(await show.recording(), published_s)) < 0.3
+
+
+async def test_the_disk_is_full(instance: Instance, people: People) -> None:
+    """Live sound goes on; what was recorded before is stored, and later streams are recorded."""
+    if not instance.spool.is_mount():
+        pytest.skip("needs the right to mount a small disk")
+    show = Show(people)
+    await show.begin()
+    await show.sound_goes_on(2.0)
+    filler = instance.spool / "filler"
+    try:
+        until_full_s = show.peer.microphone.played * 0.02
+        filler.write_bytes(bytes(100 * 2**20))
+        await show.sound_goes_on(3.0)
+        other = Show(people)
+        await other.begin()  # live, but there is nowhere to record it
+        await other.sound_goes_on(1.0)
+        await other.end()
+        published_s = await show.end()
+        recorded_s = float(str((await show.recording())["duration_s"]))
+        print(f"\nthe disk was full at {until_full_s:.2f} s: {recorded_s:.2f} s were recorded")
+        assert until_full_s - 1 < recorded_s < until_full_s + 2 < published_s
+        assert await other.ada.recordings() == []
+    finally:
+        filler.unlink(missing_ok=True)
+    later = Show(people)
+    await later.begin()
+    await later.sound_goes_on(1.0)
+    published_s = await later.end()
+    assert abs(lost_s(await later.recording(), published_s)) < 0.3
+
+
 async def test_s3_is_stalled(instance: Instance, people: People) -> None:
     """It takes connections and answers nothing: neither live sound nor the end waits for it."""
     show = Show(people)
