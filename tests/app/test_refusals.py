@@ -273,25 +273,6 @@ async def test_garbage_on_the_presence_socket_ends_it(app: App, people: People) 
         assert socket.close_code == 1007
 
 
-async def test_a_deleted_account_takes_everything_with_it(app: App, people: People) -> None:
-    """The stream ends, recordings and friends are gone, the token is void, the name is free."""
-    ada, bob = await people(), await people()
-    await ada.befriend(bob)
-    await ada.publish(PACKETS)
-    await until(lambda: _live(ada))
-    assert (await ada.http.delete("/api/me")).status_code == 204
-    assert (await ada.http.get("/api/me")).status_code == 401
-    assert (await bob.http.get(f"/api/users/{ada.username}")).status_code == 404
-    assert (await bob.http.get("/api/friends")).json()["friends"] == []
-    async with httpx.AsyncClient(base_url=app.url) as http:
-        again = {"username": ada.username, "password": "a new person"}
-        assert (await http.post("/api/accounts", json=again)).status_code == 201
-        token = (await http.post("/api/session", json=again)).json()["token"]
-        signed = {"authorization": f"Bearer {token}"}
-        found = await http.get(f"/api/users/{ada.username}/recordings", headers=signed)
-        assert found.json() == []
-
-
 async def test_pages_carry_their_security_headers(app: App) -> None:
     """No inline script or style, no framing, no sniffing, the microphone for us alone."""
     async with httpx.AsyncClient(base_url=app.url) as http:
