@@ -23,6 +23,8 @@ from recordings.writer import RecordingWriter, SpoolMeta
 log = logging.getLogger(__name__)
 
 STATS_INTERVAL_S = 0.1
+PAGELESS_TIMEOUT_S = 1.0
+"""A publisher whose page is gone, too, is lost after so long without a packet."""
 HEARD_STATES = (StreamState.LIVE, StreamState.RECONNECTING)
 
 
@@ -362,13 +364,18 @@ class LiveStream:
             if self.status.state is StreamState.CONNECTING:
                 if now - self._born > self._times.connect_timeout_s:
                     self.begin_stop("no sound came in time")
-            elif publisher and now - publisher.last_packet > self._times.publisher_timeout_s:
+            elif publisher and now - publisher.last_packet > self._patience_s(publisher):
                 self._lose_publisher()
             if self._lost_at is not None and now - self._lost_at > self._times.grace_s:
                 self.begin_stop("the publisher did not come back")
             lost = publisher.socket_lost_at if publisher else None
             if lost is not None and now - lost > self._times.grace_s:
                 self.begin_stop("the publisher's page is gone")
+
+    def _patience_s(self, publisher: Publisher) -> float:
+        """Get how long a publisher may be silent: not for long once its page's socket is gone."""
+        usual = self._times.publisher_timeout_s
+        return usual if publisher.socket_lost_at is None else min(usual, PAGELESS_TIMEOUT_S)
 
     async def _send_stats(self) -> None:
         """Tell the publisher's page the levels, ten times a second."""
