@@ -44,5 +44,9 @@ class NoCapacity(StreamError):
         return str(self.args[0])
 
 
+class TooManySessions(StreamError):
+    """This person has as many sessions of this stream as anybody may have."""
+
+
 class StatusUnavailable(StreamError):
     """Redis does not answer, so a new stream cannot be announced."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.announcer import Announcer
-from actors.errors import NotLive, OriginalNotShared, UnknownSession
+from actors.errors import NotLive, OriginalNotShared, TooManySessions, UnknownSession
 from actors.fanout import EncodedFrame, Fanout
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, decodes
 from actors.pipeline import Gap, Heard, Pipeline
@@ -22,6 +22,9 @@ from recordings.writer import RecordingWriter, SpoolMeta
 
 log = logging.getLogger(__name__)
 
+MAX_PUBLISHERS = 8
+"""How many sessions may try to publish one stream at a time."""
+MAX_SESSIONS_OF_A_LISTENER = 32
 STATS_INTERVAL_S = 0.1
 PAGELESS_TIMEOUT_S = 1.0
 """A publisher whose page is gone, too, is lost after so long without a packet."""
@@ -165,8 +168,11 @@ class LiveStream:
     async def publish(self, session_id: str, offer_sdp: str) -> str:
         """Answer a publisher's offer. It takes the stream over once it is heard.
 
-        Raises OfferRefused, or StatusUnavailable when nobody could find the session.
+        Raises OfferRefused, TooManySessions, or StatusUnavailable when nobody could find the
+        session.
         """
+        if len(self._publishers) >= MAX_PUBLISHERS:
+            raise TooManySessions("You start this stream too often at once. Please wait a moment.")
         session = PublisherSession(
             session_id, connect_timeout_s=self._times.connect_timeout_s, deliver=self._take_packet
         )
@@ -179,12 +185,15 @@ class LiveStream:
     ) -> str:
         """Answer a listener's offer.
 
-        Raises NotLive, OriginalNotShared, OfferRefused or StatusUnavailable.
+        Raises NotLive, OriginalNotShared, TooManySessions, OfferRefused or StatusUnavailable.
         """
         if self.status.state not in HEARD_STATES:
             raise NotLive(f"{self.username} is not live.")
         if original and not self.status.share_original and listener != self.username:
             raise OriginalNotShared(f"{self.username} does not share the original sound.")
+        own = sum(session.listener == listener for session in self._listeners.values())
+        if own >= MAX_SESSIONS_OF_A_LISTENER:
+            raise TooManySessions(f"You listen to {self.username} {own} times already.")
         session = ListenerSession(
             session_id,
             connect_timeout_s=self._times.connect_timeout_s,

@@ -27,6 +27,7 @@ from recordings.index import Recording
 log = logging.getLogger(__name__)
 
 MAX_QUEUED_EVENTS = 500
+MAX_SOCKETS_OF_A_USER = 64
 RETRY_S = 0.5
 SILENCE_S = 5.0
 """After so long without a word Redis is asked for one, and given up after as long again."""
@@ -76,6 +77,10 @@ Event = Snapshot | StreamChanged | FriendsChanged | RecordingChanged | Control
 
 class SubscriptionEnded(Exception):
     """Base of why a subscription ends from our side."""
+
+
+class TooManySockets(SubscriptionEnded):
+    """Somebody has as many sockets as anybody may have at one replica."""
 
 
 class TooSlow(SubscriptionEnded):
@@ -181,9 +186,11 @@ class Presence:
     def subscribe(self, username: str, token_id: str | None = None) -> Iterator[Subscription]:
         """Let somebody follow; `greet` is called then to begin with a snapshot.
 
-        It ends with SignedOut when the token is revoked.
+        It ends with SignedOut when the token is revoked, and at once with TooManySockets.
         """
         subscription = Subscription(username, token_id, early=[])
+        if sum(each.username == username for each in self._subscriptions) >= MAX_SOCKETS_OF_A_USER:
+            subscription.end(TooManySockets())
         self._subscriptions.add(subscription)
         try:
             yield subscription

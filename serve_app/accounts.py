@@ -20,6 +20,8 @@ CHANNEL = "hushcast:friends"
 """Whose lists changed, as JSON `{usernames: [...]}`."""
 ENDED_CHANNEL = "hushcast:sign-ins-ended"
 """Sign-ins that ended, as JSON `{username, token_id}`; null: all of that user's."""
+MAX_FRIENDS = 1000
+"""How many friends and open requests, from both sides, somebody may have together."""
 TOKEN_TTL_S = 7 * 24 * 3600
 ALGORITHM = "HS256"
 
@@ -42,6 +44,10 @@ class WrongCredentials(AccountError):
 
 class NoSuchFriend(AccountError):
     """There is neither a friendship nor a request to end."""
+
+
+class TooManyFriends(AccountError):
+    """One of two people has as many friends and open requests as anybody may have."""
 
 
 class NotWithOneself(AccountError):
@@ -71,6 +77,12 @@ class FriendLists:
 _REQUEST = """
 if redis.call('EXISTS', KEYS[7], KEYS[8]) < 2 then return 'unknown' end
 if redis.call('SISMEMBER', KEYS[1], ARGV[2]) == 1 then return 'unchanged' end
+local accepts = redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1
+for first = 1, 4, 3 do
+  local known = 0
+  for i = first, first + 2 do known = known + redis.call('SCARD', KEYS[i]) end
+  if known >= tonumber(ARGV[3]) and not accepts then return 'full' end
+end
 if redis.call('SREM', KEYS[2], ARGV[2]) == 1 then
   redis.call('SREM', KEYS[6], ARGV[1])
   redis.call('SADD', KEYS[1], ARGV[2])
@@ -198,12 +210,14 @@ class Accounts:
     async def befriend(self, username: str, other: str) -> str:
         """Ask somebody, or accept; get `requested` or `friends`.
 
-        Raises NoSuchUser or NotWithOneself.
+        Raises NoSuchUser, NotWithOneself or TooManyFriends.
         """
         if username == other:
             raise NotWithOneself("You cannot be a friend of yourself.")
         keys = [*_pair(username, other), _account(username), _account(other)]
-        result = await self._request(keys=keys, args=[username, other])
+        result = await self._request(keys=keys, args=[username, other, MAX_FRIENDS])
+        if str(result) == "full":
+            raise TooManyFriends(f"You or {other} have {MAX_FRIENDS} friends and requests already.")
         if str(result) == "unknown":
             raise NoSuchUser(f"There is nobody called {other}.")
         if str(result) == "unchanged":

@@ -45,6 +45,7 @@ STATUS: dict[type[Exception], int] = {
     accounts.WrongCredentials: 401,
     accounts.NoSuchFriend: 404,
     accounts.NotWithOneself: 422,
+    accounts.TooManyFriends: 409,
     ForeignOrigin: 403,
     TooOften: 429,
     NotAFriend: 403,
@@ -60,6 +61,7 @@ STATUS: dict[type[Exception], int] = {
     stream.NotYourSession: 403,
     stream.NotLive: 409,
     stream.OriginalNotShared: 403,
+    stream.TooManySessions: 429,
     stream.NoCapacity: 503,
     stream.StatusUnavailable: 503,
     stream.StreamError: 503,
@@ -86,6 +88,7 @@ SENTENCES: dict[type[Exception], str] = {
 RETRY_AFTER_S: dict[type[Exception], int] = {
     NotStoredYet: 2,
     stream.NotLive: 3,
+    stream.TooManySessions: 15,
     stream.StatusUnavailable: 2,
     stream.StreamError: 2,
     RayError: 2,

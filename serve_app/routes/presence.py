@@ -23,6 +23,7 @@ from deployments.presence import (
     StreamChanged,
     Subscription,
     SubscriptionEnded,
+    TooManySockets,
     TooSlow,
 )
 from serve_app.accounts import Token, WrongCredentials
@@ -56,6 +57,7 @@ TOO_MANY = Close(POLICY_VIOLATION, "This socket has published too many sessions.
 TRY_AGAIN = Close(1013, "The live status cannot be read now.")
 EXPIRED = Close(4401, "Please sign in again.")
 ENDS: dict[type[SubscriptionEnded], Close] = {
+    TooManySockets: Close(1013, "You have too many pages open."),
     TooSlow: Close(1013, "You do not read what you are told."),
     SignedOut: EXPIRED,
     ShuttingDown: Close(1012, "This server restarts."),

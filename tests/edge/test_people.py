@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
+from serve_app import accounts
 from serve_app.accounts import WrongCredentials
 from tests.edge.conftest import PASSWORD, SECRET, Edge, MakeEdge, Person
 from tests.servers import running
@@ -211,6 +212,23 @@ async def test_friends_always_agree_also_when_both_ask_at_once(edge: Edge) -> No
             }  # fmt: skip
         assert (await ada.http.delete("/api/friends/bob")).status_code == 204
         assert (await bob.http.delete("/api/friends/ada")).status_code == 404
+
+
+async def test_friends_and_requests_are_limited(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On both sides; who was asked before may still accept."""
+    monkeypatch.setattr(accounts, "MAX_FRIENDS", 2)
+    ada = await edge.person("ada")
+    for name in ("bob", "eve", "zoe"):
+        await edge.person(name)
+    assert (await ada.http.put("/api/friends/bob")).status_code == 200
+    assert (await ada.http.put("/api/friends/eve")).status_code == 200
+    refused = await ada.http.put("/api/friends/zoe")
+    assert refused.status_code == 409 and "2 friends" in refused.json()["detail"]
+    with pytest.raises(accounts.TooManyFriends):
+        await edge.services.accounts.befriend("zoe", "ada")
+    assert await edge.services.accounts.befriend("bob", "ada") == "friends"
 
 
 async def test_nothing_is_asked_of_an_account_that_is_being_deleted(edge: Edge) -> None:

@@ -13,6 +13,7 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+import deployments.presence
 from actors.status import CHANNEL, StreamState
 from deployments.presence import Control, Subscription
 from serve_app.accounts import ENDED_CHANNEL
@@ -316,6 +317,27 @@ async def test_a_stream_that_could_not_be_told_is_told_again_by_the_page(serve: 
         assert (await close_of(socket))[0] == 1013
     streams = replica.edge.streams
     await until(lambda: streams.sockets == [("one", True), ("one", False)])
+
+
+async def test_a_users_sockets_are_limited(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one too many is closed with a reason; those before it stay."""
+    monkeypatch.setattr(deployments.presence, "MAX_SOCKETS_OF_A_USER", 1)
+    replica = await serve()
+    ada = await replica.edge.person("ada")
+    async with replica.socket(f"?token={ada.token}") as first:
+        assert (await next_of(first))["type"] == "snapshot"
+        async with replica.socket(f"?token={ada.token}") as second:
+            with pytest.raises(ConnectionClosed) as closed:
+                while True:
+                    await asyncio.wait_for(second.recv(), WAIT_S)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1013
+        await edge_tells(replica, "ada", first)
+
+
+async def edge_tells(replica: Replica, username: str, socket: ClientConnection) -> None:
+    """Check that a socket is still told what changes."""
+    await replica.edge.streams.store.write(live(username))
+    assert (await next_of(socket))["type"] == "stream"
 
 
 async def test_a_socket_that_nobody_reads_is_closed_and_forgotten(serve: Serve) -> None:

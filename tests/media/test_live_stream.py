@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from actors.denoiser import load_model
-from actors.errors import NotLive, OfferRefused, OriginalNotShared
-from actors.live_stream import LiveStream, StreamTimes
+from actors.errors import NotLive, OfferRefused, OriginalNotShared, TooManySessions
+from actors.live_stream import (
+    MAX_PUBLISHERS,
+    MAX_SESSIONS_OF_A_LISTENER,
+    LiveStream,
+    StreamTimes,
+)
 from actors.sound_thread import SoundThread
 from actors.status import StatusStore, StreamState, connect_redis
 from recordings.index import RecordingIndex, RecordingState
@@ -271,6 +276,26 @@ async def test_nobody_listens_to_what_is_not_live_or_not_shared(stage: Stage) ->
     await asyncio.wait_for(listener.first_sound.wait(), 10)
     stage.stream.control({"share_original": False})
     await until(lambda: stage.stream.status.listeners == 0)
+
+
+async def test_nobody_opens_sessions_without_end(stage: Stage) -> None:
+    """One listener's sessions are limited, not those of others; so are tries to publish."""
+    await stage.go_live()
+    peer = ListenerPeer()
+    stage.peers.append(peer)
+    offer = await peer.offer()
+    for n in range(MAX_SESSIONS_OF_A_LISTENER):
+        await stage.stream.listen(f"l{n}", offer, listener="eve", original=False)
+    with pytest.raises(TooManySessions, match="32 times"):
+        await stage.stream.listen("one-more", offer, listener="eve", original=False)
+    await stage.stream.listen("bobs", offer, listener="bob", original=False)
+    publisher = PublisherPeer(PACKETS)
+    stage.peers.append(publisher)
+    offer = await publisher.offer()
+    for n in range(MAX_PUBLISHERS - 1):
+        await stage.stream.publish(f"again{n}", offer)
+    with pytest.raises(TooManySessions):
+        await stage.stream.publish("one-more", offer)
 
 
 async def test_controls_reach_the_model_and_the_friends(stage: Stage) -> None:
