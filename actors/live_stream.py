@@ -13,7 +13,7 @@ from actors.errors import NotLive, OriginalNotShared, TooManySessions, UnknownSe
 from actors.fanout import EncodedFrame, Fanout
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, decodes
 from actors.pipeline import Gap, Heard, Pipeline
-from actors.receive import Opus, Packet, RtpOrder
+from actors.receive import Opus, Packet, RtpOrder, Segment
 from actors.sessions import ListenerSession, PublisherSession, Session
 from actors.sound_thread import SoundThread
 from actors.status import StatusStore, StreamState, StreamStatus, new_stream_id
@@ -49,6 +49,7 @@ class Publisher:
     decoder: OpusDecoder
     last_packet: float
     retired: bool = False
+    waits_for_gap: bool = False
     sockets: int = 0
     socket_lost_at: float | None = None
 
@@ -316,8 +317,22 @@ class LiveStream:
             self._lost_at = None
             self._announcer.change(state=StreamState.LIVE)
         publisher.last_packet = self._last_heard = now
+        self._hear(publisher, segments)
+
+    def _hear(self, publisher: Publisher, segments: list[Segment]) -> None:
+        """Pass segments on; when the next packet is missing, look again once it is given up."""
         for segment in segments:
             self._pipeline.push(Heard(publisher.decoder, segment))
+        gap_ends = publisher.order.gap_ends
+        if gap_ends is not None and not publisher.waits_for_gap:
+            publisher.waits_for_gap = True
+            self._loop.call_later(gap_ends - time.monotonic(), self._end_gap, publisher)
+
+    def _end_gap(self, publisher: Publisher) -> None:
+        publisher.waits_for_gap = False
+        publishes = publisher.session.session_id == self.status.session
+        if publishes and not publisher.retired and not self.stopping:
+            self._hear(publisher, publisher.order.pop(time.monotonic()))
 
     def _take_over(self, publisher: Publisher, now: float) -> None:
         """Let a session publish from now on: its first sound was decoded."""

@@ -2,10 +2,12 @@
 
 aiortc's own jitter buffer waits for packets that will never come, so that one loss costs
 a third of a second for ever. Here what arrives in order goes on at once; at a gap a packet is
-held back until a second one or 60 ms have come, and then the gap is declared lost.
+held back until a second one has come, or for as long as this source's packets have come out of
+order lately, 10 to 60 ms, and then the gap is declared lost.
 The timeline is that of the RTP timestamps: it neither shrinks nor grows.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +15,13 @@ from typing import Protocol
 MAX_HELD_PACKETS = 2
 """A third one would cost 20 ms more at p99 for packets two places out of order, which are rare."""
 MAX_HELD_S = 0.06
+MIN_HELD_S = 0.01
+"""How long a gap is waited for while nothing came out of order: most are losses."""
+EXPECTED_AGAIN = 1.5
+"""A packet out of order is followed by others, up to so many times as late."""
+CALMER = 0.999
+"""By how much each packet in order shortens the wait again: by half in 14 s."""
+GIVEN_UP_KNOWN = 64
 MAX_SILENCE_SAMPLES = 10 * 48000
 """A longer jump of timestamps is a new timeline, not a pause of the old one."""
 
@@ -73,6 +82,9 @@ class RtpOrder:
     def __init__(self) -> None:
         self.counts = ReceiveCounts()
         self._held: dict[int, tuple[Packet, float]] = {}
+        self._patience_s = MIN_HELD_S
+        # The newest sequence numbers that were declared lost, and when the wait for them began.
+        self._given_up: OrderedDict[int, float] = OrderedDict()
         self._ssrc: int | None = None
         self._next_sequence = 0
         self._next_timestamp = 0
@@ -84,6 +96,8 @@ class RtpOrder:
         ahead = _signed16(packet.sequence_number - self._next_sequence)
         if ahead < 0:
             self.counts.late += 1
+            if (waited_from := self._given_up.pop(packet.sequence_number, None)) is not None:
+                self._expect_reordering(now - waited_from)
             return []
         if ahead in self._held_ahead():
             self.counts.duplicate += 1
@@ -92,7 +106,14 @@ class RtpOrder:
         self._held[packet.sequence_number] = (packet, now)
         if ahead == 0 and len(self._held) > 1:
             self.counts.reordered += 1
+            self._expect_reordering(now - self._waiting_since())
+        self._patience_s = max(MIN_HELD_S, self._patience_s * CALMER)
         return self.pop(now)
+
+    @property
+    def gap_ends(self) -> float | None:
+        """When the gap that is waited for now will be given up, None without one; call `pop`."""
+        return self._waiting_since() + self._patience_s if self._held else None
 
     def pop(self, now: float) -> list[Segment]:
         """Get what is ready at `now`, because it is in order or was waited for long enough."""
@@ -110,6 +131,7 @@ class RtpOrder:
     def _begin(self, packet: Packet) -> None:
         """Start a timeline at this packet, be it the first one or of a new source."""
         self._held.clear()
+        self._given_up.clear()
         self._ssrc = packet.ssrc
         self._next_sequence = packet.sequence_number
         self._next_timestamp = packet.timestamp
@@ -117,9 +139,15 @@ class RtpOrder:
     def _held_ahead(self) -> set[int]:
         return {_signed16(number - self._next_sequence) for number in self._held}
 
+    def _waiting_since(self) -> float:
+        return min(arrival for _, arrival in self._held.values())
+
+    def _expect_reordering(self, by_s: float) -> None:
+        """Wait longer for a while, now that a packet came so much later than one behind it."""
+        self._patience_s = min(MAX_HELD_S, max(self._patience_s, EXPECTED_AGAIN * by_s))
+
     def _gap_is_over(self, now: float) -> bool:
-        oldest = min(arrival for _, arrival in self._held.values())
-        return len(self._held) >= MAX_HELD_PACKETS or now - oldest >= MAX_HELD_S
+        return len(self._held) >= MAX_HELD_PACKETS or now >= (self.gap_ends or 0.0)
 
     def _declare_lost(self) -> Iterator[Segment]:
         """Give up what is missing before the first packet that is here."""
@@ -127,6 +155,10 @@ class RtpOrder:
         following, _ = self._held[(self._next_sequence + ahead) & 0xFFFF]
         gap = _signed32(following.timestamp - self._next_timestamp)
         self.counts.lost += ahead
+        for number in range(max(0, ahead - GIVEN_UP_KNOWN), ahead):
+            self._given_up[(self._next_sequence + number) & 0xFFFF] = self._waiting_since()
+        while len(self._given_up) > GIVEN_UP_KNOWN:
+            self._given_up.popitem(last=False)
         self._next_sequence = following.sequence_number
         if 0 < gap <= MAX_SILENCE_SAMPLES:
             self._next_timestamp = following.timestamp

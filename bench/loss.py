@@ -10,6 +10,7 @@ minute). No network, no clock.
 
 import argparse
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from actors.opus import FRAME_SAMPLES, OpusDecoder
 from actors.pipeline import decode
-from actors.receive import Opus, RtpOrder, Silence
+from actors.receive import Opus, RtpOrder, Segment, Silence
 from bench.sounds import noisy_streams
 from tests.peers import encode
 
@@ -103,13 +104,23 @@ def _row(arrivals: Arrivals, out: dict[int, float]) -> Row:
 def _ours(arrivals: Arrivals) -> Row:
     """Every 20 ms of the timeline that go to the decoder count, concealed ones too."""
     order, out, position = RtpOrder(), {}, 0
-    for packet, time in zip(arrivals.packets, arrivals.times, strict=True):
-        for segment in [] if np.isnan(time) else order.push(packet, time):
+    for when, segments in _in_order(order, arrivals):
+        for segment in segments:
             frames = 1 if isinstance(segment, Opus) else segment.samples // FRAME_SAMPLES
             for _ in range(frames):
-                out[position] = time
+                out[position] = when
                 position += 1
     return _row(arrivals, out)
+
+
+def _in_order(order: RtpOrder, arrivals: Arrivals) -> Iterator[tuple[float, list[Segment]]]:
+    """Push what arrives, and pop when a gap is given up, as a stream does."""
+    for packet, time in zip(arrivals.packets, arrivals.times, strict=True):
+        if np.isnan(time):
+            continue
+        while (ends := order.gap_ends) is not None and ends <= time:
+            yield ends, order.pop(ends)
+        yield time, order.push(packet, time)
 
 
 def _aiortc(arrivals: Arrivals) -> Row:
@@ -130,9 +141,10 @@ def _snr_db(arrivals: Arrivals) -> tuple[float, float]:
     whole, order, decoder = OpusDecoder(), RtpOrder(), OpusDecoder()
     wanted: deque[NDArray[np.float32]] = deque()
     signal = noise = 0.0
-    for packet, time in zip(arrivals.packets, arrivals.times, strict=True):
+    for packet in arrivals.packets:
         wanted.append(whole.decode(packet.payload))
-        for segment in [] if np.isnan(time) else order.push(packet, time):
+    for _, segments in _in_order(order, arrivals):
+        for segment in segments:
             assert not isinstance(segment, Silence)
             heard = decode(decoder, segment)
             sound = np.concatenate([wanted.popleft() for _ in range(len(heard) // FRAME_SAMPLES)])

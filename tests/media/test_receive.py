@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,12 +71,34 @@ def test_a_lost_packet_is_given_up_after_two_more() -> None:
     assert numbers(out) == [2, 3]
 
 
-def test_a_lost_packet_is_given_up_after_60_ms() -> None:
-    """A gap is not waited for longer than 60 ms, however few packets follow."""
+def test_a_lost_packet_is_given_up_after_10_ms() -> None:
+    """Where nothing came out of order, a gap is not waited for until the next packet."""
     order = RtpOrder()
     order.push(packet(0), 0.0)
+    assert order.gap_ends is None
     assert order.push(packet(2), 0.04) == []
-    assert [length(s) for s in order.pop(0.11)] == [FRAME, FRAME]
+    assert order.gap_ends is not None and 0.0499 < order.gap_ends < 0.0501
+    assert order.pop(0.049) == []
+    assert [length(s) for s in order.pop(0.051)] == [FRAME, FRAME]
+
+
+@pytest.mark.parametrize("late_by", [0.015, 0.2])
+def test_where_packets_come_out_of_order_they_are_waited_for(late_by: float) -> None:
+    """One and a half times as long as the last one was late, 60 ms at most; less again later."""
+    order = RtpOrder()
+    order.push(packet(0), 0.0)
+    order.push(packet(2), 0.04)
+    order.pop(0.051)
+    order.push(packet(1), 0.04 + late_by)
+    assert order.counts.late == 1
+    order.push(packet(4), 0.5)
+    wait_s = (order.gap_ends or 0) - 0.5
+    assert abs(wait_s - min(0.06, 1.5 * late_by)) < 0.001
+    assert numbers(order.push(packet(3), 0.51)) == [3, 4]
+    for number in range(5, 4000):
+        order.push(packet(number), number * 0.02)
+    order.push(packet(4001), 100.0)
+    assert abs((order.gap_ends or 0) - 100.01) < 0.001
 
 
 def test_late_and_duplicate_packets_are_counted_and_left_out() -> None:
@@ -127,6 +150,8 @@ def test_the_timeline_neither_shrinks_nor_grows(seed: int, loss: float, jitter: 
     order.push(packet(0), 0.0)
     out: list[Segment] = [Opus(packet(0).payload)]
     for at, number in arrivals:
+        while (ends := order.gap_ends) is not None and ends <= at:
+            out += order.pop(ends)
         if number:
             out += order.push(packet(number), at)
     out += order.pop(1e9)
