@@ -40,12 +40,13 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz")
 async def readyz(use: Use) -> JSONResponse:
     """Tell whether a stream could start now: Redis, S3 and a warm actor are there."""
-    said = await asyncio.gather(
-        _problem("Redis", use.redis.ping()),
-        _problem("The object storage", asyncio.to_thread(use.store.check)),
-        _problem("The stream directory", use.streams.ready()),
-    )
-    if problems := [problem for problem in said if problem]:
+    async with asyncio.TaskGroup() as group:  # which leaves no check behind, whatever is raised
+        checks = [
+            group.create_task(_problem("Redis", use.redis.ping())),
+            group.create_task(_problem("The object storage", asyncio.to_thread(use.store.check))),
+            group.create_task(_problem("The stream directory", use.streams.ready())),
+        ]
+    if problems := [problem for check in checks if (problem := check.result())]:
         return JSONResponse({"detail": " ".join(problems)}, 503, {"Retry-After": "2"})
     return JSONResponse({"status": "ready"})
 

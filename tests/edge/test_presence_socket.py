@@ -347,7 +347,7 @@ async def test_a_socket_that_nobody_reads_is_closed_and_forgotten(serve: Serve) 
     presence = replica.edge.services.presence
     async with signed_in(replica, "bob") as bob:
         url = f"ws://127.0.0.1:{replica.port}/api/presence?token={ada.token}"
-        async with connect(url, max_queue=1, ping_interval=None) as stuck:
+        async with connect(url, max_queue=1, compression=None, ping_interval=None) as stuck:
             await until(lambda: len(presence._subscriptions) == 2)
             stuck.transport.pause_reading()
             subscription = next(s for s in presence._subscriptions if s.username == "ada")
