@@ -1,4 +1,4 @@
-"""Ways to denoise one hop of each of B streams, for `bench.denoiser` to let run in turns.
+"""Ways to denoise a hop or two of each of B streams, for `bench.denoiser` to let run in turns.
 
 Each imports what it needs when it is made: what another one takes to start, and what memory, is
 not its business.
@@ -8,6 +8,7 @@ import ctypes
 import importlib.util
 import platform
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,9 +27,11 @@ class Contestant(Protocol):
     """B streams. What comes out of them is not looked at here; the tests do."""
 
     batch: int
+    hops: int
+    """How many hops of each it takes at a time."""
 
-    def run(self, hops: Sound) -> None:
-        """Take a hop of each of the first streams [n, 480], n <= B."""
+    def run(self, sound: Sound) -> None:
+        """Take hops of each of the first streams [n, 480 times `hops`], n <= B."""
 
 
 class Pipeline:
@@ -37,26 +40,27 @@ class Pipeline:
     More streams than its largest batch are several batches, as in the product.
     """
 
-    def __init__(self, executor: "Executor") -> None:
-        self.batch = executor.capacity
+    def __init__(self, executor: "Executor", hops: int) -> None:
+        self.batch, self.hops = executor.capacity, hops
         self._executor = executor
 
-    def run(self, hops: Sound) -> None:
+    def run(self, sound: Sound) -> None:
         from actors.denoiser.executor import Batch, Phase
 
         step = self._executor.max_batch
+        hops = sound.reshape(len(sound), self.hops, HOP)
         for start in range(0, len(hops), step):
             some = hops[start : start + step]
             slots, phases = np.arange(start, start + len(some)), np.full(len(some), Phase.SOUND)
             self._executor.run(Batch(slots, some, phases, np.zeros(len(some), np.float32)))
 
 
-def ours(batch: int) -> Contestant:
+def ours(batch: int, hops: int = 1) -> Contestant:
     """On the CPU, the network by onnxruntime."""
     from actors.denoiser import load_model
     from actors.denoiser.cpu_executor import CpuExecutor
 
-    return Pipeline(CpuExecutor(load_model(), batch))
+    return Pipeline(CpuExecutor(load_model(), batch), hops)
 
 
 def torch_eager(batch: int) -> Contestant:
@@ -67,7 +71,7 @@ def torch_eager(batch: int) -> Contestant:
     from actors.denoiser.torch_executor import TorchExecutor
 
     torch.set_num_threads(1)
-    return Pipeline(TorchExecutor(load_model(), batch, device="cpu"))
+    return Pipeline(TorchExecutor(load_model(), batch, device="cpu"), 1)
 
 
 class Tract:
@@ -78,7 +82,7 @@ class Tract:
     """
 
     def __init__(self, batch: int) -> None:
-        self.batch = batch
+        self.batch, self.hops = batch, 1
         self._library, archive = _tract()
         made = [self._library.df_create(archive, 100.0, None) for _ in range(batch)]
         if not all(made):
@@ -86,8 +90,8 @@ class Tract:
         self._instances = [ctypes.c_void_p(instance) for instance in made]
         self._output = np.empty(HOP, np.float32)
 
-    def run(self, hops: Sound) -> None:
-        for instance, hop in zip(self._instances[: len(hops)], hops, strict=True):
+    def run(self, sound: Sound) -> None:
+        for instance, hop in zip(self._instances[: len(sound)], sound, strict=True):
             self._library.df_process_frame(instance, hop.ctypes.data, self._output.ctypes.data)
 
 
@@ -114,5 +118,6 @@ def has_torch() -> bool:
 CONTESTANTS: Mapping[str, Callable[[int], Contestant]] = {
     "tract": Tract,
     "ours": ours,
+    "ours, 2 hops": partial(ours, hops=2),
     "torch": torch_eager,
 }

@@ -2,7 +2,7 @@
 
     python -m bench.denoiser [--rounds 20] [--paced SECONDS] [--json FILE]
 
-All take hops in turns, 50 each, so that what else the machine does hits all of them alike: trust
+All run in turns, 50 steps each, so that what else the machine does hits all of them alike: trust
 the ratios. Speech in noise, another clip for each stream. With --paced, also how many live streams
 one core can do: see `bench.paced`.
 """
@@ -73,7 +73,7 @@ def contestants() -> Iterator[tuple[str, Contestant]]:
     """Make all who run: tract with one stream and with many, ours in all batches."""
     for batch in (1, 16):
         yield "tract", CONTESTANTS["tract"](batch)
-    for name in ("ours", "torch") if has_torch() else ("ours",):
+    for name in ("ours", "ours, 2 hops", *(["torch"] if has_torch() else [])):
         for batch in BATCHES:
             yield name, CONTESTANTS[name](batch)
 
@@ -85,11 +85,14 @@ def in_turns(runners: list[tuple[str, Contestant]], rounds: int) -> list[NDArray
     for turn in range(rounds):
         for taken, (_, runner) in zip(times, runners, strict=True):
             for n in range(BLOCK + WARM_UP):
-                hops = sound[(turn * (BLOCK + WARM_UP) + n) % len(sound), : runner.batch]
+                first = (turn * (BLOCK + WARM_UP) + n) * runner.hops % (len(sound) - runner.hops)
+                hops = sound[first : first + runner.hops, : runner.batch].swapaxes(0, 1)
+                hops = np.ascontiguousarray(hops).reshape(runner.batch, -1)
                 began = time.perf_counter()
                 runner.run(hops)
                 if n >= WARM_UP:
-                    taken.append((time.perf_counter() - began) * 1000 / runner.batch)
+                    took_ms = (time.perf_counter() - began) * 1000
+                    taken.append(took_ms / runner.batch / runner.hops)
     return [np.array(taken) for taken in times]
 
 
@@ -156,7 +159,7 @@ def show_costs(measured: list[Cost]) -> None:
     print(f"\n{'per hop of one stream':22}    p50     p99    mean  ratio     RTF  streams at 80 %")
     for cost in measured:
         print(
-            f"{cost.name:8} B = {cost.batch:<8}"
+            f"{cost.name:13} B = {cost.batch:<5}"
             f"{cost.p50_ms:8.3f}{cost.p99_ms:8.3f}{cost.mean_ms:8.3f}{cost.ratio:7.2f}"
             f"{cost.real_time_factor:8.4f}{cost.streams_per_core:8}"
         )
@@ -174,7 +177,7 @@ def show_needs(measured: list[Needs]) -> None:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=20, help="of 50 hops each")
+    parser.add_argument("--rounds", type=int, default=20, help="of 50 steps each")
     parser.add_argument("--paced", type=float, metavar="SECONDS", help="length of the long run")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -53,7 +53,7 @@ def _measure(executor: TorchExecutor, size: int, hop_samples: int, steps: int) -
     dice = np.random.default_rng(1)
     batch = Batch(
         slots=np.arange(size),
-        hops=dice.normal(0, 0.1, (size, hop_samples)).astype(np.float32),
+        hops=dice.normal(0, 0.1, (size, 1, hop_samples)).astype(np.float32),
         phases=np.full(size, Phase.SOUND, np.int8),
         noisy_share=np.zeros(size, np.float32),
     )

@@ -24,7 +24,8 @@ def main() -> None:
     for step in range(100):
         # Not always all of them: an executor may need room to gather some.
         some = batch if step % 2 else (batch + 1) // 2
-        contestant.run(dice.normal(0, 0.05, (some, HOP)).astype(np.float32))
+        sound = dice.normal(0, 0.05, (some, contestant.hops * HOP))
+        contestant.run(sound.astype(np.float32))
     memory = psutil.Process().memory_full_info()
     print(json.dumps({"start_s": start_s, "rss": memory.rss, "pss": memory.pss}))
 

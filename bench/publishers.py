@@ -44,6 +44,7 @@ class Through:
 
     def __init__(self, model: Model, capacity: int) -> None:
         self.capacity = self.max_batch = capacity
+        self.max_hops = 2
 
     def reset(self, slot: int) -> None:
         """Have nothing to forget."""

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from actors.denoiser.dfn2 import NEXT_PREFIX, STATE_PREFIX
 from actors.denoiser.executor import Batch, Phase, Result
-from actors.denoiser.features import Analysis, Complex, Features, Filter, Frame, Real
+from actors.denoiser.features import Analysis, Complex, Features, Filter, Frames, Real
 from actors.denoiser.model import Model
+from actors.denoiser.weights import Config
 
 Slots = NDArray[np.intp]
 Shape = tuple[int, ...]
@@ -27,6 +28,7 @@ class CpuExecutor:
     def __init__(self, model: Model, capacity: int) -> None:
         self.capacity = capacity
         self.max_batch = min(capacity, MAX_BATCH)
+        self.max_hops = max(model.networks)
         self._config = model.config
         self._analysis = Analysis(model.config, normalise_level=model.normalise_level)
         self._filter = Filter(model.config)
@@ -46,18 +48,32 @@ class CpuExecutor:
 
     def run(self, batch: Batch) -> Result:
         spec, features = self._analyse(batch)
-        asked = self._filtered.frames[batch.slots] >= self._config.conv_lookahead
-        asked &= batch.phases < Phase.NOTHING
-        gains, coefs, lsnr = self._network.ask(batch.slots, features, asked)
-        frame = Frame(spec, gains, coefs, batch.noisy_share)
-        return Result(self._filter(frame, self._filtered, batch.slots), lsnr.copy())
+        frames = self._filtered.frames[batch.slots]
+        if batch.hops.shape[1] == 1 or (frames >= self._config.conv_lookahead).all():
+            asked = (frames >= self._config.conv_lookahead) & (batch.phases < Phase.NOTHING)
+            gains, coefs, lsnr = self._network.ask(batch.slots, features, asked)
+        else:
+            gains, coefs, lsnr = self._ask_by_hop(batch.slots, features, frames)
+        made = self._filter(
+            Frames(spec, gains, coefs, batch.noisy_share), self._filtered, batch.slots
+        )
+        return Result(made, lsnr[:, -1].copy())
+
+    def _ask_by_hop(self, slots: Slots, features: Features, frames: Slots) -> tuple[Real, ...]:
+        """Ask for one hop after the other, where somebody's first ones are among them."""
+        answers = []
+        for t in range(features.erb.shape[2]):
+            heard = Features(features.erb[:, :, t : t + 1], features.spec[:, :, t : t + 1])
+            answer = self._network.ask(slots, heard, frames + t >= self._config.conv_lookahead)
+            answers.append([each.copy() for each in answer])
+        return tuple(np.concatenate(each, axis=1) for each in zip(*answers, strict=True))
 
     def _analyse(self, batch: Batch) -> tuple[Complex, Features]:
-        """Get spectra [n, F] and features; zeros after the end of a clip."""
+        """Get spectra [n, T, F] and features; zeros after the end of a clip."""
         if not batch.phases.any():  # all SOUND, as nearly always
             return self._analysis(batch.hops, self._heard, batch.slots)
         sounding = batch.phases == Phase.SOUND
-        spec, features = self._analysis.silence(len(batch.slots))
+        spec, features = self._analysis.silence(*batch.hops.shape[:2])
         if sounding.any():
             heard = self._analysis(batch.hops[sounding], self._heard, batch.slots[sounding])
             spec[sounding] = heard[0]
@@ -74,11 +90,10 @@ class NetworkSlab:
     """
 
     def __init__(self, model: Model, capacity: int, max_batch: int) -> None:
-        config = model.config
-        self._session = model.session
+        self._sessions = {hops: model.session(hops) for hops in model.networks}
         self._state: dict[str, Real] = {}
         self._leading: dict[str, Shape] = {}  # (1,) where the network wants [1, B, ...]
-        for tensor in self._session.get_inputs():
+        for tensor in self._sessions[1].get_inputs():
             if tensor.name.startswith(STATE_PREFIX):
                 name, batch = tensor.name.removeprefix(STATE_PREFIX), tensor.shape.index("B")
                 self._leading[name] = tuple(tensor.shape[:batch])
@@ -86,12 +101,8 @@ class NetworkSlab:
                 self._state[name] = np.zeros(shape, np.float32)
         self._gathered = {name: slab[:, :max_batch].copy() for name, slab in self._state.items()}
         self._side = np.zeros(capacity, np.intp)
-        self._erb = np.zeros((max_batch, 1, 1, config.nb_erb), np.float32)
-        self._spec = np.zeros((max_batch, 2, 1, config.nb_df), np.float32)
-        self._gains = np.zeros((max_batch, config.nb_erb), np.float32)
-        self._coefs = np.zeros((max_batch, config.nb_df, config.df_order, 2), np.float32)
-        self._lsnr = np.zeros((max_batch, 1), np.float32)
-        self._bindings: dict[tuple[int, bool, int], onnxruntime.IOBinding] = {}
+        self._places = {hops: _Places(model.config, max_batch, hops) for hops in model.networks}
+        self._bindings: dict[tuple[int, int, bool, int], onnxruntime.IOBinding] = {}
 
     def reset(self, slot: int) -> None:
         """Make a slot one that has heard nothing yet."""
@@ -107,12 +118,15 @@ class NetworkSlab:
     def ask(
         self, slots: Slots, features: Features, asked: NDArray[np.bool_]
     ) -> tuple[Real, Real, Real]:
-        """Get gains, coefs and lsnr [n]; zeros and NaN for those who are not `asked`."""
+        """Get gains, coefs and lsnr [n, T]; zeros and NaN for those who are not `asked`.
+
+        They may be overwritten when it is asked again.
+        """
         if asked.all():
             return self._step(slots, features)
-        n = len(slots)
-        gains, coefs = np.zeros_like(self._gains[:n]), np.zeros_like(self._coefs[:n])
-        lsnr = np.full(n, np.nan, np.float32)
+        n, places = len(slots), self._places[features.erb.shape[2]]
+        gains, coefs = np.zeros_like(places.gains[:n]), np.zeros_like(places.coefs[:n])
+        lsnr = np.full_like(places.lsnr[:n], np.nan)
         if asked.any():
             heard = Features(features.erb[asked], features.spec[asked])
             gains[asked], coefs[asked], lsnr[asked] = self._step(slots[asked], heard)
@@ -120,29 +134,32 @@ class NetworkSlab:
 
     def _step(self, slots: Slots, features: Features) -> tuple[Real, Real, Real]:
         """Run the network. What it says is overwritten by the next step."""
-        n = len(slots)
-        self._erb[:n], self._spec[:n] = features.erb, features.spec
+        n, hops = len(slots), features.erb.shape[2]
+        places = self._places[hops]
+        places.erb[:n], places.spec[:n] = features.erb, features.spec
         sides = self._side[slots]
         side = int(sides[0])
+        run = self._sessions[hops].run_with_iobinding
         if slots[-1] == n - 1 and (sides == side).all():
-            self._session.run_with_iobinding(self._binding(n, self._state, side))
+            run(self._binding(n, hops, self._state, side))
             self._side[slots] = 1 - side
         else:
             for name, slab in self._state.items():
                 self._gathered[name][0, :n] = slab[sides, slots]
-            self._session.run_with_iobinding(self._binding(n, self._gathered, 0))
+            run(self._binding(n, hops, self._gathered, 0))
             for name, slab in self._state.items():
                 slab[0, slots] = self._gathered[name][1, :n]
             self._side[slots] = 0
-        return self._gains[:n], self._coefs[:n], self._lsnr[:n, 0]
+        return places.gains[:n], places.coefs[:n], places.lsnr[:n]
 
-    def _binding(self, n: int, state: Slab, side: int) -> onnxruntime.IOBinding:
+    def _binding(self, n: int, hops: int, state: Slab, side: int) -> onnxruntime.IOBinding:
         """Bind the first n places: state is read from this side and written to the other one."""
-        key = n, state is self._state, side
+        key = n, hops, state is self._state, side
         if key not in self._bindings:
-            binding = self._bindings[key] = self._session.io_binding()
-            inputs = {"feat_erb": self._erb, "feat_spec": self._spec}
-            outputs = {"gains": self._gains, "coefs": self._coefs, "lsnr": self._lsnr}
+            binding = self._bindings[key] = self._sessions[hops].io_binding()
+            places = self._places[hops]
+            inputs = {"feat_erb": places.erb, "feat_spec": places.spec}
+            outputs = {"gains": places.gains, "coefs": places.coefs, "lsnr": places.lsnr}
             for name, taken in inputs.items():
                 _bind(binding.bind_input, name, taken[:n])
             for name, given in outputs.items():
@@ -152,6 +169,17 @@ class NetworkSlab:
                 _bind(binding.bind_input, STATE_PREFIX + name, slab[side, :n], leading)
                 _bind(binding.bind_output, NEXT_PREFIX + name, slab[1 - side, :n], leading)
         return self._bindings[key]
+
+
+class _Places:
+    """Where the network finds what it hears, and puts what it says."""
+
+    def __init__(self, config: Config, batch: int, hops: int) -> None:
+        self.erb = np.zeros((batch, 1, hops, config.nb_erb), np.float32)
+        self.spec = np.zeros((batch, 2, hops, config.nb_df), np.float32)
+        self.gains = np.zeros((batch, hops, config.nb_erb), np.float32)
+        self.coefs = np.zeros((batch, hops, config.nb_df, config.df_order, 2), np.float32)
+        self.lsnr = np.zeros((batch, hops), np.float32)
 
 
 def _bind(bind: Callable[..., None], name: str, array: Real, leading: Shape = ()) -> None:

@@ -123,6 +123,14 @@ class Slot:
         self.lsnr = self._config.lsnr_min
 
     @property
+    def ready_hops(self) -> int:
+        """How many hops may run at a time: those of sound that wait, or one."""
+        waiting = self.waiting
+        if len(waiting) > 1 and waiting[-1].phase is not Phase.SOUND:  # at an end
+            return 1
+        return len(waiting)
+
+    @property
     def noisy_share(self) -> float:
         """How much of the undenoised spectrum comes out, 0..1."""
         if not self.denoise:
@@ -131,7 +139,7 @@ class Slot:
         return 0.0 if limit_db is None else math.pow(10, -limit_db / 20)
 
     def give(self, sound: Sound, lsnr: float) -> None:
-        """Take what a batch made of the oldest hop that waited."""
+        """Take what a batch made of the oldest hops that waited."""
         self._done.append(sound)
         if not math.isnan(lsnr):
             self.lsnr = lsnr
@@ -213,9 +221,10 @@ class Engine:
         return max(0.0, min(came) + self._max_wait_s - self._clock())
 
     def step(self) -> int:
-        """Run one batch: a hop of each slot that has one. Get how many it took.
+        """Run one batch: a hop of each slot that has one. Get how many hops it took.
 
-        If there are more of them than a batch takes, those go first that came first.
+        If there are more of them than a batch takes, those go first that came first. Where each of
+        them has several hops of sound, as after a packet, these run together.
         """
         rows = [row for row, slot in enumerate(self._slots) if slot.waiting]
         if not rows:
@@ -224,32 +233,34 @@ class Engine:
             rows.sort(key=lambda row: self._slots[row].waiting[0].came_s)
             rows = sorted(rows[: self._executor.max_batch])
         slots = [self._slots[row] for row in rows]
-        hops = [slot.waiting.popleft() for slot in slots]
-        sound = np.stack([hop.sound for hop in hops])
+        count = min(self._executor.max_hops, *(slot.ready_hops for slot in slots))
+        hops = [[slot.waiting.popleft() for _ in range(count)] for slot in slots]
+        sound = np.stack([hop.sound for each in hops for hop in each])
         for n in _bad_rows(sound):
             sound[n] = np.where(np.abs(sound[n]) <= MAX_SAMPLE, sound[n], np.float32(0))
-            slots[n].bad_hops += 1
+            slots[n // count].bad_hops += 1
         batch = Batch(
             slots=np.array(rows, np.intp),
-            hops=sound,
-            phases=np.array([hop.phase for hop in hops], np.int8),
+            hops=sound.reshape(len(rows), count, -1),
+            phases=np.array([first.phase for first, *_ in hops], np.int8),
             noisy_share=np.array([slot.noisy_share for slot in slots], np.float32),
         )
         self._give(slots, batch, self._executor.run(batch))
-        return len(rows)
+        return len(rows) * count
 
     def _give(self, slots: list[Slot], batch: Batch, result: Result) -> None:
         """Hand out the sound; a slot that makes no sound any more begins anew."""
-        for n in _bad_rows(result.sound):
-            result.sound[n] = 0
+        made = result.sound.reshape(len(slots), -1)
+        for n in _bad_rows(made):
+            made[n] = 0
             slots[n].bad_hops += 1
             self._executor.reset(int(batch.slots[n]))
-        for slot, sound, lsnr in zip(slots, result.sound, result.lsnr, strict=True):
+        for slot, sound, lsnr in zip(slots, made, result.lsnr, strict=True):
             slot.give(sound, float(lsnr))
 
 
 def _bad_rows(sound: Sound) -> Iterable[int]:
-    """Find the hops of [n, hop] with samples that are no sound; written so that NaN is caught."""
+    """Find the rows of sound with samples that are no sound; written so that NaN is caught."""
     if sound.max() <= MAX_SAMPLE and sound.min() >= -MAX_SAMPLE:  # nearly always: be quick
         return ()
     rows: list[int] = np.flatnonzero(~(np.abs(sound).max(axis=1) <= MAX_SAMPLE)).tolist()

@@ -1,6 +1,6 @@
 """Signal processing around the network: what it hears, and what is done with its answer.
 
-Everything works on a batch of n streams, one hop each; their states are rows of a slab of N. The
+Everything works on a batch of n streams, T hops each; their states are rows of a slab of N. The
 numbers follow libDF, the library that the official models were trained with:
 <https://github.com/Rikorose/DeepFilterNet/tree/main/libDF>.
 """
@@ -69,24 +69,24 @@ class FilterState(SlabState):
 
 @dataclass(frozen=True)
 class Features:
-    """The network's view of one hop of n streams."""
+    """The network's view of T hops of n streams."""
 
-    erb: Real  # [n, 1, 1, nb_erb]
-    spec: Real  # [n, 2, 1, nb_df], real and imaginary part
+    erb: Real  # [n, 1, T, nb_erb]
+    spec: Real  # [n, 2, T, nb_df], real and imaginary part
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The newest spectrum of n streams, and what the network says now."""
+class Frames:
+    """The newest spectra of n streams, and what the network says now."""
 
-    spec: Complex  # [n, F]
-    gains: Real  # [n, nb_erb], for the frame conv_lookahead before; 0 outside of a clip
-    coefs: Real  # [n, nb_df, df_order, 2], for the same frame
+    spec: Complex  # [n, T, F]
+    gains: Real  # [n, T, nb_erb], for the frames conv_lookahead before; 0 outside of a clip
+    coefs: Real  # [n, T, nb_df, df_order, 2], for the same frames
     noisy_share: Real  # [n], 0..1, how much of the undenoised spectrum comes out
 
 
 class Analysis:
-    """STFT and features: 480 samples in, one spectrum and its normalised features out.
+    """STFT and features: for each 480 samples one spectrum and its normalised features.
 
     With `normalise_level` the network hears quiet sound louder than it is. The official features
     do not: the unit norm takes only half of a level in dB away, so quiet speech looks small in
@@ -115,50 +115,62 @@ class Analysis:
             peak=np.zeros(batch, np.float32),
         )
 
-    def silence(self, batch: int) -> tuple[Complex, Features]:
+    def silence(self, batch: int, hops: int) -> tuple[Complex, Features]:
         """Get the zeros that the official program pads a clip with at its end."""
         config = self._config
-        return np.zeros((batch, config.nb_freqs), np.complex64), Features(
-            np.zeros((batch, 1, 1, config.nb_erb), np.float32),
-            np.zeros((batch, 2, 1, config.nb_df), np.float32),
+        return np.zeros((batch, hops, config.nb_freqs), np.complex64), Features(
+            np.zeros((batch, 1, hops, config.nb_erb), np.float32),
+            np.zeros((batch, 2, hops, config.nb_df), np.float32),
         )
 
     def __call__(self, hops: Real, state: AnalysisState, slots: Slots) -> tuple[Complex, Features]:
-        """Transform the windows that end with these hops [n, hop] to spectra [n, F]."""
-        window = np.concatenate((state.last_hop[slots], hops), axis=1)
-        state.last_hop[slots] = hops
+        """Transform the windows that end with these hops [n, T, hop] to spectra [n, T, F]."""
+        halves = np.concatenate((state.last_hop[slots, None], hops), axis=1)
+        windows = np.concatenate((halves[:, :-1], halves[:, 1:]), axis=2)
+        state.last_hop[slots] = hops[:, -1]
         # libDF scales by 2 * hop / fft_size**2, which is 1 / fft_size at 50 % overlap.
-        spec = np.fft.rfft(window * self._window, norm="forward").astype(np.complex64, copy=False)
+        spec = np.fft.rfft(windows * self._window, norm="forward").astype(np.complex64, copy=False)
         low = self._unit_spec(spec, state, slots)
         if self._normalise_level:
             low = low * np.sqrt(self._gain(hops, state, slots))
-        features = np.stack((low.real, low.imag), axis=1)[:, :, None]
+        features = np.stack((low.real, low.imag), axis=1)
         return spec, Features(self._erb(spec, state, slots), features)
 
     def _gain(self, hops: Real, state: AnalysisState, slots: Slots) -> Real:
-        """Get how much louder the network has to hear this [n, 1]; 1 where it is loud enough."""
-        rms = np.sqrt(np.mean(np.square(hops), axis=1))
-        peak = np.maximum(rms, state.peak[slots] * self._peak_keep)
-        state.peak[slots] = np.maximum(peak, UNIT_NORM_FLOOR)
-        gain: Real = np.clip(LOUD / state.peak[slots], np.float32(1), MOST_GAIN)[:, None]
+        """Get how much louder the network has to hear this [n, T, 1]; 1 where it is loud enough."""
+        peaks = np.sqrt(np.mean(np.square(hops), axis=2))
+        peak = state.peak[slots]
+        for t in range(peaks.shape[1]):
+            peak = np.maximum(peaks[:, t], peak * self._peak_keep)
+            peaks[:, t] = peak = np.maximum(peak, UNIT_NORM_FLOOR)
+        state.peak[slots] = peak
+        gain: Real = np.clip(LOUD / peaks, np.float32(1), MOST_GAIN)[..., None]
         return gain
 
     def _erb(self, spec: Complex, state: AnalysisState, slots: Slots) -> Real:
         """Get the bands' mean powers in dB around their running mean."""
         squares = np.square(spec.view(np.float32))  # real and imaginary parts in turns
-        bands = np.add.reduceat(squares, 2 * self._starts, axis=1) / self._widths
-        level = np.float32(10) * np.log10(bands + MIN_POWER)
-        mean = level * self._take + state.mean_norm[slots] * self._keep
+        bands = np.add.reduceat(squares, 2 * self._starts, axis=2) / self._widths
+        levels = np.float32(10) * np.log10(bands + MIN_POWER)
+        means: Real = levels * self._take
+        mean = state.mean_norm[slots]
+        for t in range(means.shape[1]):
+            means[:, t] += mean * self._keep
+            mean = means[:, t]
         state.mean_norm[slots] = mean
-        return ((level - mean) / ERB_SCALE_DB)[:, None, None]
+        erb: Real = np.divide(levels - means, ERB_SCALE_DB)
+        return erb[:, None]
 
     def _unit_spec(self, spec: Complex, state: AnalysisState, slots: Slots) -> Complex:
-        """Divide the lowest bins [n, nb_df] by the root of their running magnitude."""
-        low = spec[:, : self._config.nb_df]
-        norm = np.abs(low) * self._take + state.unit_norm[slots] * self._keep
-        norm = np.maximum(norm, UNIT_NORM_FLOOR)
+        """Divide the lowest bins [n, T, nb_df] by the root of their running magnitude."""
+        low = spec[..., : self._config.nb_df]
+        norms = np.abs(low) * self._take
+        norm = state.unit_norm[slots]
+        for t in range(norms.shape[1]):
+            norm = np.maximum(norms[:, t] + norm * self._keep, UNIT_NORM_FLOOR)
+            norms[:, t] = norm
         state.unit_norm[slots] = norm
-        unit: Complex = low / np.sqrt(norm)
+        unit: Complex = low / np.sqrt(norms)
         return unit
 
 
@@ -187,37 +199,49 @@ class Filter:
             overlap=np.zeros((batch, config.hop_size), np.float32),
         )
 
-    def __call__(self, frame: Frame, state: FilterState, slots: Slots) -> Real:
-        """Take a frame of n streams and make the oldest frame's sound [n, hop].
+    def __call__(self, frames: Frames, state: FilterState, slots: Slots) -> Real:
+        """Take T frames of n streams and make the oldest frames' sound [n, T, hop].
 
         Where `noisy_share` changes, the overlap of two windows is the crossfade, one hop long.
         """
-        config = self._config
-        t = state.frames[slots]
-        state.frames[slots] = t + 1
-        self._push(frame, state, slots, t)
-        noisy = state.noisy[slots, (t + 1 - config.latency_hops) % self._ring]
-        gains = state.gains[slots, (t - config.df_lookahead) % self._ring]
-        spec = noisy * gains[:, self._band_of_bin]
-        frames = state.masked[slots[:, None], (t[:, None] + self._around) % self._ring]
-        coefs = state.coefs[slots, (t + 1) % state.coefs.shape[1]]  # the oldest ones
-        spec[:, : config.nb_df] = (frames * coefs).sum(axis=1)
-        if frame.noisy_share.any():
-            spec += (noisy - spec) * frame.noisy_share[:, None]
-        sound = np.fft.irfft(spec, norm="forward").astype(np.float32, copy=False) * self._window
-        hops = sound[:, : config.hop_size] + state.overlap[slots]
-        state.overlap[slots] = sound[:, config.hop_size :]
-        return hops
+        hop = self._config.hop_size
+        spec = np.empty_like(frames.spec)
+        for t in range(spec.shape[1]):
+            spec[:, t] = self._push(frames, t, state, slots)
+        windows = np.fft.irfft(spec, norm="forward").astype(np.float32, copy=False) * self._window
+        sound: Real = windows[..., :hop]
+        sound[:, 0] += state.overlap[slots]
+        sound[:, 1:] += windows[:, :-1, hop:]
+        state.overlap[slots] = windows[:, -1, hop:]
+        return sound
 
-    def _push(self, frame: Frame, state: FilterState, slots: Slots, t: Slots) -> None:
-        """Put frame t, and what the network says of an older one, into the rings."""
-        low, newest = self._config.nb_df, t % self._ring
-        state.noisy[slots, newest] = frame.spec
-        state.gains[slots, newest] = frame.gains
-        noisy = state.noisy[slots, (t - self._config.conv_lookahead) % self._ring, :low]
-        state.masked[slots, newest] = noisy * frame.gains[:, self._band_of_bin[:low]]
-        coefs = frame.coefs.view(np.complex64)[..., 0].swapaxes(1, 2)
-        state.coefs[slots, t % state.coefs.shape[1]] = coefs
+    def _push(self, frames: Frames, t: int, state: FilterState, slots: Slots) -> Complex:
+        """Take frame t of these and get the oldest frame's filtered spectrum [n, F]."""
+        config = self._config
+        frame = state.frames[slots]
+        state.frames[slots] = frame + 1
+        self._remember(frames, t, state, slots, frame)
+        noisy = state.noisy[slots, (frame + 1 - config.latency_hops) % self._ring]
+        gains = state.gains[slots, (frame - config.df_lookahead) % self._ring]
+        spec: Complex = noisy * gains[:, self._band_of_bin]
+        around = state.masked[slots[:, None], (frame[:, None] + self._around) % self._ring]
+        coefs = state.coefs[slots, (frame + 1) % state.coefs.shape[1]]  # the oldest ones
+        spec[:, : config.nb_df] = (around * coefs).sum(axis=1)
+        if frames.noisy_share.any():
+            spec += (noisy - spec) * frames.noisy_share[:, None]
+        return spec
+
+    def _remember(
+        self, frames: Frames, t: int, state: FilterState, slots: Slots, frame: Slots
+    ) -> None:
+        """Put a frame, and what the network says of an older one, into the rings."""
+        low, newest, gains = self._config.nb_df, frame % self._ring, frames.gains[:, t]
+        state.noisy[slots, newest] = frames.spec[:, t]
+        state.gains[slots, newest] = gains
+        noisy = state.noisy[slots, (frame - self._config.conv_lookahead) % self._ring, :low]
+        state.masked[slots, newest] = noisy * gains[:, self._band_of_bin[:low]]
+        coefs = frames.coefs[:, t].view(np.complex64)[..., 0].swapaxes(1, 2)
+        state.coefs[slots, frame % state.coefs.shape[1]] = coefs
 
 
 def norm_factors(config: Config) -> tuple[np.float32, np.float32]:

@@ -1,13 +1,16 @@
 """A denoising model, loaded once per process for all of its streams."""
 
 import threading
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import onnxruntime
 
 from actors.denoiser.dfn2 import Network, build_network
 from actors.denoiser.weights import Config, ModelName, load_checkpoint
+
+HOPS_AT_A_TIME = (1, 2)
+"""Two are what a packet of 20 ms brings. Each more is another copy of the weights, 10 MB."""
 
 
 @dataclass(frozen=True)
@@ -16,9 +19,11 @@ class Model:
 
     name: ModelName
     config: Config
-    network: Network
+    networks: Mapping[int, Network]
+    """By how many hops of each stream they take at a time."""
     normalise_level: bool = False
     """Whether the network hears quiet sound louder than it is."""
+    _sessions: dict[int, "_Session"] = field(default_factory=dict, repr=False)
 
     @property
     def sample_rate(self) -> int:
@@ -35,22 +40,29 @@ class Model:
         """From a sample going in to the same moment coming out."""
         return self.config.latency_hops * self.config.hop_size
 
-    @cached_property
-    def session(self) -> onnxruntime.InferenceSession:
-        """The network, run by onnxruntime on the calling thread; any number may at a time."""
+    def session(self, hops: int) -> onnxruntime.InferenceSession:
+        """Get a network, run by onnxruntime on the calling thread; any number may at a time."""
+        with _loading:
+            if hops not in self._sessions:
+                self._sessions[hops] = _Session(self.networks[hops])
+            return self._sessions[hops].session
+
+
+class _Session:
+    """A network in onnxruntime, which reads the weights in place: they live as long."""
+
+    def __init__(self, network: Network) -> None:
+        self._weights = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(array)
+            for name, array in network.weights.items()
+        }
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.add_external_initializers(list(self._weights), list(self._weights.values()))
-        return onnxruntime.InferenceSession(
-            self.network.graph, options, providers=["CPUExecutionProvider"]
+        self.session = onnxruntime.InferenceSession(
+            network.graph, options, providers=["CPUExecutionProvider"]
         )
-
-    @cached_property
-    def _weights(self) -> dict[str, onnxruntime.OrtValue]:
-        # The session reads these in place, so they have to live as long.
-        weights = self.network.weights.items()
-        return {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in weights}
 
 
 _loaded: dict[tuple[ModelName, bool], Model] = {}
@@ -71,6 +83,6 @@ def load_model(name: ModelName = "dfn2", *, normalise_level: bool = False) -> Mo
         key = name, normalise_level
         if key not in _loaded:
             checkpoint = load_checkpoint(name)
-            network = build_network(checkpoint)
-            _loaded[key] = Model(name, checkpoint.config, network, normalise_level)
+            networks = {hops: build_network(checkpoint, hops) for hops in HOPS_AT_A_TIME}
+            _loaded[key] = Model(name, checkpoint.config, networks, normalise_level)
         return _loaded[key]

@@ -67,6 +67,7 @@ class TorchExecutor:
         if on_gpu and not torch.cuda.is_available():
             raise ModelError("torch finds no CUDA device here; use the CPU executor")
         self.capacity = self.max_batch = capacity
+        self.max_hops = 1
         self._on_gpu = on_gpu
         self._hop = model.hop_samples
         self._pipeline = _Pipeline(model, capacity, torch.device(device))
@@ -86,7 +87,7 @@ class TorchExecutor:
         rows = self._bucket(int(batch.slots[-1]) + 1)
         inbox: NDArray[np.float32] = self._inbox.numpy()[:rows]
         inbox[:, self._hop] = _NOT_READY
-        inbox[batch.slots, : self._hop] = batch.hops
+        inbox[batch.slots, : self._hop] = batch.hops[:, 0]
         inbox[batch.slots, self._hop] = batch.phases
         inbox[batch.slots, self._hop + 1] = batch.noisy_share
         self._pipeline.inbox[:rows].copy_(self._inbox[:rows], non_blocking=True)
@@ -98,7 +99,7 @@ class TorchExecutor:
         if self._on_gpu:
             torch.cuda.current_stream().synchronize()
         made: NDArray[np.float32] = self._outbox.numpy()[batch.slots]
-        return Result(sound=made[:, : self._hop], lsnr=made[:, self._hop])
+        return Result(sound=made[:, None, : self._hop], lsnr=made[:, self._hop])
 
     def _bucket(self, rows: int) -> int:
         """Find the smallest bucket that holds this many rows."""
@@ -176,7 +177,7 @@ class _Pipeline:
 
     def __init__(self, model: Model, capacity: int, device: torch.device) -> None:
         self._config = config = model.config
-        self._network = TorchNetwork(model.network, device)
+        self._network = TorchNetwork(model.networks[1], device)
         zeros = {
             name: np.zeros((1, *shape), np.float32)
             for name, shape in self._network.state_shapes.items()
@@ -236,8 +237,8 @@ class _Pipeline:
         self._memory.update(asked, after)
         idle = ~asked
         return (
-            answer["gains"].masked_fill(idle[:, None], 0),
-            answer["coefs"].masked_fill(idle[:, None, None, None], 0),
+            answer["gains"][:, 0].masked_fill(idle[:, None], 0),
+            answer["coefs"][:, 0].masked_fill(idle[:, None, None, None], 0),
             answer["lsnr"][:, 0].masked_fill(idle, torch.nan),
         )
 

@@ -12,6 +12,7 @@ import math
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,15 +111,18 @@ class Checkpoint:
     config: Config
     graphs: Mapping[GraphName, onnx.ModelProto]
 
-    def layers(self, graph: GraphName) -> dict[str, list[Layer]]:
-        """Get the weighted operations of a graph in order, by the module they belong to.
+    @cached_property
+    def layers(self) -> Mapping[GraphName, Mapping[str, list[Layer]]]:
+        """The weighted operations of each graph in order, by the module they belong to.
 
         The exporter names a node after its module: `/erb_conv1/erb_conv1.0/Conv`.
         """
-        modules: dict[str, list[Layer]] = {}
-        for module, layer in _weighted_layers(self.graphs[graph].graph):
-            modules.setdefault(module, []).append(layer)
-        return modules
+        graphs: dict[GraphName, dict[str, list[Layer]]] = {}
+        for name, model in self.graphs.items():
+            modules = graphs[name] = {}
+            for module, layer in _weighted_layers(model.graph):
+                modules.setdefault(module, []).append(layer)
+        return graphs
 
 
 def load_checkpoint(name: ModelName) -> Checkpoint:

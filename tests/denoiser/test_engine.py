@@ -30,7 +30,7 @@ class Clock:
 
 
 def _run(engine: Engine) -> list[int]:
-    """Run until nothing waits; get the sizes of the batches."""
+    """Run until nothing waits; get how many hops each batch had."""
     sizes = []
     while size := engine.step():
         sizes.append(size)
@@ -82,31 +82,34 @@ def test_streams_join_and_leave_and_hear_what_they_would_alone(
         assert worst(heard[n][model.latency_samples :], official) <= ROUNDING
 
 
+@pytest.mark.parametrize("at_a_time", [1, 2])
 @pytest.mark.parametrize("poison", [None, np.nan, np.inf])
-def test_mates_change_no_bit(model: Model, poison: float | None) -> None:
-    """In batches of one size a stream's bits are the same beside anybody, at any place.
+def test_mates_change_no_bit(model: Model, poison: float | None, at_a_time: int) -> None:
+    """In batches of one shape a stream's bits are the same beside anybody, at any place.
 
     Also beside a stream whose state has gone NaN.
     """
-    first = _with_mates(model, place=0, mates=[1, 2, 3, 4])
+    first = _with_mates(model, at_a_time, place=0, mates=[1, 2, 3, 4])
     for place, mates in (0, [5, 6, 7, 8]), (4, [4, 3, 2, 1]), (2, [9, 1, 9, 1]):
-        assert np.array_equal(_with_mates(model, place, mates, poison), first)
+        assert np.array_equal(_with_mates(model, at_a_time, place, mates, poison), first)
 
 
-def _with_mates(model: Model, place: int, mates: list[int], poison: float | None = None) -> Sound:
+def _with_mates(
+    model: Model, at_a_time: int, place: int, mates: list[int], poison: float | None = None
+) -> Sound:
     engine = Engine(model, capacity=5)
     slots = [engine.join() for _ in range(5)]
     clips = [_clip(mate, 40) for mate in mates]
     clips.insert(place, _clip(0, 40))
-    for hop in range(40):
+    for hop in range(0, 40, at_a_time):
         for slot, clip in zip(slots, clips, strict=True):
-            slot.push(clip[hop * HOP :][:HOP])
+            slot.push(clip[hop * HOP :][: at_a_time * HOP])
         if poison is not None and hop == 20:
             executor = engine._executor
             assert isinstance(executor, CpuExecutor)
             for slab in executor._network._state.values():
                 slab[:, (place + 1) % 5] = poison
-        assert engine.step() == 5
+        assert engine.step() == 5 * at_a_time
     return slots[place].take()
 
 
@@ -130,13 +133,31 @@ def test_a_broken_state_begins_anew(model: Model) -> None:
     assert np.std(bad.take()[-30 * HOP :]) > 0.01
 
 
+@pytest.mark.parametrize("streams", [1, 2, 5])
+def test_two_hops_at_a_time_are_two_hops(model: Model, streams: int) -> None:
+    """A packet's two hops run together, also a stream's first ones, and change nothing."""
+    engines = Engine(model, streams), Engine(model, streams)
+    slots = [[engine.join() for _ in range(streams)] for engine in engines]
+    for hop in range(0, 100, 2):
+        for n in range(streams):
+            slots[0][n].push(_clip(n, 100)[hop * HOP :][: 2 * HOP])
+        assert _run(engines[0]) == [2 * streams]
+        for half in (0, 1):
+            for n in range(streams):
+                slots[1][n].push(_clip(n, 100)[(hop + half) * HOP :][:HOP])
+            assert _run(engines[1]) == [streams]
+    for together, apart in zip(*slots, strict=True):
+        assert worst(together.take(), apart.take()) <= ROUNDING
+        assert together.lsnr == pytest.approx(apart.lsnr, abs=1e-3)
+
+
 def test_only_who_is_ready_runs(model: Model) -> None:
     """A batch has the streams with a hop, of any number; the others' time stands still."""
     engine = Engine(model, capacity=4)
     slots = [engine.join() for _ in range(3)]
     slots[0].push(_clip(0, 2))
     slots[2].push(_clip(0, 3))
-    assert _run(engine) == [2, 2, 1]
+    assert _run(engine) == [4, 1]  # two hops of each, and one
     assert [len(slot.take()) for slot in slots] == [2 * HOP, 0, 3 * HOP]
     assert engine.step() == 0
 
@@ -153,7 +174,7 @@ def test_a_large_batch_is_cut_and_nobody_is_left_behind(model: Model) -> None:
     engine.step()
     assert [bool(len(slot.take())) for slot in slots] == [False] * 3 + [True] * MAX_BATCH
     slots[-1].clear()
-    assert sum(_run(engine)) == (MAX_BATCH + 2) * 4 - (MAX_BATCH - 1)
+    assert sum(_run(engine)) == (MAX_BATCH + 2) * 4 - (MAX_BATCH - 1) * 2
     engine.reset(slots[-1])
     slots[-1].push(_clip(3, 20))
     slots[0].push(_clip(3, 20))
@@ -217,7 +238,7 @@ def test_a_stream_has_less_than_150_kb(model: Model) -> None:
 def test_a_model_is_loaded_once() -> None:
     """Every stream of a process shares one copy of the weights."""
     assert load_model() is load_model("dfn2")
-    assert load_model().session is load_model().session
+    assert load_model().session(2) is load_model().session(2)
     assert load_model() is not load_model("dfn2_ll")
 
 

@@ -41,7 +41,7 @@ def _batch(
 ) -> Batch:
     """Give each slot its own part of the voice, or zeros."""
     starts = [997 * slot + HOP * hop for slot in slots]
-    hops = np.stack([VOICE[start : start + HOP] for start in starts])
+    hops = np.stack([VOICE[None, start : start + HOP] for start in starts])
     return Batch(
         slots=np.array(slots, np.intp),
         hops=np.zeros_like(hops) if silent or phase is not Phase.SOUND else hops,
@@ -52,7 +52,7 @@ def _batch(
 
 def _run(executor: Executor, slots: list[int], hops: range) -> Sound:
     """Run hops of these slots: [slots, T]."""
-    return np.concatenate([executor.run(_batch(slots, hop)).sound for hop in hops], axis=1)
+    return np.concatenate([executor.run(_batch(slots, hop)).sound[:, 0] for hop in hops], axis=1)
 
 
 def _states(executor: TorchExecutor) -> list[torch.Tensor]:
@@ -148,7 +148,7 @@ def test_a_reset_cures_nan(model: Model, device: Device) -> None:
 
 def _poison(executor: TorchExecutor, slot: int) -> None:
     """Run a hop of NaN, against the contract, and make all of the slot's state NaN."""
-    nothing = np.full((1, HOP), np.nan, np.float32)
+    nothing = np.full((1, 1, HOP), np.nan, np.float32)
     zero = np.zeros(1, np.float32)
     executor.run(Batch(np.array([slot]), nothing, zero.astype(np.int8), zero))
     for tensor in _states(executor):

@@ -20,20 +20,21 @@ LSNR_ROUNDING_DB = 1e-4
 def test_the_network_is_the_one_that_onnxruntime_runs(name: ModelName) -> None:
     """Over 30 frames of three streams, answers and states equal onnxruntime's to rounding."""
     model, dice = load_model(name), np.random.default_rng(1)
-    network = TorchNetwork(model.network, torch.device("cpu"))
+    session = model.session(1)
+    network = TorchNetwork(model.networks[1], torch.device("cpu"))
     ours = {state: torch.zeros(3, *shape) for state, shape in network.state_shapes.items()}
     theirs = {
         tensor.name: np.zeros([3 if dim == "B" else dim for dim in tensor.shape], np.float32)
-        for tensor in model.session.get_inputs()
+        for tensor in session.get_inputs()
         if tensor.name.startswith(STATE_PREFIX)
     }
-    names = [output.name for output in model.session.get_outputs()]
+    names = [output.name for output in session.get_outputs()]
     for _ in range(30):
         features: dict[str, NDArray[np.float32]] = {
             "feat_erb": dice.normal(0, 1, (3, 1, 1, 32)).astype(np.float32),
             "feat_spec": dice.normal(0, 1, (3, 2, 1, 96)).astype(np.float32),
         }
-        expected = dict(zip(names, model.session.run(names, {**features, **theirs}), strict=True))
+        expected = dict(zip(names, session.run(names, {**features, **theirs}), strict=True))
         tensors = {key: torch.tensor(array) for key, array in features.items()}
         answer, ours = network(tensors, ours)
         theirs = {state: expected.pop(NEXT_PREFIX + state[len(STATE_PREFIX) :]) for state in theirs}
@@ -59,6 +60,6 @@ def test_an_operation_without_a_torch_form_is_refused(model: Model) -> None:
     """An operation, or an attribute of one, that nobody wrote a form for is named, not guessed."""
     cpu = torch.device("cpu")
     with pytest.raises(ModelError, match="knows no operation Elu"):
-        TorchNetwork(_altered(model.network, "Relu", to="Elu"), cpu)
+        TorchNetwork(_altered(model.networks[1], "Relu", to="Elu"), cpu)
     with pytest.raises(ModelError, match="knows no such Gemm.*transA"):
-        TorchNetwork(_altered(model.network, "Gemm", transA=1), cpu)
+        TorchNetwork(_altered(model.networks[1], "Gemm", transA=1), cpu)
