@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from tests.app.test_faults import hosting
 from tests.denoiser.official import official_model
 from tests.quality import Quality, quality
 from tests.running import App
-from tests.sounds import SAMPLE_RATE, all_words, mix, noise
+from tests.sounds import SAMPLE_RATE, Sound, all_words, mix, noise
 from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
@@ -31,7 +31,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 SETTLED_S = 4.0
 """After so long the browser's jitter buffer has found its length and stretches no more."""
 TAKES = 3
-"""A browser short of processor time conceals at its loudspeaker: one whole take has to be good."""
+"""A browser short of processor time skips at its microphone and conceals at its loudspeaker: one
+whole take has to be good."""
 CLEAN = all_words()
 """The microphone repeats it, so wherever one begins to listen, the same words come around."""
 SECONDS = len(CLEAN) / SAMPLE_RATE
@@ -99,8 +100,7 @@ async def test_somebody_streams_and_a_friend_listens(
     answer = await ada.http.get(f"/api/recordings/{recording['id']}/audio", follow_redirects=True)
     recorded, _ = soundfile.read(io.BytesIO(answer.content), dtype="float32")
     length_s = (stopped - _milliseconds(recording["started_at"])) / 1000
-    # A busy browser skips and repeats at the microphone, too.
-    kept = quality(recorded, CLEAN, looped=True, played=True)
+    kept = max(_takes(recorded), key=lambda take: take.stoi)
     print(
         f"\nChromium: live seen after {seen_ms} ms, first sound after {first_sound_ms} ms, "
         f"end seen after {gone_ms} ms; {length_s:.2f} s streamed, "
@@ -124,6 +124,12 @@ async def test_somebody_streams_and_a_friend_listens(
         await listening.find(row).get_by_test_id("download").click()
     assert (await download.value).suggested_filename.endswith(".wav")
     assert not hers.complaints + his.complaints + listening.complaints
+
+
+def _takes(recorded: Sound) -> Iterator[Quality]:
+    """Judge all the words, as often as a recording has them one after the other."""
+    for start in range(0, len(recorded) - len(CLEAN), len(CLEAN)):
+        yield quality(recorded[start : start + len(CLEAN)], CLEAN, looped=True, played=True)
 
 
 async def _take(listening: Tab) -> Quality:
