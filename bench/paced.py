@@ -43,7 +43,7 @@ class Paced:
     gap_ms: float
     """The longest time that others had it at once."""
     batch: float
-    """Mean size of a batch."""
+    """Mean number of hops in a batch."""
 
 
 class LiveStreams:
