@@ -49,18 +49,16 @@ class CpuExecutor:
     def run(self, batch: Batch) -> Result:
         spec, features = self._analyse(batch)
         frames = self._filtered.frames[batch.slots]
-        if batch.hops.shape[1] == 1 or (frames >= self._config.conv_lookahead).all():
-            asked = (frames >= self._config.conv_lookahead) & (batch.phases < Phase.NOTHING)
+        asked = (frames >= self._config.conv_lookahead) & (batch.phases < Phase.NOTHING)
+        if asked.all() or batch.hops.shape[1] == 1:
             gains, coefs, lsnr = self._network.ask(batch.slots, features, asked)
         else:
             gains, coefs, lsnr = self._ask_by_hop(batch.slots, features, frames)
-        made = self._filter(
-            Frames(spec, gains, coefs, batch.noisy_share), self._filtered, batch.slots
-        )
-        return Result(made, lsnr[:, -1].copy())
+        answered = Frames(spec, gains, coefs, batch.noisy_share)
+        return Result(self._filter(answered, self._filtered, batch.slots), lsnr[:, -1].copy())
 
     def _ask_by_hop(self, slots: Slots, features: Features, frames: Slots) -> tuple[Real, ...]:
-        """Ask for one hop after the other, where somebody's first ones are among them."""
+        """Ask for one hop of sound after the other: somebody's first ones are among them."""
         answers = []
         for t in range(features.erb.shape[2]):
             heard = Features(features.erb[:, :, t : t + 1], features.spec[:, :, t : t + 1])

@@ -70,7 +70,7 @@ _loading = threading.Lock()
 
 
 def load_model(name: ModelName = "dfn2", *, normalise_level: bool = False) -> Model:
-    """Get the model, loaded once per process; about 0.2 s the first time.
+    """Get the model, loaded once per process; about 0.3 s the first time.
 
     `dfn2` is DeepFilterNet2, 50 ms of latency; `dfn2_ll` its low-latency variant, 10 ms. With
     `normalise_level` quiet sound is denoised as well as loud sound; it is not the official
