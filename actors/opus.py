@@ -18,6 +18,8 @@ FRAME_SAMPLES = 960
 """20 ms: what WebRTC clients send by default and what we send."""
 MAX_PACKET_SAMPLES = 5760
 """120 ms, the longest Opus packet (RFC 6716, section 2.1.4)."""
+MIN_FRAME_SAMPLES = 120
+"""2.5 ms, the shortest Opus frame: losses are covered in multiples of it."""
 
 Sound = NDArray[np.float32]
 
@@ -52,31 +54,48 @@ _SIGNAL_VOICE = 3001  # OPUS_SIGNAL_VOICE in opus_defines.h
 
 
 class OpusDecoder:
-    """Turns one publisher's ordered packets into sound, and covers what was lost."""
+    """Turns one publisher's ordered packets into sound, and covers what was lost.
+
+    It calls libopus as the binding declares it: the binding's own `decode_float` makes a list of
+    Python's floats in between, which takes as long as decoding.
+    """
 
     def __init__(self) -> None:
         self._decoder = _opus.Decoder(SAMPLE_RATE, 1)
+        self._sound: Sound = np.empty(MAX_PACKET_SAMPLES, np.float32)
+        self._pointer = self._sound.ctypes.data_as(_opus.api.c_float_pointer)
 
     def decode(self, payload: bytes) -> Sound:
         """Decode one packet to samples [T] in -1..1. Raises OpusError on garbage."""
-        return _to_sound(self._decoder.decode_float(payload, MAX_PACKET_SAMPLES))
+        return self._decode(payload, MAX_PACKET_SAMPLES)
 
     def recover(self, following: bytes, samples: int) -> Sound:
-        """Restore a lost packet of `samples` from the in-band FEC of the one after it.
+        """Restore a lost packet of `samples`, 5760 at most, from the FEC of the one after it.
 
+        `samples` is a multiple of 120. Raises OpusError when the packet after it is garbage.
         libopus conceals by itself when the following packet carries none
         (RFC 6716, section 2.1.7).
         """
-        return _to_sound(self._decoder.decode_float(following, samples, decode_fec=True))
+        return self._decode(following, samples, fec=True)
 
     def conceal(self, samples: int) -> Sound:
-        """Continue the sound over a loss of `samples`, a multiple of 120 (2.5 ms)."""
-        pieces = []
-        while samples > 0:
-            step = min(samples, MAX_PACKET_SAMPLES)
-            pieces.append(_to_sound(self._decoder.decode_float(b"", step)))
-            samples -= step
-        return np.concatenate(pieces) if pieces else np.empty(0, np.float32)
+        """Continue the sound over a loss of `samples`; less than 2.5 ms at its end are zeros."""
+        rest = samples % MIN_FRAME_SAMPLES
+        starts = range(0, samples - rest, MAX_PACKET_SAMPLES)
+        steps = [min(samples - rest - start, MAX_PACKET_SAMPLES) for start in starts]
+        pieces = [self._decode(b"", step) for step in steps]
+        return np.concatenate((*pieces, np.zeros(rest, np.float32)))
+
+    def _decode(self, payload: bytes, samples: int, *, fec: bool = False) -> Sound:
+        """Decode up to so many samples; no payload is a loss."""
+        if samples > MAX_PACKET_SAMPLES:  # libopus would write beyond the end
+            raise ValueError(f"expected at most {MAX_PACKET_SAMPLES} samples, got {samples}")
+        got: int = _opus.api.decoder.libopus_decode_float(
+            self._decoder.decoder_state, payload, len(payload), self._pointer, samples, int(fec)
+        )
+        if got < 0:
+            raise OpusError(got)
+        return self._sound[:got].copy()
 
 
 class OpusEncoder:
@@ -102,10 +121,6 @@ class OpusEncoder:
             raise ValueError(f"expected {FRAME_SAMPLES} samples, got {len(frame)}")
         pcm = np.clip(frame, -1.0, 1.0).astype(np.float32)
         return bytes(self._encoder.encode_float(pcm.tobytes(), FRAME_SAMPLES))
-
-
-def _to_sound(pcm: Any) -> Sound:
-    return np.frombuffer(bytes(pcm), np.float32)
 
 
 def decodes(payload: bytes) -> bool:

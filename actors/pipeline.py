@@ -14,7 +14,16 @@ import numpy as np
 
 from actors.denoiser import Delay, Slot
 from actors.fanout import EncodedFrame
-from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, OpusEncoder, OpusError, Sound
+from actors.opus import (
+    FRAME_SAMPLES,
+    MAX_PACKET_SAMPLES,
+    MIN_FRAME_SAMPLES,
+    SAMPLE_RATE,
+    OpusDecoder,
+    OpusEncoder,
+    OpusError,
+    Sound,
+)
 from actors.receive import Lost, Opus, Segment, Silence, opus_samples
 from actors.sound_thread import Lane, SoundThread
 from actors.spooling import DroppedSamples, Spool
@@ -221,14 +230,18 @@ def decode(decoder: OpusDecoder, segment: Opus | Lost) -> Sound:
             return decoder.conceal(opus_samples(segment.payload))
     # Only the packet right before `following` can be restored from it.
     restored = opus_samples(segment.following) if segment.following else 0
-    restored = min(restored, segment.samples)
+    restored = min(restored, segment.samples, MAX_PACKET_SAMPLES)
+    restored -= restored % MIN_FRAME_SAMPLES
     concealed = min(segment.samples - restored, MAX_CONCEALED_SAMPLES)
     pieces = [
         decoder.conceal(concealed),
         np.zeros(segment.samples - restored - concealed, np.float32),
     ]
     if segment.following and restored:
-        pieces.append(decoder.recover(segment.following, restored))
+        try:
+            pieces.append(decoder.recover(segment.following, restored))
+        except OpusError:
+            pieces.append(decoder.conceal(restored))
     return np.concatenate(pieces)
 
 

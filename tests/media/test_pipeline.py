@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors.denoiser import load_model
 from actors.fanout import EncodedFrame
 from actors.opus import OpusDecoder
-from actors.pipeline import Gap, Heard, Pipeline
-from actors.receive import Lost, Opus, Silence
+from actors.pipeline import Gap, Heard, Pipeline, decode
+from actors.receive import Lost, Opus, Silence, opus_samples
 from actors.sound_thread import SoundThread
 from recordings.names import new_recording_id
 from recordings.writer import RecordingWriter, SpoolMeta
@@ -123,6 +125,23 @@ def test_garbage_between_packets_is_concealed(thread: SoundThread, tmp_path: Pat
     run.pipeline.push(Heard(run.decoder, Opus(b"\xf8\xff\xff\xff\xff" * 5)))
     run.play(PACKETS[5:10])
     run.finish()
+
+
+@given(
+    samples=st.integers(1, 20_000),
+    following=st.one_of(st.none(), st.sampled_from(PACKETS), st.binary(min_size=1, max_size=80)),
+)
+def test_a_loss_has_its_length_whatever_follows(samples: int, following: bytes | None) -> None:
+    """Garbage after a gap restores nothing, and ends nothing; nor does a gap of an odd length."""
+    decoder = OpusDecoder()
+    decoder.decode(PACKETS[0])
+    assert len(decode(decoder, Lost(samples, following))) == samples
+
+
+@given(payload=st.binary(min_size=1, max_size=80))
+def test_a_packet_has_the_length_that_it_says(payload: bytes) -> None:
+    """Garbage is as long as the sequence of packets takes it to be."""
+    assert len(decode(OpusDecoder(), Opus(payload))) == opus_samples(payload)
 
 
 def test_frames_are_encoded_only_for_somebody(thread: SoundThread, tmp_path: Path) -> None:
