@@ -4,7 +4,8 @@ aiortc's own jitter buffer waits for packets that will never come, so that one l
 a third of a second for ever. Here what arrives in order goes on at once; at a gap a packet is
 held back until a second one has come, or for as long as this source's packets have come out of
 order lately, 10 to 60 ms, and then the gap is declared lost.
-The timeline is that of the RTP timestamps: it neither shrinks nor grows.
+The timeline is that of the RTP timestamps: it neither shrinks nor grows. It may not run away from
+time, though: a client makes its timestamps up, and what they say is recorded.
 """
 
 from collections import OrderedDict
@@ -22,8 +23,13 @@ EXPECTED_AGAIN = 1.5
 CALMER = 0.999
 """By how much each packet in order shortens the wait again: by half in 14 s."""
 GIVEN_UP_KNOWN = 64
-MAX_SILENCE_SAMPLES = 10 * 48000
+SAMPLE_RATE = 48000
+MAX_SILENCE_SAMPLES = 10 * SAMPLE_RATE
 """A longer jump of timestamps is a new timeline, not a pause of the old one."""
+MAX_AHEAD_SAMPLES = 15 * SAMPLE_RATE
+"""How far a timeline may be ahead of time: a pause that is told late, and a burst after it."""
+MAX_SPEED = 1.01
+"""How fast a client's clock may go to ours; crystals differ by a hundredth of that."""
 
 
 class Packet(Protocol):
@@ -69,6 +75,8 @@ class ReceiveCounts:
     late: int = 0
     duplicate: int = 0
     reordered: int = 0
+    ahead: int = 0
+    """Segments that were left out because their timeline was too far ahead of time."""
 
     @property
     def loss(self) -> float:
@@ -88,6 +96,9 @@ class RtpOrder:
         self._ssrc: int | None = None
         self._next_sequence = 0
         self._next_timestamp = 0
+        # How many samples may come out now, and when that was reckoned.
+        self._credit = float(MAX_AHEAD_SAMPLES)
+        self._reckoned_at: float | None = None
 
     def push(self, packet: Packet, now: float) -> list[Segment]:
         """Take a packet that arrived at `now` (seconds); get what is ready, in order."""
@@ -126,7 +137,19 @@ class RtpOrder:
                 segments += self._declare_lost()
             else:
                 break
-        return segments
+        return [segment for segment in segments if self._is_due(segment, now)]
+
+    def _is_due(self, segment: Segment, now: float) -> bool:
+        """Tell whether time has been going on for long enough for this one, and take it off."""
+        if self._reckoned_at is not None:
+            self._credit += (now - self._reckoned_at) * SAMPLE_RATE * MAX_SPEED
+        self._credit, self._reckoned_at = min(self._credit, MAX_AHEAD_SAMPLES), now
+        samples = opus_samples(segment.payload) if isinstance(segment, Opus) else segment.samples
+        if samples > self._credit:
+            self.counts.ahead += 1
+            return False
+        self._credit -= samples
+        return True
 
     def _begin(self, packet: Packet) -> None:
         """Start a timeline at this packet, be it the first one or of a new source."""
