@@ -18,7 +18,7 @@ import numpy as np
 from playwright.async_api import Browser, expect
 
 from bench.starts import given_or_started
-from serve_app.load.marker import Ruler, built_in
+from commands.load.marker import Ruler, built_in
 from tests.app.browser import Tab, chromium, open_tab, write_microphone
 from tests.app.client import Person, sign_up
 from tests.sounds import SAMPLE_RATE

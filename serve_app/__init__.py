@@ -1,1 +1,1 @@
-"""The edge: HTTP in, HTTP out, and the commands that start it."""
+"""The edge: HTTP in, HTTP out."""

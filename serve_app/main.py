@@ -11,7 +11,7 @@ from ray import serve
 from actors.live_stream import StreamTimes
 from actors.status import StatusStore, connect_redis
 from actors.stream import StreamActorConfig
-from deployments.directory import DirectoryClient, PoolConfig, StreamDirectory, drain_all
+from deployments.directory import DirectoryClient, PoolConfig, StreamDirectory
 from deployments.presence import Presence
 from deployments.streams import Streams
 from recordings.index import RecordingIndex
@@ -20,7 +20,6 @@ from recordings.store import RecordingStore, StoreConfig
 from serve_app import accounts
 from serve_app.accounts import Accounts
 from serve_app.ingress import build_api
-from serve_app.local.application import LocalApp
 from serve_app.rates import Rates
 from serve_app.services import Services
 from serve_app.settings import Settings, read_settings
@@ -133,15 +132,11 @@ def build_app(args: AppArgs) -> serve.Application:
     for name in ("redis_url", "s3_bucket", "secret_key"):
         if not getattr(settings, name):
             raise ValueError(f"a cluster needs HUSHCAST_{name.upper()}, or `{name}` in its args")
-    return _bind(settings)
+    return bind(settings)
 
 
-def build_local_app(settings: Settings) -> LocalApp:
-    """Build the application for `hushcast up`, with what ends its streams."""
-    return LocalApp(_bind(settings), lambda: drain_all("hushcast is stopping"))
-
-
-def _bind(settings: Settings) -> serve.Application:
+def bind(settings: Settings) -> serve.Application:
+    """Bind the deployments of an application whose settings are complete."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     directory = _deployment(StreamDirectory).bind(pool_config(settings))
     return _deployment(Ingress).bind(settings.to_json(), directory)

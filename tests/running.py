@@ -42,7 +42,7 @@ def running_app(data_dir: Path, *arguments: str, **environment: str) -> Iterator
     Raises AssertionError with its output when it does not start, or does not exit with 0.
     """
     port = free_port()
-    command = [sys.executable, "-m", "serve_app.cli", "up", "--port", str(port)]
+    command = [sys.executable, "-m", "commands.cli", "up", "--port", str(port)]
     command += ["--data-dir", str(data_dir), *arguments]
     process = subprocess.Popen(
         command,

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from commands.local.child import Child, Part
+from commands.local.guardian import Guardian
+from commands.local.seaweed import SeaweedFS
+from commands.local.valkey import Valkey
 from recordings.store import StoreConfig
-from serve_app.local.child import Child, Part
-from serve_app.local.guardian import Guardian
-from serve_app.local.seaweed import SeaweedFS
-from serve_app.local.valkey import Valkey
 from tests.running import free_port
 
 

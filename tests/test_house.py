@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAYERS = ["serve_app", "deployments", "actors", "recordings"]
+LAYERS = ["commands", "serve_app", "deployments", "actors", "recordings"]
 """From the top down: a layer imports itself and what is below it."""
 OWNERS = {
-    "ray": ("serve_app/", "deployments/", "actors/stream.py"),
+    "ray": ("commands/", "serve_app/", "deployments/", "actors/stream.py"),
     "fastapi": ("serve_app/",),
     "boto3": ("recordings/",),
     "redis": (
         "actors/status.py",
         "deployments/presence.py",
+        "commands/",
         "serve_app/",
         "recordings/index.py",
         "recordings/uploads.py",
@@ -73,7 +74,7 @@ def test_a_cpu_stream_actor_loads_neither_torch_nor_the_edge() -> None:
     )
     loaded = {module.split(".")[0] for module in run.stdout.split()}
     assert "actors" in loaded
-    assert not loaded & {"torch", "fastapi", "serve_app", "deployments"}
+    assert not loaded & {"torch", "fastapi", "commands", "serve_app", "deployments"}
 
 
 def test_the_pages_load_nothing_from_elsewhere() -> None:

@@ -29,7 +29,7 @@ MODEL_AND_CODECS_MS = 20 + 50 + 2 * 6.5
 def start(app: App, *arguments: str) -> "subprocess.Popen[str]":
     """Start the command as a person would, in a session of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "serve_app.cli", "load", "--url", app.url, *arguments],
+        [sys.executable, "-m", "commands.cli", "load", "--url", app.url, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -156,7 +156,7 @@ def _until(condition: Any) -> None:
 def refused(*arguments: str) -> str:
     """Run a call that is refused; get its sentence."""
     ran = subprocess.run(
-        [sys.executable, "-m", "serve_app.cli", "load", *arguments],
+        [sys.executable, "-m", "commands.cli", "load", *arguments],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,

@@ -252,7 +252,7 @@ async def test_without_redis_everything_is_503_with_a_sentence(
     make_edge: MakeEdge, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """No traceback, no 500, and /readyz says which part is not there."""
-    from serve_app.local.valkey import Valkey
+    from commands.local.valkey import Valkey
 
     folder = tmp_path_factory.mktemp("valkey-that-ends")
     server = Valkey.prepare(folder / "data", folder / "log")

@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from commands.local.child import Child
+from commands.local.seaweed import SeaweedFS
+from commands.local.valkey import Valkey
 from recordings.store import StoreConfig
 from recordings.writer import RESERVE_BYTES
-from serve_app.local.child import Child
-from serve_app.local.seaweed import SeaweedFS
-from serve_app.local.valkey import Valkey
 from tests.app.client import Person, sign_up
 from tests.running import App, running_app
 from tests.servers import running

@@ -6,9 +6,9 @@ import numpy as np
 import soundfile
 
 from actors.denoiser import load_model
-from serve_app.block_denoiser import BlockDenoiser, denoise_blocks
-from serve_app.cli import _parser
-from serve_app.local.signals import Signals
+from commands.cli import _parser
+from commands.denoise.block_denoiser import BlockDenoiser, denoise_blocks
+from commands.local.signals import Signals
 from tests.denoiser.clips import Sound, pieces
 
 

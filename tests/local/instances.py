@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from serve_app.local.guardian import MARK
+from commands.local.guardian import MARK
 from serve_app.settings import Settings
 
 LIMIT_S = 90.0

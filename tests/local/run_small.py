@@ -2,7 +2,7 @@
 
 import sys
 
-from serve_app import cli
+from commands import cli
 
 if __name__ == "__main__":
     cli.BUILDER = f"tests.local.small_app:{sys.argv[1]}"

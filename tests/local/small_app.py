@@ -7,7 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from ray import serve
 
-from serve_app.local.application import LocalApp
+from commands.local.application import LocalApp
 from serve_app.settings import Settings
 
 api = FastAPI()

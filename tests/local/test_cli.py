@@ -10,7 +10,7 @@ import pytest
 def hushcast(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "serve_app.cli", *arguments],
+        [sys.executable, "-m", "commands.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=100,

@@ -139,10 +139,10 @@ def test_tags_are_kept(tmp_path: Path) -> None:
 
 def test_starting_it_loads_neither_ray_nor_the_server() -> None:
     """The command knows sound files and the model; nothing of the server is imported for it."""
-    code = "import sys, serve_app.cli, serve_app.denoise; print(*sys.modules)"
+    code = "import sys, commands.cli, commands.denoise.command; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(run.stdout.split())
-    assert "serve_app.denoise" in loaded
+    assert "commands.denoise.command" in loaded
     assert not {"ray", "fastapi", "pydantic", "serve_app.settings"} & loaded
 
 
@@ -151,7 +151,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """Three minutes of sound (35 MB) take no more memory than ten seconds."""
     # Not ru_maxrss: a process begins with its parent's.
     code = (
-        "import sys; from pathlib import Path; from serve_app.cli import main;"
+        "import sys; from pathlib import Path; from commands.cli import main;"
         "code = main(sys.argv[1:]); status = Path('/proc/self/status').read_text();"
         "print(status.split('VmHWM:')[1].split()[0]); sys.exit(code)"
     )

@@ -113,7 +113,7 @@ def test_a_damaged_file_leaves_no_half_output(
 
 def running(source: Path, target: Path, **options: object) -> "subprocess.Popen[str]":
     """Start the command as a process."""
-    command = [sys.executable, "-m", "serve_app.cli", "denoise", str(source), str(target)]
+    command = [sys.executable, "-m", "commands.cli", "denoise", str(source), str(target)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
 
 
@@ -157,7 +157,7 @@ def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
     assert process.communicate(timeout=60)[1] == ""
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
-    command = [sys.executable, "-m", "serve_app.cli", "denoise", str(source)]
+    command = [sys.executable, "-m", "commands.cli", "denoise", str(source)]
     subprocess.run([*command, str(tmp_path / "b.wav")], stderr=theirs, timeout=60, check=True)
     shown = os.read(ours, 10000).decode()
     os.close(ours)

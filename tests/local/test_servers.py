@@ -15,14 +15,14 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError
 
+from commands.local.child import Child, Part
+from commands.local.guardian import Guardian
+from commands.local.ports import PAIR
+from commands.local.seaweed import SeaweedFS
+from commands.local.server import Server
+from commands.local.signals import Signals
+from commands.local.valkey import Valkey
 from recordings.store import RecordingStore, StoreConfig, StoreUnavailable
-from serve_app.local.child import Child, Part
-from serve_app.local.guardian import Guardian
-from serve_app.local.ports import PAIR
-from serve_app.local.seaweed import SeaweedFS
-from serve_app.local.server import Server
-from serve_app.local.signals import Signals
-from serve_app.local.valkey import Valkey
 from tests.servers import running
 
 P = TypeVar("P", bound=Part)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from serve_app.sound_files import WAV_LIMIT_BYTES, encoded, open_input, output_format
+from commands.denoise.sound_files import WAV_LIMIT_BYTES, encoded, open_input, output_format
 from tests.denoiser.clips import worst
 from tests.local.denoising import read
 

@@ -18,9 +18,9 @@ import psutil
 import pytest
 from redis import Redis
 
+from commands.local.ports import free_ports
+from commands.local.ray_head import ray_environment
 from recordings.store import RecordingStore, StoreConfig
-from serve_app.local.ports import free_ports
-from serve_app.local.ray_head import ray_environment
 from serve_app.settings import Settings
 from tests.local.instances import Instance, command, lives, running, wait_until
 
@@ -209,7 +209,7 @@ def test_a_data_dir_in_use_is_refused(pair: tuple[Instance, Instance]) -> None:
 def test_other_commands_find_the_running_instance(pair: tuple[Instance, Instance]) -> None:
     """`hushcast recordings reconcile` on a data directory in use works on its servers."""
     reconciled = subprocess.run(
-        [sys.executable, "-m", "serve_app.cli", "recordings", "reconcile"]
+        [sys.executable, "-m", "commands.cli", "recordings", "reconcile"]
         + ["--data-dir", str(pair[0].data_dir)],
         capture_output=True,
         text=True,

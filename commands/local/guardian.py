@@ -19,7 +19,7 @@ from typing import IO, Self
 
 import psutil
 
-from serve_app.local.paths import python_path
+from commands.local.paths import python_path
 
 MARK = "HUSHCAST_INSTANCE"
 """Environment variable: the instance a process belongs to."""
@@ -64,7 +64,7 @@ class Guardian:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "serve_app.local.guardian", self.instance],
+                [sys.executable, "-m", "commands.local.guardian", self.instance],
                 stdin=subprocess.PIPE,
                 cwd="/",
                 env=os.environ | {"PYTHONPATH": python_path()},

@@ -10,9 +10,9 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from actors.status import connect_redis
+from commands.doctor.findings import Finding, clock_finding
 from recordings.probe import PROBE, Probe
 from recordings.store import RecordingStore, StoreUnavailable
-from serve_app.doctor.findings import Finding, clock_finding
 from serve_app.main import store_config
 from serve_app.settings import Settings
 

@@ -12,18 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from serve_app.local.child import Child, Command, StartFailed
-from serve_app.local.data_dir import DataDirInUse, locked, private_folder
-from serve_app.local.guardian import Guardian
-from serve_app.local.paths import temp_folder
-from serve_app.local.ports import is_free
-from serve_app.local.ray_head import RayHead
-from serve_app.local.server import Server, stop_together
-from serve_app.local.signals import Interrupted, Signals
-from serve_app.local.storage import STOP_LIMIT_S, KeepingServer, Storage, publish_settings
+from commands.local.child import Child, Command, StartFailed
+from commands.local.data_dir import DataDirInUse, locked, private_folder
+from commands.local.guardian import Guardian
+from commands.local.paths import temp_folder
+from commands.local.ports import is_free
+from commands.local.ray_head import RayHead
+from commands.local.server import Server, stop_together
+from commands.local.signals import Interrupted, Signals
+from commands.local.storage import STOP_LIMIT_S, KeepingServer, Storage, publish_settings
 from serve_app.settings import Settings
 
-APPLICATION = "serve_app.local.application"
+APPLICATION = "commands.local.application"
 DRAIN_STOP_S = 32.0
 """A little more than the application gives its streams."""
 DEPLOY_LIMIT_S = 120.0

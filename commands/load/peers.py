@@ -21,8 +21,8 @@ from av.packet import Packet
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE
 from actors.receive import Packet as RtpPacket
 from actors.sessions import PacketTap
-from serve_app.load.api import Api
-from serve_app.load.arrivals import Arrivals
+from commands.load.api import Api
+from commands.load.arrivals import Arrivals
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 CONNECT_LIMIT_S = 30.0

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from serve_app.local.child import Child, Part, StartFailed
-from serve_app.local.guardian import Guardian
-from serve_app.local.signals import Signals
+from commands.local.child import Child, Part, StartFailed
+from commands.local.guardian import Guardian
+from commands.local.signals import Signals
 
 P = TypeVar("P", bound=Part)
 

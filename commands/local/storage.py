@@ -7,18 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from serve_app.local.data_dir import (
+from commands.local.data_dir import (
     DataDirInUse,
     kept_secret,
     locked,
     private_file,
     private_folder,
 )
-from serve_app.local.guardian import Guardian
-from serve_app.local.seaweed import SeaweedFS
-from serve_app.local.server import Server, stop_together
-from serve_app.local.signals import Signals
-from serve_app.local.valkey import Valkey
+from commands.local.guardian import Guardian
+from commands.local.seaweed import SeaweedFS
+from commands.local.server import Server, stop_together
+from commands.local.signals import Signals
+from commands.local.valkey import Valkey
 from serve_app.settings import Settings
 
 STOP_LIMIT_S = 8.0

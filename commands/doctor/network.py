@@ -15,7 +15,7 @@ from aioice.turn import create_turn_endpoint
 from aiortc.rtcicetransport import parse_stun_turn_uri
 from cryptography import x509
 
-from serve_app.doctor.findings import Finding
+from commands.doctor.findings import Finding
 from serve_app.routes.media import turn_credentials
 from serve_app.settings import Settings
 

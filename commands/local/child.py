@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from serve_app.local.guardian import Guardian
+from commands.local.guardian import Guardian
 
 READY_LIMIT_S = 60.0
 STOP_LIMIT_S = 10.0

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from serve_app.load.api import ApiError
-from serve_app.load.marker import AudioRefused, built_in, encode, read_audio
-from serve_app.load.processes import CrewLost
-from serve_app.load.report import numbers, passed, table
-from serve_app.load.scenario import Scenario, Wanted
-from serve_app.load.wire import Faults
-from serve_app.local.signals import Interrupted, Signals
+from commands.load.api import ApiError
+from commands.load.marker import AudioRefused, built_in, encode, read_audio
+from commands.load.processes import CrewLost
+from commands.load.report import numbers, passed, table
+from commands.load.scenario import Scenario, Wanted
+from commands.load.wire import Faults
+from commands.local.signals import Interrupted, Signals
 
 MAX_LOSS_PERCENT = 50.0
 

@@ -6,12 +6,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from actors.opus import Sound
-from serve_app.load.api import Account, Api, ApiError
-from serve_app.load.crew import CrewResult, Job, Listening, Publishing, Started
-from serve_app.load.processes import Crew, crews_of
-from serve_app.load.report import Measured
-from serve_app.load.wire import Faults
-from serve_app.local.signals import Signals
+from commands.load.api import Account, Api, ApiError
+from commands.load.crew import CrewResult, Job, Listening, Publishing, Started
+from commands.load.processes import Crew, crews_of
+from commands.load.report import Measured
+from commands.load.wire import Faults
+from commands.local.signals import Signals
 
 PUBLISHERS_PER_PROCESS = 10
 LISTENERS_PER_PROCESS = 25

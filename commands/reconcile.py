@@ -4,14 +4,14 @@ import asyncio
 import sys
 
 from actors.status import connect_redis
+from commands.local.child import StartFailed
+from commands.local.data_dir import DataDirInUse
+from commands.local.signals import Interrupted, Signals
+from commands.local.storage import open_storage
 from recordings.abandoned import recover_abandoned
 from recordings.index import IndexUnavailable, RecordingIndex
 from recordings.recovery import Difference, reconcile, recover
 from recordings.store import RecordingStore, StoreUnavailable
-from serve_app.local.child import StartFailed
-from serve_app.local.data_dir import DataDirInUse
-from serve_app.local.signals import Interrupted, Signals
-from serve_app.local.storage import open_storage
 from serve_app.main import store_config
 from serve_app.settings import Settings
 

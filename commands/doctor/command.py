@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator
 
-from serve_app.doctor.findings import Finding
-from serve_app.doctor.machine import check_gpu, check_model
-from serve_app.doctor.network import check_tls, check_turn, check_udp
-from serve_app.doctor.storage import check_redis, check_s3
-from serve_app.local.child import StartFailed
-from serve_app.local.data_dir import DataDirInUse
-from serve_app.local.signals import Interrupted, Signals
-from serve_app.local.storage import open_storage
+from commands.doctor.findings import Finding
+from commands.doctor.machine import check_gpu, check_model
+from commands.doctor.network import check_tls, check_turn, check_udp
+from commands.doctor.storage import check_redis, check_s3
+from commands.local.child import StartFailed
+from commands.local.data_dir import DataDirInUse
+from commands.local.signals import Interrupted, Signals
+from commands.local.storage import open_storage
 from serve_app.settings import Settings
 
 Check = Callable[[Settings], Iterator[Finding]]

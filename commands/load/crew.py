@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from actors.ice import gather_on
 from actors.opus import Sound
-from serve_app.load.api import Api, ApiError
-from serve_app.load.arrivals import FrameCounts
-from serve_app.load.marker import Ruler
-from serve_app.load.peers import ListenerPeer, Peer, PeerFailed, PublisherPeer
-from serve_app.load.wire import Faults, Tally, inject
+from commands.load.api import Api, ApiError
+from commands.load.arrivals import FrameCounts
+from commands.load.marker import Ruler
+from commands.load.peers import ListenerPeer, Peer, PeerFailed, PublisherPeer
+from commands.load.wire import Faults, Tally, inject
 
 LAG_INTERVAL_S = 0.05
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
-from serve_app.load.crew import CrewResult, Job, Started, crew_main
-from serve_app.local.signals import Signals
+from commands.load.crew import CrewResult, Job, Started, crew_main
+from commands.local.signals import Signals
 
 END_LIMIT_S = 10.0
 POLL_S = 0.1

@@ -5,14 +5,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from serve_app.local.signals import Signals
+from commands.local.signals import Signals
 
 if TYPE_CHECKING:
     from serve_app.settings import Settings
 
 Run = Callable[[argparse.Namespace, Signals], int]
 
-BUILDER = "serve_app.main:build_local_app"
+BUILDER = "commands.local.hushcast:build_local_app"
 """What `hushcast up` runs."""
 _FLAGS = (
     "host",
@@ -134,31 +134,31 @@ def _with_settings(run: Callable[["Settings", Signals], int]) -> Run:
 
 
 def _up(settings: "Settings", signals: Signals) -> int:
-    from serve_app.local.up import up
+    from commands.local.up import up
 
     return up(settings, BUILDER, signals)
 
 
 def _reconcile(settings: "Settings", signals: Signals) -> int:
-    from serve_app.reconcile import run
+    from commands.reconcile import run
 
     return run(settings, signals)
 
 
 def _denoise(options: argparse.Namespace, signals: Signals) -> int:
-    from serve_app.denoise import run
+    from commands.denoise.command import run
 
     return run(options, signals)
 
 
 def _load(options: argparse.Namespace, signals: Signals) -> int:
-    from serve_app.load.command import run
+    from commands.load.command import run
 
     return run(options, signals)
 
 
 def _doctor(settings: "Settings", signals: Signals) -> int:
-    from serve_app.doctor.command import run
+    from commands.doctor.command import run
 
     return run(settings, signals)
 

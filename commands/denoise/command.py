@@ -10,9 +10,15 @@ from soundfile import SoundFile
 from tqdm import tqdm
 
 from actors.denoiser import Model, ModelError, load_model
-from serve_app.block_denoiser import BlockDenoiser, Sound, denoise_blocks
-from serve_app.local.signals import Interrupted, Signals
-from serve_app.sound_files import Refused, open_input, output_format, read_blocks, whole_output
+from commands.denoise.block_denoiser import BlockDenoiser, Sound, denoise_blocks
+from commands.denoise.sound_files import (
+    Refused,
+    open_input,
+    output_format,
+    read_blocks,
+    whole_output,
+)
+from commands.local.signals import Interrupted, Signals
 
 
 @dataclass(frozen=True)

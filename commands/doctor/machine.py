@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from actors.denoiser import Denoiser, Engine, Model, ModelError, executor_on, load_model
-from serve_app.doctor.findings import Finding
+from commands.doctor.findings import Finding
 from serve_app.settings import Settings
 
 ENOUGH_LEFT = 0.5

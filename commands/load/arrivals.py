@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, Sound
-from serve_app.load.marker import Ruler
+from commands.load.marker import Ruler
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 LATE_S = 0.06

@@ -1,0 +1,1 @@
+"""The `hushcast` command: one module or package for each subcommand."""

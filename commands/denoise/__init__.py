@@ -1,0 +1,1 @@
+"""`hushcast denoise`: takes the noise out of sound files."""
