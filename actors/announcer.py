@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import time
 from dataclasses import replace
 from typing import Any
 
-from actors.errors import StatusUnavailable
 from actors.status import SessionRecord, StatusStore, StreamState, StreamStatus
+from foundation.ids import new_id
+from foundation.lease import Lease
+from foundation.redis import RedisUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -16,46 +19,51 @@ REDIS_TIMEOUT_S = 2.0
 
 
 class Announcer:
-    """The one writer of a stream's status.
+    """The one writer of a stream's status, for as long as it holds the lease on the stream.
 
     A Redis that is down stops nothing: the change is logged and comes with the next heartbeat.
     """
 
-    def __init__(self, store: StatusStore, status: StreamStatus) -> None:
+    def __init__(self, store: StatusStore, status: StreamStatus, lease: Lease) -> None:
         self.status = status
         self._store = store
+        self._lease = lease
         self._changed = asyncio.Event()
+        self._change_id, self._changed_at = new_id(), time.time()
         self._sessions: set[str] = set()
 
     def change(self, **fields: Any) -> None:
         """Change fields of the status; `run` writes them at once."""
         before, self.status = self.status, replace(self.status, **fields)
         assert before.state is not StreamState.ENDED or before == self.status, "it has ended"
+        if before == self.status:
+            return
+        self._change_id, self._changed_at = new_id(), time.time()
         if before.state is not self.status.state:
             log.info("stream %s: %s -> %s", self.status.stream_id, before.state, self.status.state)
-        if before != self.status:
-            self._changed.set()
+        self._changed.set()
 
     async def run(self) -> None:
-        """Write every change and renew the status every second, until the end is written.
+        """Write every change and renew status and lease every second.
 
-        It ends by the state alone: cancelling a client of Redis in the middle of a command
-        leaves a connection in doubt.
+        Returns when the end is written, or at once when the lease is lost. It ends by the state
+        alone: cancelling a client of Redis in the middle of a command leaves a connection in doubt.
         """
-        while True:
+        while not self._lease.lost:
             self._changed.clear()
             written = self.status
             await self._write(written)
             if written.state is StreamState.ENDED:
                 return
             try:
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(0 if self._lease.lost else HEARTBEAT_S):
                     await self._changed.wait()
             except TimeoutError:
                 pass
+        log.warning("stream %s: another actor hosts its user now", self.status.stream_id)
 
     async def add_session(self, session_id: str, owner: str, *, publishes: bool) -> None:
-        """Let any ingress replica find this session."""
+        """Let any ingress replica find this session. Raises RedisUnavailable."""
         record = SessionRecord(
             session_id, owner, self.status.username, self.status.actor, publishes
         )
@@ -70,21 +78,19 @@ class Announcer:
         """Tell the page of a session that a newer one publishes now."""
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
-                await self._store.announce(
+                await self._store.tell_pages(
                     self.status.username, "taken_over", self.status.stream_id, session_id
                 )
-        except (TimeoutError, StatusUnavailable) as error:
+        except (TimeoutError, RedisUnavailable) as error:
             log.warning("stream %s: a page was not told: %r", self.status.stream_id, error)
 
     async def _write(self, status: StreamStatus) -> None:
+        write = self._store.end if status.state is StreamState.ENDED else self._store.write
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
-                if status.state is StreamState.ENDED:
-                    await self._store.write(status)
-                    await self._store.release_claim(status.username, status.actor)
-                else:
-                    await self._store.renew_claim(status.username, status.actor)
-                    await self._store.write(status)
-                    await self._store.renew_sessions(list(self._sessions))
-        except (TimeoutError, StatusUnavailable) as error:
+                await write(
+                    status, self._lease, change_id=self._change_id, changed_at=self._changed_at
+                )
+                await self._store.renew_sessions(list(self._sessions))
+        except (TimeoutError, RedisUnavailable) as error:
             log.warning("stream %s: status not written: %r", status.stream_id, error)

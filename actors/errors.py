@@ -44,9 +44,13 @@ class NoCapacity(StreamError):
         return str(self.args[0])
 
 
+class NoPlace(StreamError):
+    """The actor that was asked keeps no place for this user's stream; another one may."""
+
+
 class TooManySessions(StreamError):
     """This person has as many sessions of this stream as anybody may have."""
 
 
-class StatusUnavailable(StreamError):
-    """Redis does not answer, so a new stream cannot be announced."""
+class ActorSilent(StreamError):
+    """The stream's actor does not answer in time."""

@@ -1,12 +1,10 @@
-"""One user's broadcast: its sessions, its sound, its end."""
+"""One user's broadcast: its sessions, its sound, its recording, its end."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 from actors.announcer import Announcer
 from actors.errors import NotLive, OriginalNotShared, TooManySessions, UnknownSession
@@ -16,9 +14,12 @@ from actors.pipeline import Gap, Heard, Pipeline
 from actors.receive import Opus, Packet, RtpOrder, Segment
 from actors.sessions import ListenerSession, PublisherSession, Session
 from actors.sound_thread import SoundThread
-from actors.status import StatusStore, StreamState, StreamStatus, new_stream_id
+from actors.status import StatusStore, StreamState, StreamStatus
+from actors.stream_core import StreamCore, StreamTimes, Verdict
+from foundation.ids import new_id
+from foundation.lease import Lease
+from foundation.tasks import TaskSet
 from recordings.recorder import Recorder
-from recordings.writer import RecordingWriter, SpoolMeta
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +27,7 @@ MAX_PUBLISHERS = 8
 """How many sessions may try to publish one stream at a time."""
 MAX_SESSIONS_OF_A_LISTENER = 32
 STATS_INTERVAL_S = 0.1
-PAGELESS_TIMEOUT_S = 1.0
-"""A publisher whose page is gone, too, is lost after so long without a packet."""
 HEARD_STATES = (StreamState.LIVE, StreamState.RECONNECTING)
-
-
-@dataclass(frozen=True)
-class StreamTimes:
-    """How long a stream waits for what, in seconds."""
-
-    connect_timeout_s: float = 15.0
-    publisher_timeout_s: float = 5.0
-    grace_s: float = 10.0
 
 
 @dataclass
@@ -47,18 +37,15 @@ class Publisher:
     session: PublisherSession
     order: RtpOrder
     decoder: OpusDecoder
-    last_packet: float
-    retired: bool = False
     waits_for_gap: bool = False
-    sockets: int = 0
-    socket_lost_at: float | None = None
 
 
 class LiveStream:
     """A stream: `connecting` until the first decoded sound, then `live` until it ends.
 
-    A publisher that comes back within `grace_s`, or from elsewhere, continues it: same
-    listeners, same recording, the gap kept as silence. Lives on one event loop.
+    What becomes of it, `StreamCore` decides; this carries it out. A publisher that comes back
+    within the grace, or from elsewhere, continues the stream: same listeners, same recording, the
+    gap kept as silence. Lives on one event loop.
     """
 
     def __init__(
@@ -66,6 +53,7 @@ class LiveStream:
         username: str,
         *,
         actor: str,
+        lease: Lease,
         sound_thread: SoundThread,
         times: StreamTimes,
         store: StatusStore,
@@ -73,7 +61,7 @@ class LiveStream:
     ) -> None:
         status = StreamStatus(
             username=username,
-            stream_id=new_stream_id(),
+            stream_id=new_id(),
             state=StreamState.CONNECTING,
             started_at=None,
             listeners=0,
@@ -86,23 +74,20 @@ class LiveStream:
         self.username = username
         self._name = f"stream {status.stream_id}"
         self._times = times
-        self._recorder = recorder
-        self._announcer = Announcer(store, status)
+        self._core = StreamCore(times, time.monotonic())
+        self._announcer = Announcer(store, status, lease)
+        self._recording = recorder.record(username, status.stream_id)
         self._fanout = Fanout()
         self._publishers: dict[str, Publisher] = {}
         self._listeners: dict[str, ListenerSession] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._born = time.monotonic()
-        self._last_heard = self._born
-        self._lost_at: float | None = None
-        self._recording: SpoolMeta | None = None
+        self._tasks = TaskSet()
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._pipeline = Pipeline(
             sound_thread,
             name=self._name,
-            open_recording=self._open_recording,
+            recording=self._recording,
             emit=self._emit,
             failed=self._fail,
         )
@@ -117,76 +102,54 @@ class LiveStream:
         """Whether the end has begun; no session is taken any more."""
         return self._stopping.is_set()
 
-    async def run(self) -> Path | None:
-        """Live until stopped, then end: tell friends, close connections, close the recording.
-
-        Returns the recording's closed spool, None when nothing was heard.
-        """
-        self._pipeline.start()
-        announcing = asyncio.create_task(self._announcer.run(), name=f"{self._name} status")
-        rounds = [
-            asyncio.create_task(self._watch(), name=f"{self._name} watch"),
-            asyncio.create_task(self._send_stats(), name=f"{self._name} stats"),
-        ]
+    async def run(self) -> None:
+        """Live until the end; then tell friends, close connections, close the recording."""
         try:
-            await self._stopping.wait()
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(self._recording)
+                self._pipeline.start()
+                stack.push_async_callback(asyncio.to_thread, self._pipeline.close)
+                stack.push_async_callback(self._close_sessions)
+                announcing, rounds = TaskSet(), TaskSet()
+                announcing.start(self._announce(), name=f"{self._name} status")
+                stack.push_async_callback(announcing.wait)
+                stack.push_async_callback(rounds.cancel)
+                rounds.start(self._watch(), name=f"{self._name} watch")
+                rounds.start(self._send_stats(), name=f"{self._name} stats")
+                stack.callback(self._end, "its actor ends")
+                await self._stopping.wait()
         finally:
             self._stopping.set()
-            for task in rounds:
-                task.cancel()
-            self._announcer.change(state=StreamState.ENDED)
-            await asyncio.gather(announcing, *rounds, return_exceptions=True)
-            await self._close_sessions()
-            spool = await asyncio.to_thread(self._pipeline.finish)
-            if spool is None and self._recording is not None:
-                self._recorder.withdraw(self._recording)
             self._ended.set()
-        return spool
-
-    def begin_stop(self, reason: str) -> None:
-        """Let `run` end. Only the first reason counts."""
-        if not self.stopping:
-            log.info("%s: ends: %s", self._name, reason)
-            self._stopping.set()
 
     async def stop(self, reason: str, *, session_id: str | None = None) -> None:
-        """End the stream and wait for it. With a session: only while that one publishes."""
-        if session_id is None or self.publishes(session_id):
-            self.begin_stop(reason)
+        """End the stream and wait for it. With a session: only if that one publishes it."""
+        if self._end(reason, session_id):
             await self._ended.wait()
-
-    def publishes(self, session_id: str) -> bool:
-        """Tell whether the end of this session is the end of the stream.
-
-        Before anything was heard that is so for the only publisher session there is.
-        """
-        if self.status.session is not None:
-            return session_id == self.status.session
-        return list(self._publishers) == [session_id]
 
     # -- what people ask for
 
     async def publish(self, session_id: str, offer_sdp: str) -> str:
         """Answer a publisher's offer. It takes the stream over once it is heard.
 
-        Raises OfferRefused, TooManySessions, or StatusUnavailable when nobody could find the
+        Raises OfferRefused, TooManySessions, or RedisUnavailable when nobody could find the
         session.
         """
         if len(self._publishers) >= MAX_PUBLISHERS:
-            raise TooManySessions("You start this stream too often at once. Please wait a moment.")
+            raise TooManySessions("Too many attempts to start this stream. Please wait a moment.")
         session = PublisherSession(
             session_id, connect_timeout_s=self._times.connect_timeout_s, deliver=self._take_packet
         )
-        publisher = Publisher(session, RtpOrder(), OpusDecoder(), time.monotonic())
-        self._publishers[session_id] = publisher
-        return await self._begin_session(session, offer_sdp, owner=self.username)
+        self._publishers[session_id] = Publisher(session, RtpOrder(), OpusDecoder())
+        self._core.session_opened(session_id, time.monotonic())
+        return await self._open(session, offer_sdp, owner=self.username)
 
     async def listen(
         self, session_id: str, offer_sdp: str, *, listener: str, original: bool
     ) -> str:
         """Answer a listener's offer.
 
-        Raises NotLive, OriginalNotShared, TooManySessions, OfferRefused or StatusUnavailable.
+        Raises NotLive, OriginalNotShared, TooManySessions, OfferRefused or RedisUnavailable.
         """
         if self.status.state not in HEARD_STATES:
             raise NotLive(f"{self.username} is not live.")
@@ -194,7 +157,7 @@ class LiveStream:
             raise OriginalNotShared(f"{self.username} does not share the original sound.")
         own = sum(session.listener == listener for session in self._listeners.values())
         if own >= MAX_SESSIONS_OF_A_LISTENER:
-            raise TooManySessions(f"You listen to {self.username} {own} times already.")
+            raise TooManySessions(f"You already listen to {self.username} {own} times.")
         session = ListenerSession(
             session_id,
             connect_timeout_s=self._times.connect_timeout_s,
@@ -204,7 +167,7 @@ class LiveStream:
         self._listeners[session_id] = session
         self._fanout.add(session, original=original)
         self._count_listeners()
-        return await self._begin_session(session, offer_sdp, owner=listener)
+        return await self._open(session, offer_sdp, owner=listener)
 
     async def trickle(self, session_id: str, fragment: str) -> None:
         """Add a session's candidates. Raises UnknownSession, or what `Session.trickle` does."""
@@ -214,37 +177,66 @@ class LiveStream:
         await session.trickle(fragment)
 
     async def end_session(self, session_id: str) -> None:
-        """Close a session; the end of the one that publishes ends the stream."""
-        session = self._session(session_id)
-        if isinstance(session, PublisherSession):
-            await self.stop("the publisher ended it", session_id=session_id)
-        if session is not None:
+        """Close a session. The end of the one that publishes, or did so last, ends the stream."""
+        await self.stop("the publisher ended it", session_id=session_id)
+        if session := self._session(session_id):
             session.close()
 
     def publisher_socket(self, session_id: str, *, connected: bool) -> None:
         """Note that a presence socket said `publishing` for a session, or that it is gone."""
-        publisher = self._publishers.get(session_id)
-        if publisher is not None:
-            publisher.sockets += 1 if connected else -1
-            publisher.socket_lost_at = None if publisher.sockets > 0 else time.monotonic()
+        self._core.socket_changed(session_id, time.monotonic(), connected=connected)
 
     def control(self, changes: dict[str, bool | float | None]) -> StreamStatus:
         """Change `denoise`, `attenuation_limit_db`, `share_original`. Raises NotLive."""
         if self.status.state not in HEARD_STATES:
             raise NotLive("You are not live.")
         self._announcer.change(**changes)
-        self._pipeline.controls.denoise = self.status.denoise
-        self._pipeline.controls.attenuation_limit_db = self.status.attenuation_limit_db
-        if not self.status.share_original:
+        status = self.status
+        self._pipeline.control(
+            denoise=status.denoise, attenuation_limit_db=status.attenuation_limit_db
+        )
+        if not status.share_original:
             for session in self._listeners.values():
                 if session.original and session.listener != self.username:
                     session.close()
-        return self.status
+        return status
+
+    # -- state
+
+    def _end(self, reason: str, session_id: str | None = None) -> bool:
+        """Ask the core for the end; tells whether the stream has ended."""
+        ended = self._core.end_requested(session_id, reason)
+        self._follow_core()
+        return ended
+
+    def _follow_core(self, *, started_at: float | None = None) -> None:
+        """Announce what the core decided."""
+        if self.stopping:
+            return
+        core = self._core
+        if core.state is not self.status.state or core.publisher != self.status.session:
+            self._announcer.change(
+                state=core.state,
+                session=core.publisher,
+                started_at=started_at or self.status.started_at,
+            )
+        if core.ended:
+            log.info("%s: ends: %s", self._name, core.end_reason)
+            self._stopping.set()
+
+    async def _announce(self) -> None:
+        """Write the status for as long as the lease is ours; without it the stream ends."""
+        try:
+            await self._announcer.run()
+            if not self.stopping and (publisher := self._core.publisher) is not None:
+                await self._announcer.tell_taken_over(publisher)
+        finally:
+            self._end("another actor hosts its user now")
 
     # -- sessions
 
-    async def _begin_session(self, session: Session, offer_sdp: str, *, owner: str) -> str:
-        self._own(self._host(session, offer_sdp), name=f"session {session.session_id}")
+    async def _open(self, session: Session, offer_sdp: str, *, owner: str) -> str:
+        self._tasks.start(self._host(session, offer_sdp), name=f"session {session.session_id}")
         answer = await session.answer
         publishes = isinstance(session, PublisherSession)
         try:
@@ -266,15 +258,8 @@ class LiveStream:
                 self._count_listeners()
             else:
                 self._publishers.pop(session.session_id, None)
-                self._publisher_gone(session.session_id)
-
-    def _publisher_gone(self, session_id: str) -> None:
-        if self.stopping:
-            return
-        if session_id == self.status.session:
-            self._lose_publisher()
-        elif self.status.session is None and not self._publishers:
-            self.begin_stop("the publisher did not connect")
+                self._core.session_closed(session.session_id, time.monotonic())
+                self._follow_core()
 
     def _session(self, session_id: str) -> Session | None:
         publisher = self._publishers.get(session_id)
@@ -291,33 +276,47 @@ class LiveStream:
             publisher.session.close()
         for listener in list(self._listeners.values()):
             listener.close()
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.wait()
 
-    def _own(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> None:
-        """Run something that belongs to the stream's life; `run` waits for it at the end."""
-        task = asyncio.create_task(coroutine, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _retire(self, session: PublisherSession) -> None:
+        await self._announcer.tell_taken_over(session.session_id)
+        session.close()
 
     # -- sound
 
     def _take_packet(self, session: PublisherSession, packet: Packet) -> None:
         """Put a packet in order and pass on what is ready. Runs for every packet."""
         publisher = self._publishers.get(session.session_id)
-        if publisher is None or publisher.retired or self.stopping:
+        if publisher is None or self.stopping:
             return
         now = time.monotonic()
         segments = publisher.order.push(packet, now)
-        if session.session_id != self.status.session:
-            if not any(isinstance(s, Opus) and decodes(s.payload) for s in segments):
-                return
-            self._take_over(publisher, now)
-        elif self._lost_at is not None:
-            self._lost_at = None
-            self._announcer.change(state=StreamState.LIVE)
-        publisher.last_packet = self._last_heard = now
+        before, silent_s = self._core.publisher, now - self._core.last_heard
+        publishes = session.session_id == before
+        verdict = self._core.packet(
+            session.session_id, now, decodes=not publishes and _any_decodes(segments)
+        )
+        if verdict is Verdict.IGNORED:
+            return
+        if verdict is Verdict.TOOK_OVER:
+            self._take_over(session, before, silent_s)
+        elif self._core.state is not self.status.state:
+            self._follow_core()
         self._hear(publisher, segments)
+
+    def _take_over(self, session: PublisherSession, before: str | None, silent_s: float) -> None:
+        """Let a session publish from now on: its first sound was decoded."""
+        started_at = self.status.started_at
+        if started_at is None:
+            started_at = time.time()
+            self._recording.begin(started_at)
+        else:
+            gap = round(silent_s * SAMPLE_RATE) - FRAME_SAMPLES
+            self._pipeline.push(Gap(max(0, gap)))
+        self._follow_core(started_at=started_at)
+        log.info("%s: session %s publishes", self._name, session.session_id)
+        if retired := self._publishers.get(before or ""):
+            self._tasks.start(self._retire(retired.session), name=f"{self._name} takeover")
 
     def _hear(self, publisher: Publisher, segments: list[Segment]) -> None:
         """Pass segments on; when the next packet is missing, look again once it is given up."""
@@ -330,44 +329,8 @@ class LiveStream:
 
     def _end_gap(self, publisher: Publisher) -> None:
         publisher.waits_for_gap = False
-        publishes = publisher.session.session_id == self.status.session
-        if publishes and not publisher.retired and not self.stopping:
+        if publisher.session.session_id == self._core.publisher and not self.stopping:
             self._hear(publisher, publisher.order.pop(time.monotonic()))
-
-    def _take_over(self, publisher: Publisher, now: float) -> None:
-        """Let a session publish from now on: its first sound was decoded."""
-        before = self._publishers.get(self.status.session or "")
-        session_id = publisher.session.session_id
-        started_at = self.status.started_at
-        if started_at is None:
-            started_at = time.time()
-            self._begin_recording(started_at)
-        else:
-            gap = round((now - self._last_heard) * SAMPLE_RATE) - FRAME_SAMPLES
-            self._pipeline.push(Gap(max(0, gap)))
-        self._lost_at = None
-        self._announcer.change(state=StreamState.LIVE, session=session_id, started_at=started_at)
-        log.info("%s: session %s publishes", self._name, session_id)
-        if before is not None:
-            before.retired = True  # what it still sends does not take the stream back
-            self._own(self._retire(before.session), name=f"{self._name} takeover")
-
-    async def _retire(self, session: PublisherSession) -> None:
-        await self._announcer.tell_taken_over(session.session_id)
-        session.close()
-
-    def _lose_publisher(self) -> None:
-        if self._lost_at is None:
-            self._lost_at = time.monotonic()
-            self._announcer.change(state=StreamState.RECONNECTING)
-
-    def _begin_recording(self, started_at: float) -> None:
-        self._recording = self._recorder.begin(self.username, self.status.stream_id, started_at)
-
-    def _open_recording(self) -> RecordingWriter:
-        """Create the spool. Runs on the spool's thread, at the first sound."""
-        assert self._recording is not None, "there is sound before the stream was live"
-        return self._recorder.open(self._recording)
 
     def _emit(self, frame: EncodedFrame) -> None:
         """Take an encoded frame from the sound thread to the listeners."""
@@ -375,38 +338,27 @@ class LiveStream:
 
     def _fail(self, error: BaseException) -> None:
         """End the stream when no sound comes any more."""
-        self._loop.call_soon_threadsafe(self.begin_stop, f"an internal error: {error!r}")
+        self._loop.call_soon_threadsafe(self._end, f"an internal error: {error!r}")
 
     # -- time
 
     async def _watch(self) -> None:
-        """End what has waited for long enough."""
+        """Let the core see time pass."""
         while True:
             await asyncio.sleep(min(0.2, self._times.grace_s / 4))
-            now = time.monotonic()
-            publisher = self._publishers.get(self.status.session or "")
-            if self.status.state is StreamState.CONNECTING:
-                if now - self._born > self._times.connect_timeout_s:
-                    self.begin_stop("no sound came in time")
-            elif publisher and now - publisher.last_packet > self._patience_s(publisher):
-                self._lose_publisher()
-            if self._lost_at is not None and now - self._lost_at > self._times.grace_s:
-                self.begin_stop("the publisher did not come back")
-            lost = publisher.socket_lost_at if publisher else None
-            if lost is not None and now - lost > self._times.grace_s:
-                self.begin_stop("the publisher's page is gone")
-
-    def _patience_s(self, publisher: Publisher) -> float:
-        """Get how long a publisher may be silent: not for long once its page's socket is gone."""
-        usual = self._times.publisher_timeout_s
-        return usual if publisher.socket_lost_at is None else min(usual, PAGELESS_TIMEOUT_S)
+            self._core.tick(time.monotonic())
+            self._follow_core()
 
     async def _send_stats(self) -> None:
         """Tell the publisher's page the levels, ten times a second."""
         while True:
             await asyncio.sleep(STATS_INTERVAL_S)
-            publisher = self._publishers.get(self.status.session or "")
+            publisher = self._publishers.get(self._core.publisher or "")
             if publisher is not None:
                 stats = asdict(self._pipeline.levels)
                 stats["loss"] = publisher.order.counts.loss
                 publisher.session.send_stats(stats)
+
+
+def _any_decodes(segments: list[Segment]) -> bool:
+    return any(isinstance(each, Opus) and decodes(each.payload) for each in segments)

@@ -6,9 +6,10 @@ length takes its place: the timeline holds.
 """
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -26,8 +27,6 @@ from actors.opus import (
 )
 from actors.receive import Lost, Opus, Segment, Silence, opus_samples
 from actors.sound_thread import Lane, SoundThread
-from actors.spooling import DroppedSamples, Spool
-from recordings.writer import RecordingWriter
 
 MAX_WAITING_SEGMENTS = 50
 """One second of 20 ms packets between the network and the denoiser."""
@@ -69,22 +68,28 @@ class Levels:
     late_hops: int = 0
 
 
+class Recording(Protocol):
+    """Where a stream's denoised sound is kept."""
+
+    def push(self, block: Sound | int) -> None:
+        """Queue sound [T], or a number of silent samples, from any thread; never blocks."""
+
+
 class Pipeline:
-    """Owns the lane, the spool and the encoders of one stream."""
+    """Owns the lane and the encoders of one stream."""
 
     def __init__(
         self,
         thread: SoundThread,
         *,
         name: str,
-        open_recording: Callable[[], RecordingWriter],
+        recording: Recording,
         emit: Callable[[EncodedFrame], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         """`emit` and `failed` are called on the sound thread.
 
-        `failed` tells that no sound comes any more. A disk that is full is no such end: the
-        sound goes on live, and the recording keeps what was written.
+        `failed` says that no more sound comes.
         """
         self.levels = Levels()
         self.encode_denoised = False
@@ -102,7 +107,7 @@ class Pipeline:
         self._emit = emit
         self._position = 0
         self._dropped = DroppedSamples()
-        self._spool = Spool(open_recording, name=f"{name} spool")
+        self._recording = recording
         self._lane = Lane[Heard | Gap](
             thread,
             f"{name} sound",
@@ -113,16 +118,16 @@ class Pipeline:
             dropped=self._count_dropped,
             failed=failed,
         )
+        self._slot: Slot = self._lane.slot
 
     def start(self) -> None:
-        """Begin to work; whoever starts a pipeline finishes it."""
-        self._spool.start()
+        """Begin to work. Whoever starts a pipeline closes it."""
         self._thread.open(self._lane)
 
-    @property
-    def controls(self) -> Slot:
-        """Where `denoise` and `attenuation_limit_db` are set; takes effect at the next hop."""
-        return self._lane.slot
+    def control(self, *, denoise: bool, attenuation_limit_db: float | None) -> None:
+        """Set how much is denoised, from the next hop on. Raises ValueError for a limit below 0."""
+        self._slot.attenuation_limit_db = attenuation_limit_db
+        self._slot.denoise = denoise
 
     def push(self, item: Heard | Gap) -> None:
         """Queue sound; never blocks."""
@@ -133,13 +138,9 @@ class Pipeline:
         """How many segments wait for the sound thread."""
         return self._lane.waiting
 
-    def finish(self) -> Path | None:
-        """Work off what is queued, close the recording and get its spool. Call it off the loop.
-
-        None when nothing was recorded. Errors went to `failed` already.
-        """
+    def close(self) -> None:
+        """Work off what is queued. Call it off the event loop. Errors went to `failed` already."""
         self._lane.close()
-        return self._spool.finish()
 
     def _count_dropped(self, item: Heard | Gap) -> None:
         self._dropped.add(item.samples)
@@ -159,7 +160,7 @@ class Pipeline:
             self._sound(np.zeros(samples, np.float32))
             return
         self._end_of_sound()
-        self._spool.push(samples)
+        self._recording.push(samples)
         self._position += samples
 
     def _sound(self, sound: Sound) -> None:
@@ -167,21 +168,21 @@ class Pipeline:
         if len(sound):
             self._original = np.concatenate((self._original, self._delay.process(sound)))
             self.levels.input_dbfs = _dbfs(sound)
-            self.controls.push(sound)
+            self._slot.push(sound)
 
     def _end_of_sound(self) -> None:
         """Get the last `latency` samples out of the model and make it ready for a new start."""
         tail = self._delay.process(np.zeros(self._latency, np.float32))
         self._original = np.concatenate((self._original, tail))
-        self.controls.end()
-        self._thread.run_out(self.controls)
+        self._slot.end()
+        self._thread.run_out(self._slot)
         self._pass_on()
         padding = -self._unframed.shape[1] % FRAME_SAMPLES
         self._unframed = np.pad(self._unframed, ((0, 0), (0, padding)))
         self._encode_frames()
         self._unframed = self._lead
         self._position -= padding + self._lead.shape[1]  # a part of the silence that follows
-        self._thread.reset(self.controls)
+        self._thread.reset(self._slot)
         self._delay.reset()
         self._original = np.empty(0, np.float32)
         self._warm_up = self._latency
@@ -192,18 +193,18 @@ class Pipeline:
         What is left out there is what `_end_of_sound` adds, so as much comes out as went in: the
         last hop is cut where the original ends.
         """
-        denoised = self.controls.take()[: len(self._original)]
+        denoised = self._slot.take()[: len(self._original)]
         if not len(denoised):
             return
         self.levels.output_dbfs = _dbfs(denoised)
-        self.levels.lsnr = self.controls.lsnr
+        self.levels.lsnr = self._slot.lsnr
         both = np.stack((denoised, self._original[: len(denoised)]))
         self._original = self._original[len(denoised) :]
         warm_up = min(self._warm_up, both.shape[1])
         self._warm_up -= warm_up
         both = both[:, warm_up:]
         if both.shape[1]:
-            self._spool.push(both[0])
+            self._recording.push(both[0])
         self._unframed = np.concatenate((self._unframed, both), axis=1)
         self._encode_frames()
 
@@ -219,6 +220,25 @@ class Pipeline:
             self._position += FRAME_SAMPLES
             if frame.denoised or frame.original:
                 self._emit(frame)
+
+
+class DroppedSamples:
+    """A count that one thread adds to and another one takes."""
+
+    def __init__(self) -> None:
+        self._samples = 0
+        self._lock = threading.Lock()
+
+    def add(self, samples: int) -> None:
+        """Count samples that a full queue dropped."""
+        with self._lock:
+            self._samples += samples
+
+    def take(self) -> int:
+        """Get the count and begin at 0 again."""
+        with self._lock:
+            samples, self._samples = self._samples, 0
+        return samples
 
 
 def decode(decoder: OpusDecoder, segment: Opus | Lost) -> Sound:

@@ -15,11 +15,15 @@ import ray
 import ray.actor
 
 from actors.denoiser import Device, ModelName, load_model
-from actors.errors import NoCapacity, NotLive, UnknownSession
+from actors.errors import NoPlace, NotLive, UnknownSession
 from actors.ice import gather_on
-from actors.live_stream import LiveStream, StreamTimes
+from actors.live_stream import LiveStream
 from actors.sound_thread import SoundThread
-from actors.status import CLAIM_TTL_S, StatusStore, StreamStatus, connect_redis
+from actors.status import LEASE_TTL_S, StatusStore, StreamStatus
+from actors.stream_core import StreamTimes
+from foundation.lease import Lease
+from foundation.redis import connect
+from foundation.tasks import TaskSet
 from recordings.index import RecordingIndex
 from recordings.recorder import Recorder
 from recordings.retention import KEEP_ALL, Retention
@@ -30,7 +34,7 @@ log = logging.getLogger(__name__)
 NAMESPACE = "hushcast"
 NAME_PREFIX = "hushcast-stream-"
 ORPHAN_TIMEOUT_S = 60.0
-"""An actor that no directory asked about for so long, and that hosts nobody, ends itself."""
+"""An idle actor that no directory has asked about for this long exits."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,14 @@ class ActorDescription:
     idle_s: float
 
 
+@dataclass
+class Reservation:
+    """A place kept for a user whose offer is on its way."""
+
+    lease: Lease
+    since: float = field(default_factory=time.monotonic)
+
+
 class StreamHost:
     """The streams of one process. `StreamActor` is this class as a Ray actor."""
 
@@ -72,7 +84,7 @@ class StreamHost:
         self._name = name
         self._config = config
         self._sound_thread: SoundThread | None = None
-        redis = connect_redis(config.redis_url)
+        redis = connect(config.redis_url)
         self._store = StatusStore(redis)
         self._recorder = Recorder(
             RecordingIndex(redis),
@@ -81,8 +93,8 @@ class StreamHost:
             config.retention,
         )
         self._streams: dict[str, LiveStream] = {}
-        self._claims: dict[str, float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._reserved: dict[str, Reservation] = {}
+        self._tasks = TaskSet()
         self._asked_at = self._used_at = time.monotonic()
         gather_on(config.ice_addresses, ports=config.udp_ports, public_ip=config.public_ip)
 
@@ -94,9 +106,9 @@ class StreamHost:
         if self._sound_thread is None:
             self._sound_thread = await asyncio.to_thread(_make_sound_thread, self._config)
             self._sound_thread.start()
-            self._keep(self._recorder.recover(), name="recovery")
-            self._keep(self._recorder.sweep(), name="sweep")
-            self._keep(self._end_when_orphaned(), name="orphan watch")
+            self._tasks.start(self._recorder.recover(), name="recovery")
+            self._tasks.start(self._recorder.sweep(), name="sweep")
+            self._tasks.start(self._end_when_orphaned(), name="orphan watch")
         return self.describe_now()
 
     async def describe(self) -> ActorDescription:
@@ -111,26 +123,44 @@ class StreamHost:
         capacity = self._config.streams_per_actor
         return ActorDescription(self._name, self._config.version, users, capacity, idle_s)
 
-    async def claim(self, username: str) -> bool:
-        """Reserve a place for a user's stream; False when there is none."""
-        if len(self._users() - {username}) >= self._config.streams_per_actor:
-            return False
-        self._claims[username] = time.monotonic()
-        return True
+    async def reserve(self, username: str) -> str | None:
+        """Reserve a place for a user's stream and take the lease on it.
 
-    async def unclaim(self, username: str) -> None:
-        """Give a reserved place back."""
-        self._claims.pop(username, None)
+        Returns the actor that holds the lease, this one or another, None when there is no place
+        here. A place that is not used before the lease runs out is free again. Raises
+        RedisUnavailable.
+        """
+        stream = self._streams.get(username)
+        if stream is not None and not stream.stopping:
+            return self._name
+        reserved = self._reservations().get(username)
+        if reserved is None:
+            if len(self._users()) >= self._config.streams_per_actor:
+                return None
+            reserved = Reservation(self._store.lease(username, actor=self._name))
+            self._reserved[username] = reserved
+        try:
+            ours = await reserved.lease.hold()
+        except BaseException:
+            self._reserved.pop(username, None)
+            raise
+        if ours:
+            reserved.since = time.monotonic()
+            return self._name
+        self._reserved.pop(username, None)
+        assert reserved.lease.grant is not None, "Redis has answered"
+        return reserved.lease.grant.holder
 
     async def publish(self, username: str, session_id: str, offer_sdp: str) -> str:
         """Answer a publisher's offer; begins the user's stream if there is none.
 
-        Raises OfferRefused, StatusUnavailable, or NoCapacity when no place was claimed.
+        Raises OfferRefused, RedisUnavailable, or NoPlace when none is reserved.
         """
         stream = self._streams.get(username)
         if stream is not None and stream.stopping:
             await stream.stop("a new one begins")
-            stream = None
+            await self.reserve(username)
+            stream = self._streams.get(username)
         if stream is None:
             stream = self._begin(username)
         return await stream.publish(session_id, offer_sdp)
@@ -178,11 +208,17 @@ class StreamHost:
         """End this actor. Whoever calls this made sure that nobody is here."""
         ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # ray leaves it untyped
 
-    def _users(self) -> set[str]:
-        """Whom this actor hosts or keeps a place for; a place not taken in time is free again."""
+    def _reservations(self) -> dict[str, Reservation]:
+        """Get the reservations that have not run out; the others are dropped."""
         now = time.monotonic()
-        self._claims = {u: at for u, at in self._claims.items() if now - at < CLAIM_TTL_S}
-        return {*self._streams, *self._claims}
+        for user, reserved in list(self._reserved.items()):
+            if now - reserved.since > LEASE_TTL_S:
+                del self._reserved[user]
+        return self._reserved
+
+    def _users(self) -> set[str]:
+        """Whom this actor hosts or keeps a place for."""
+        return {*self._streams, *self._reservations()}
 
     def _stream(self, username: str) -> LiveStream:
         stream = self._streams.get(username)
@@ -191,40 +227,30 @@ class StreamHost:
         return stream
 
     def _begin(self, username: str) -> LiveStream:
-        if self._sound_thread is None or not self._sound_thread.alive:
-            raise NoCapacity("This actor is not ready.")
-        if len(self._users() - {username}) >= self._config.streams_per_actor:
-            raise NoCapacity("This actor hosts somebody else.")
+        reserved = self._reservations().pop(username, None)
+        if reserved is None or self._sound_thread is None or not self._sound_thread.alive:
+            raise NoPlace("This actor has no place for the stream.")
         stream = LiveStream(
             username,
             actor=self._name,
+            lease=reserved.lease,
             sound_thread=self._sound_thread,
             times=self._config.times,
             store=self._store,
             recorder=self._recorder,
         )
         self._streams[username] = stream
-        self._claims.pop(username, None)
-        self._keep(self._host(stream), name=f"stream of {self._name}")
+        self._tasks.start(self._host(stream), name=f"stream of {self._name}")
         return stream
 
     async def _host(self, stream: LiveStream) -> None:
-        """Run a stream to its end, then have its recording stored."""
-        spool = None
+        """Run a stream to its end."""
         try:
-            spool = await stream.run()
+            await stream.run()
         finally:
             if self._streams.get(stream.username) is stream:
                 del self._streams[stream.username]
             self._used_at = time.monotonic()
-        if spool is not None:
-            self._recorder.store(spool)
-
-    def _keep(self, coroutine: Any, *, name: str) -> None:
-        task = asyncio.create_task(coroutine, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_log_failure)
 
     async def _end_when_orphaned(self) -> None:
         """End this process when no directory has asked for it and nobody is here."""
@@ -232,7 +258,7 @@ class StreamHost:
             await asyncio.sleep(ORPHAN_TIMEOUT_S / 4)
             idle = not self._users() and not self._recorder.busy
             if idle and time.monotonic() - self._asked_at > ORPHAN_TIMEOUT_S:
-                log.warning("actor %s: nobody asks for it; it ends", self._name)
+                log.warning("actor %s: exits, no directory asks about it", self._name)
                 handle = ray.get_actor(self._name, namespace=NAMESPACE)
                 handle.leave.remote()
 
@@ -241,11 +267,6 @@ def _make_sound_thread(config: StreamActorConfig) -> SoundThread:
     # Microphones without automatic gain are often quiet: the network hears them louder.
     model = load_model(config.model, normalise_level=True)
     return SoundThread(model, config.streams_per_actor, device=config.device)
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.error("%s failed", task.get_name(), exc_info=error)
 
 
 StreamActor = ray.remote(StreamHost)

@@ -34,7 +34,8 @@ from actors.receive import Packet, RtpOrder
 from actors.sessions import PublisherSession
 from actors.sound_thread import SoundThread
 from bench.sounds import noisy_streams
-from recordings.names import new_recording_id
+from foundation.ids import new_id
+from recordings.spool_thread import SpoolThread
 from recordings.writer import RecordingWriter, SpoolMeta
 from tests.peers import PublisherPeer, encode
 
@@ -67,12 +68,13 @@ class Actor:
             self.thread._engine = Engine(model, publishers, executor=Through)
         self.thread.start()
         self.frames = 0
+        self.spools: list[SpoolThread] = []
         self.pipelines = [self._pipeline(folder) for _ in range(publishers)]
         self.sessions: list[PublisherSession] = []
         self.tasks: list[asyncio.Task[None]] = []
 
     def _pipeline(self, folder: Path) -> Pipeline:
-        meta = SpoolMeta(new_recording_id(), "bench", "stream", time.time())
+        meta = SpoolMeta(new_id(), "bench", "stream", time.time())
         path = folder / f"{meta.recording_id}.wav"
 
         def emit(frame: object) -> None:
@@ -81,10 +83,15 @@ class Actor:
         def fail(error: BaseException) -> None:
             raise error
 
+        spool = SpoolThread(
+            lambda: RecordingWriter(path, meta, reserve_bytes=0), name="bench spool"
+        )
+        spool.start()
+        self.spools.append(spool)
         pipeline = Pipeline(
             self.thread,
             name="bench",
-            open_recording=lambda: RecordingWriter(path, meta, reserve_bytes=0),
+            recording=spool,
             emit=emit,
             failed=fail,
         )
@@ -111,7 +118,9 @@ class Actor:
             session.close()
         await asyncio.gather(*self.tasks)
         for pipeline in self.pipelines:
-            await asyncio.to_thread(pipeline.finish)
+            await asyncio.to_thread(pipeline.close)
+        for spool in self.spools:
+            await asyncio.to_thread(spool.close)
         await asyncio.to_thread(self.thread.close)
 
     @property

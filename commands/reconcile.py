@@ -3,13 +3,13 @@
 import asyncio
 import sys
 
-from actors.status import connect_redis
 from commands.local.child import StartFailed
 from commands.local.data_dir import DataDirInUse
 from commands.local.signals import Interrupted, Signals
 from commands.local.storage import open_storage
+from foundation.redis import RedisUnavailable, connect
 from recordings.abandoned import recover_abandoned
-from recordings.index import IndexUnavailable, RecordingIndex
+from recordings.index import RecordingIndex
 from recordings.recovery import Difference, reconcile, recover
 from recordings.store import RecordingStore, StoreUnavailable
 from serve_app.main import store_config
@@ -29,7 +29,7 @@ def run(settings: Settings, signals: Signals) -> int:
             return asyncio.run(_watched(complete, signals))
     except Interrupted:
         return 0
-    except (IndexUnavailable, StoreUnavailable, StartFailed, DataDirInUse) as problem:
+    except (RedisUnavailable, StoreUnavailable, StartFailed, DataDirInUse) as problem:
         print(problem, file=sys.stderr)
         return 1
 
@@ -47,7 +47,7 @@ async def _watched(settings: Settings, signals: Signals) -> int:
 
 async def _run(settings: Settings) -> int:
     assert settings.redis_url is not None
-    redis = connect_redis(settings.redis_url)
+    redis = connect(settings.redis_url)
     store = RecordingStore(store_config(settings))
     index = RecordingIndex(redis)
     try:

@@ -7,7 +7,6 @@ of them side by side (Serve starts a new replica before the old one is gone) do 
 
 import asyncio
 import logging
-import secrets
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,8 +16,8 @@ from ray import serve
 from ray.exceptions import RayError
 from ray.util import list_named_actors
 
-from actors.errors import NoCapacity, StatusUnavailable
-from actors.status import StatusStore, connect_redis
+from actors.errors import NoCapacity
+from actors.status import StatusStore
 from actors.stream import (
     NAME_PREFIX,
     NAMESPACE,
@@ -26,6 +25,8 @@ from actors.stream import (
     StreamActor,
     StreamActorConfig,
 )
+from foundation.ids import new_id
+from foundation.redis import RedisUnavailable, connect
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ ENVIRONMENT = {
 SWEEP_INTERVAL_S = 0.5
 ASK_INTERVAL_S = 2.0
 SURPLUS_IDLE_S = 300.0
-"""An actor that more than `warm_actors` others make superfluous leaves after so long."""
+"""An idle actor exits after this long when `warm_actors` others are free."""
 ASK_TIMEOUT_S = 5.0
 CLAIM_WAIT_S = 4.0
 """How long a new stream waits for an actor that is just being started."""
@@ -72,14 +73,17 @@ class Pool:
         asked_at = 0.0
         while True:
             try:
-                for username, stream_id in await self._store.publish_expired():
+                expired = await self._store.publish_expired(
+                    change_id=new_id(), changed_at=time.time()
+                )
+                for username, stream_id in expired:
                     log.info("stream %s: its actor died; its page is asked to go on", stream_id)
-                    await self._store.announce(username, "republish", stream_id, "")
+                    await self._store.tell_pages(username, "republish", stream_id, "")
                 if time.monotonic() - asked_at > ASK_INTERVAL_S:
                     await self._ask_all()
                     asked_at = time.monotonic()
                 self._fill()
-            except (StatusUnavailable, RayError) as error:
+            except (RedisUnavailable, RayError) as error:
                 log.warning("the directory's round failed, the next one follows: %r", error)
             await asyncio.sleep(SWEEP_INTERVAL_S)
 
@@ -116,16 +120,19 @@ class Pool:
             if not _free(description):
                 continue
             try:
-                if not await _handle(name).claim.remote(username):
-                    self._known[name] = await _handle(name).describe.remote()
-                    continue
+                async with asyncio.timeout(ASK_TIMEOUT_S):
+                    host: str | None = await _handle(name).reserve.remote(username)
+                    if host is None:
+                        self._known[name] = await _handle(name).describe.remote()
+                        continue
             except (RayError, ValueError):
                 self._forget(name)
                 continue
-            owner = await self._store.claim(username, name)
-            if owner != name:
-                _handle(name).unclaim.remote(username)
-                return owner
+            except TimeoutError:
+                log.warning("actor %s does not answer", name)
+                continue
+            if host != name:
+                return host
             self._known[name] = replace(description, users=(*description.users, username))
             self._fill()
             return name
@@ -177,7 +184,7 @@ class Pool:
         warm = sum(_free(description) for description in self._known.values())
         missing = self._config.warm_actors - warm - len(self._starting) * per_actor
         for _ in range(-(-missing // per_actor)):
-            name = NAME_PREFIX + secrets.token_hex(4)
+            name = NAME_PREFIX + new_id()
             self._starting[name] = asyncio.create_task(self._start(name), name=f"start {name}")
 
     async def _start(self, name: str) -> None:
@@ -217,7 +224,7 @@ class StreamDirectory:
 
     def __init__(self, config: PoolConfig) -> None:
         logging.getLogger("deployments").setLevel(logging.INFO)
-        self._pool = Pool(config, StatusStore(connect_redis(config.actor.redis_url)))
+        self._pool = Pool(config, StatusStore(connect(config.actor.redis_url)))
         self._round = asyncio.get_running_loop().create_task(self._pool.run())
 
     def check_health(self) -> None:

@@ -13,16 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
-from actors.errors import StatusUnavailable
 from actors.status import CHANNEL as STATUS_CHANNEL
-from actors.status import CONTROL_CHANNEL, StatusStore, StreamStatus
+from actors.status import CONTROL_CHANNEL, StatusChange, StatusStore, StreamStatus
+from foundation.redis import RedisUnavailable, connect_subscriber, translated
 from recordings.index import CHANNEL as RECORDINGS_CHANNEL
-from recordings.index import Recording
+from recordings.index import RecordingChange
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +51,6 @@ class FriendsChanged:
 
 
 @dataclass(frozen=True)
-class RecordingChanged:
-    """A recording changed its state, or was removed."""
-
-    recording: Recording
-    removed: bool
-
-
-@dataclass(frozen=True)
 class Control:
     """Something a page of the subscriber should do."""
 
@@ -72,7 +59,7 @@ class Control:
     session: str
 
 
-Event = Snapshot | StreamChanged | FriendsChanged | RecordingChanged | Control
+Event = Snapshot | StreamChanged | FriendsChanged | RecordingChange | Control
 
 
 class SubscriptionEnded(Exception):
@@ -104,7 +91,7 @@ class Subscription:
     audible: set[str] = field(default_factory=set)
     versions: dict[str, int] = field(default_factory=dict)
     base_version: int = 0
-    early: list[dict[str, Any]] | None = None
+    early: list[StatusChange] | None = None
     """Changes of status that came before the snapshot was read; None when it was."""
     greeted: bool = False
     friends_are_old: bool = False
@@ -158,7 +145,7 @@ class Presence:
         self._friends_of = friends_of
         self._subscriptions: set[Subscription] = set()
         self._connected = asyncio.Event()
-        self._tell: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
+        self._tell: dict[str, Callable[[str], Awaitable[None]]] = {
             STATUS_CHANNEL: self._tell_status,
             RECORDINGS_CHANNEL: self._tell_recording,
             CONTROL_CHANNEL: self._tell_control,
@@ -172,8 +159,9 @@ class Presence:
         try:
             while True:
                 try:
-                    await self._follow()
-                except (RedisError, StatusUnavailable, OSError) as error:
+                    with translated():
+                        await self._follow()
+                except RedisUnavailable as error:
                     log.warning("presence: Redis is away, trying again: %r", error)
                 self._connected.clear()
                 await asyncio.sleep(RETRY_S)
@@ -200,7 +188,7 @@ class Presence:
     async def greet(self, subscription: Subscription) -> None:
         """Tell a snapshot, then what changed while it was read.
 
-        Raises StatusUnavailable, or RedisError, when it cannot be read now.
+        Raises RedisUnavailable.
         """
         async with asyncio.timeout(5):
             await self._connected.wait()
@@ -219,18 +207,14 @@ class Presence:
         audible = [streams[name][1] for name in names]
         subscription.tell(Snapshot(subscription.base_version, audible))
         early, subscription.early = subscription.early, None
-        for message in early:
-            _tell_change(subscription, message)
+        for change in early:
+            _tell_change(subscription, change)
         if subscription.friends_are_old:
             subscription.friends_are_old = False
             await self._change_friends(subscription)
 
     async def _follow(self) -> None:
-        # A client of its own: commands time out, a subscription is quiet for hours. No retries
-        # either: what is published while the client reconnects in silence would be missed.
-        async with Redis.from_url(
-            self._redis_url, decode_responses=True, socket_timeout=None, retry=Retry(NoBackoff(), 0)
-        ) as redis, redis.pubsub() as pubsub:  # fmt: skip
+        async with connect_subscriber(self._redis_url) as redis, redis.pubsub() as pubsub:
             await pubsub.subscribe(*self._tell)
             self._connected.set()
             for subscription in list(self._subscriptions):
@@ -253,35 +237,33 @@ class Presence:
         if message["type"] != "message":
             return
         try:
-            news = json.loads(message["data"])
-            if not isinstance(news, dict):
-                raise TypeError("no JSON object")
-            await self._tell[message["channel"]](news)
+            await self._tell[message["channel"]](message["data"])
         except (ValueError, TypeError, KeyError) as error:
             log.error("presence: what came on %s is not understood: %r", message["channel"], error)
 
-    async def _tell_status(self, message: dict[str, Any]) -> None:
+    async def _tell_status(self, message: str) -> None:
+        change = StatusChange.from_json(message)
         for subscription in list(self._subscriptions):
             if subscription.early is not None:
-                subscription.early.append(message)
+                subscription.early.append(change)
             else:
-                _tell_change(subscription, message)
+                _tell_change(subscription, change)
 
-    async def _tell_recording(self, message: dict[str, Any]) -> None:
-        event = RecordingChanged(
-            Recording.from_json(json.dumps(message)), bool(message.get("removed"))
-        )
+    async def _tell_recording(self, message: str) -> None:
+        change = RecordingChange.from_json(message)
         for subscription in list(self._subscriptions):
-            if event.recording.username in subscription.audible:
-                subscription.tell(event)
+            if change.recording.username in subscription.audible:
+                subscription.tell(change)
 
-    async def _tell_control(self, message: dict[str, Any]) -> None:
+    async def _tell_control(self, text: str) -> None:
+        message = json.loads(text)
         event = Control(message["action"], message["stream_id"], message["session"])
         for subscription in list(self._subscriptions):
             if subscription.username == message["username"]:
                 subscription.tell(event)
 
-    async def _tell_friends(self, message: dict[str, Any]) -> None:
+    async def _tell_friends(self, text: str) -> None:
+        message = json.loads(text)
         for subscription in list(self._subscriptions):
             if subscription.username not in message["usernames"]:
                 continue
@@ -290,7 +272,8 @@ class Presence:
             else:
                 await self._change_friends(subscription)
 
-    async def _end_signed_out(self, message: dict[str, Any]) -> None:
+    async def _end_signed_out(self, text: str) -> None:
+        message = json.loads(text)
         for subscription in list(self._subscriptions):
             tokens = (None, subscription.token_id)
             if subscription.username == message["username"] and message["token_id"] in tokens:
@@ -313,13 +296,11 @@ class Presence:
             subscription.tell(StreamChanged(version, username, None))
 
 
-def _tell_change(subscription: Subscription, message: dict[str, Any]) -> None:
+def _tell_change(subscription: Subscription, change: StatusChange) -> None:
     """Tell a change of status unless a newer one is known; what is not heard is only noted."""
-    username, version = message["username"], message["version"]
-    if version <= subscription.versions.get(username, subscription.base_version):
+    username = change.username
+    if change.version <= subscription.versions.get(username, subscription.base_version):
         return
-    stream = message["stream"]
-    status = None if stream is None else StreamStatus.from_json(json.dumps(stream))
-    subscription.versions[username] = version  # only of what could be read
+    subscription.versions[username] = change.version
     if username in subscription.audible:
-        subscription.tell(StreamChanged(version, username, status))
+        subscription.tell(StreamChanged(change.version, username, change.stream))

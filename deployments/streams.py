@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -11,16 +10,19 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from actors.errors import (
+    ActorSilent,
     NoCapacity,
+    NoPlace,
     NotLive,
     NotYourSession,
-    StatusUnavailable,
     StreamError,
     UnknownSession,
 )
 from actors.offers import check_offer
 from actors.status import SessionRecord, StatusStore, StreamStatus
 from actors.stream import NAMESPACE
+from foundation.ids import new_id
+from foundation.redis import RedisUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -56,19 +58,21 @@ class Streams:
     async def publish(self, username: str, offer_sdp: str) -> SessionAnswer:
         """Open a publisher session; begins the user's stream, or takes it over once heard.
 
-        Raises OfferRefused, NoCapacity or StatusUnavailable.
+        Raises OfferRefused, NoCapacity or RedisUnavailable.
         """
         check_offer(offer_sdp, publishes=True)
-        session_id = secrets.token_urlsafe(16)
+        session_id = new_id()
         for _ in range(3):
-            actor = await self._store.claimed_by(username)
-            actor = actor or await self._directory.assign(username)
+            grant = await self._store.host_of(username)
+            actor = grant.holder if grant else await self._directory.assign(username)
             try:
                 answer = await _ask(actor, "publish", username, session_id, offer_sdp)
                 return SessionAnswer(session_id, answer)
-            except (ActorGone, NoCapacity):
+            except (ActorGone, NoPlace):
                 log.info("actor %s cannot host the stream; another one is asked", actor)
-                await self._store.release_claim(username, actor)
+                grant = await self._store.host_of(username)
+                if grant is not None and grant.holder == actor:
+                    await self._store.revoke(username, grant)
         raise NoCapacity("No stream could be started. Please try again.")
 
     async def listen(
@@ -79,7 +83,7 @@ class Streams:
         status = await self._store.read(username)
         if status is None:
             raise NotLive(f"{username} is not live.")
-        session_id = secrets.token_urlsafe(16)
+        session_id = new_id()
         arguments = (username, session_id, offer_sdp, listener, original)
         try:
             return SessionAnswer(session_id, await _ask(status.actor, "listen", *arguments))
@@ -107,9 +111,10 @@ class Streams:
 
     async def stop(self, username: str, session_id: str | None) -> None:
         """End a user's stream, if there is one; with a session only while that one publishes."""
-        actor = await self._store.claimed_by(username)
-        if actor is not None:
-            await _ask_if_there(actor, "stop", username, session_id, "the publisher stopped it")
+        grant = await self._store.host_of(username)
+        if grant is not None:
+            arguments = (username, session_id, "the publisher stopped it")
+            await _ask_if_there(grant.holder, "stop", *arguments)
 
     async def control(self, username: str, changes: dict[str, bool | float | None]) -> StreamStatus:
         """Change a live stream's settings. Raises NotLive."""
@@ -159,20 +164,20 @@ async def _ask(actor: str, method: str, *arguments: Any) -> Any:
     """Call an actor's method by the actor's name.
 
     Raises the StreamError that the method raised, ActorGone when the actor is dead, and
-    StatusUnavailable when it does not answer in time.
+    ActorSilent when it does not answer in time.
     """
     try:
         handle = ray.get_actor(actor, namespace=NAMESPACE)
         async with asyncio.timeout(ACTOR_TIMEOUT_S):
             return await getattr(handle, method).remote(*arguments)
     except RayTaskError as error:
-        if isinstance(error.cause, StreamError):
+        if isinstance(error.cause, StreamError | RedisUnavailable):
             raise error.cause from None
         raise
     except (ActorDiedError, ActorUnavailableError, ValueError) as error:
         raise ActorGone(f"The actor of this stream is gone: {actor}") from error
     except TimeoutError as error:
-        raise StatusUnavailable("The stream's actor does not answer now.") from error
+        raise ActorSilent("The stream's actor does not answer now.") from error
 
 
 async def _ask_if_there(actor: str, method: str, *arguments: Any) -> None:

@@ -48,18 +48,18 @@ async def recover_abandoned(
     """Finish what nobody holds any more; get what this call finished.
 
     Exactly once, however many do this at once: each takes hold of a recording before. One of
-    which nothing was stored is set aside as absent. Raises IndexUnavailable, StoreUnavailable;
+    which nothing was stored is set aside as absent. Raises RedisUnavailable, StoreUnavailable;
     may be called again at any time.
     """
-    suspects = await _unheld(await _unfinished(index, store, idle_s), index)
+    suspects = await _unleased(await _unfinished(index, store, idle_s), index)
     if not suspects:
         return []
     await asyncio.sleep(look_again_s)
     finished = []
-    for suspect in await _unheld(suspects, index):
-        if not await index.uploads.try_hold(suspect.recording_id):
-            continue
-        async with index.uploads.hold(suspect.recording_id):
+    for suspect in await _unleased(suspects, index):
+        async with index.lease(suspect.recording_id).kept() as lease:
+            if not await lease.hold():
+                continue
             recording = await _finish(suspect, index, store, idle_s)
         if recording is not None:
             finished.append(recording)
@@ -83,8 +83,8 @@ async def _unfinished(index: RecordingIndex, store: RecordingStore, idle_s: floa
     return suspects
 
 
-async def _unheld(suspects: Sequence[Suspect], index: RecordingIndex) -> list[Suspect]:
-    return [each for each in suspects if not await index.uploads.held(each.recording_id)]
+async def _unleased(suspects: Sequence[Suspect], index: RecordingIndex) -> list[Suspect]:
+    return [each for each in suspects if not await index.leased(each.recording_id)]
 
 
 async def _finish(
@@ -163,7 +163,7 @@ async def abort_old_uploads(
         recording_id = id_in_key(upload.key)
         if now - upload.started_at < max_age_s:
             continue
-        if recording_id is not None and await index.uploads.held(recording_id):
+        if recording_id is not None and await index.leased(recording_id):
             continue
         log.warning("%s: an upload that was never finished is aborted", upload.key)
         try:

@@ -1,10 +1,6 @@
 """What can go wrong with the servers that recordings depend on."""
 
 
-class IndexUnavailable(Exception):
-    """Redis does not answer, or not as it should."""
-
-
 class StoreUnavailable(Exception):
     """The object store does not answer, or refuses us."""
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from recordings.index import IndexUnavailable, Recording, RecordingIndex, RecordingState
+from foundation.redis import RedisUnavailable
+from recordings.index import Recording, RecordingIndex, RecordingState
 from recordings.spool import ClaimedSpool, claim_spool
 from recordings.store import ObjectMissing, RecordingStore, StoreUnavailable
 from recordings.stored import make_whole
@@ -24,7 +25,7 @@ LAST_RETRY_S = 30.0
 Result = TypeVar("Result")
 
 
-class NotStoredYet(Exception):
+class StoredDiffers(Exception):
     """The object read back is not what was put."""
 
 
@@ -44,7 +45,7 @@ async def finish(
     """
     async with claimed(spool_path) as spool:
         if spool is None:
-            return await _persist("index", lambda: index.get(spool_path.stem))
+            return await persist("index", lambda: index.get(spool_path.stem))
         return await finish_claimed(spool, index=index, store=store, state=state)
 
 
@@ -66,7 +67,7 @@ async def finish_claimed(
 ) -> Recording | None:
     """Do the work of `finish` for a spool whose lock the caller holds."""
     if spool.meta is None or not spool.samples:
-        await _persist("index", lambda: index.remove(spool.path.stem))
+        await persist("index", lambda: index.remove(spool.path.stem))
         await asyncio.to_thread(spool.remove)
         return None
     recording = replace(
@@ -74,16 +75,14 @@ async def finish_claimed(
         duration_s=spool.duration_s,
         size_bytes=spool.size_bytes,
     )
-    kept = await _persist("index", lambda: index.put(recording))
-    upload = await _persist("index", lambda: index.uploads.read(recording.id))
+    kept = await persist("index", lambda: index.put(recording))
+    upload = await persist("index", lambda: index.uploads.read(recording.id))
     if kept:
         done = replace(recording, state=state, peaks=await asyncio.to_thread(spool.peaks))
-        done = await _persist(
-            "store", lambda: asyncio.to_thread(_store, spool, done, store, upload)
-        )
-        kept = await _persist("index", lambda: index.put(done))
+        done = await persist("store", lambda: asyncio.to_thread(_store, spool, done, store, upload))
+        kept = await persist("index", lambda: index.put(done))
     if not kept:  # its owner deleted it meanwhile
-        await _persist("store", lambda: asyncio.to_thread(store.delete, recording.key))
+        await persist("store", lambda: asyncio.to_thread(store.delete, recording.key))
         await _forget(upload, index, store)
         await asyncio.to_thread(spool.remove)
         return None
@@ -96,7 +95,7 @@ async def finish_claimed(
 async def discard(recording: Recording, *, index: RecordingIndex, store: RecordingStore) -> None:
     """Delete a recording for good: first from the index, so that it cannot come back.
 
-    Raises IndexUnavailable, StoreUnavailable; after the latter `reconcile` deletes the object.
+    Raises RedisUnavailable, StoreUnavailable; after the latter `reconcile` deletes the object.
     """
     await index.remove(recording.id)
     await asyncio.to_thread(store.delete, recording.key)
@@ -127,7 +126,7 @@ def _store(
     if not _stored_already(path, key, store) and not _completed(path, store, upload):
         store.put(path, key)
         if not store.verify(path, key):
-            raise NotStoredYet(f"the stored object differs from {path}")
+            raise StoredDiffers(f"the stored object differs from {path}")
     store.put_peaks(key, recording.peaks)
     return recording
 
@@ -161,16 +160,16 @@ async def _forget(upload: Upload | None, index: RecordingIndex, store: Recording
         pass  # completed
     except StoreUnavailable as error:
         log.warning("recording %s: parts are left for a day: %s", upload.recording_id, error)
-    await _persist("index", lambda: index.uploads.forget(upload.recording_id))
+    await persist("index", lambda: index.uploads.forget(upload.recording_id))
 
 
-async def _persist(what: str, step: Callable[[], Awaitable[Result]]) -> Result:
+async def persist(what: str, step: Callable[[], Awaitable[Result]]) -> Result:
     """Repeat a step that may be repeated until it succeeds, ever more slowly."""
     delay_s = FIRST_RETRY_S
     while True:
         try:
             return await step()
-        except (IndexUnavailable, StoreUnavailable, ObjectMissing, NotStoredYet) as error:
+        except (RedisUnavailable, StoreUnavailable, ObjectMissing, StoredDiffers) as error:
             log.warning("recordings: %s, trying again in %.1f s: %s", what, delay_s, error)
         await asyncio.sleep(delay_s * random.uniform(0.75, 1.25))
         delay_s = min(2 * delay_s, LAST_RETRY_S)

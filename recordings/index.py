@@ -17,20 +17,21 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from redis.asyncio import Redis
-
-from recordings.errors import IndexUnavailable
+from foundation.lease import Lease, holder_of, this_process
+from foundation.redis import RedisClient
 from recordings.names import check_username, recording_key
-from recordings.uploads import UploadLog, translated
+from recordings.uploads import UploadLog
 from recordings.wav import SpoolMeta
 
-__all__ = ["CHANNEL", "IndexUnavailable", "Recording", "RecordingIndex", "RecordingState"]
+__all__ = ["CHANNEL", "Recording", "RecordingIndex", "RecordingState"]
 
 CHANNEL = "hushcast:recordings"
-"""Every change is published here: the recording's JSON, with `"removed": true` when it went."""
+"""Every change is published here, as a `RecordingChange`."""
 REMOVED_TTL_S = 90 * 86_400
 """How long a removed id stays refused: longer than a lost node stays away."""
 PAGE = 500
+LEASE_TTL_S = 30
+"""How long a recording stays that of a process that stopped renewing its lease."""
 
 _ALL = "hushcast:recordings:all"
 _UNFINISHED = "hushcast:recordings:unfinished"
@@ -50,7 +51,7 @@ else
   redis.call('SREM', KEYS[5], ARGV[1])
 end
 redis.call('HDEL', KEYS[6], ARGV[1])
-redis.call('PUBLISH', ARGV[3], ARGV[2])
+redis.call('PUBLISH', ARGV[3], cjson.encode({recording = ARGV[2], removed = false}))
 return 1
 """
 
@@ -67,7 +68,7 @@ elseif recording then
   redis.call('HSET', KEYS[6], ARGV[1], recording)
 end
 if recording then
-  redis.call('PUBLISH', ARGV[3], '{"removed": true, ' .. string.sub(recording, 2))
+  redis.call('PUBLISH', ARGV[3], cjson.encode({recording = recording, removed = true}))
 end
 return recording
 """
@@ -113,9 +114,8 @@ class Recording:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read what `to_json` wrote, or a message of `CHANNEL` (`removed` is left out)."""
+        """Read what `to_json` wrote."""
         fields: dict[str, Any] = json.loads(text)
-        fields.pop("removed", None)
         state, peaks = RecordingState(fields.pop("state")), tuple(fields.pop("peaks"))
         return cls(**fields, state=state, peaks=peaks)
 
@@ -124,34 +124,62 @@ class Recording:
         return json.dumps(asdict(self))
 
 
+@dataclass(frozen=True)
+class RecordingChange:
+    """A change as it is published; `removed`: the recording went."""
+
+    recording: Recording
+    removed: bool
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a message of `CHANNEL`; ValueError, TypeError or KeyError on anything else."""
+        fields = json.loads(text)
+        return cls(Recording.from_json(fields["recording"]), bool(fields["removed"]))
+
+
 class RecordingIndex:
     """Reads and changes the index through a client that its owner closes.
 
-    Every method raises IndexUnavailable when Redis does not answer; all may be repeated.
+    Every method raises RedisUnavailable when Redis does not answer; all may be repeated.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: RedisClient) -> None:
         self.uploads = UploadLog(redis)
         self._redis = redis
         self._put = redis.register_script(_PUT)
         self._remove = redis.register_script(_REMOVE)
+
+    def lease(self, recording_id: str) -> Lease:
+        """Make this process's side of the lease on writing or finishing a recording."""
+        return Lease(
+            self._redis, _lease_key(recording_id), holder=this_process(), ttl_s=LEASE_TTL_S
+        )
+
+    async def leased(self, recording_id: str) -> bool:
+        """Tell whether somebody writes or finishes this recording."""
+        return await holder_of(self._redis, _lease_key(recording_id)) is not None
+
+    def turn(self, what: str, every_s: float) -> Lease:
+        """Make this process's side of the lease on work that one process does for all."""
+        return Lease(
+            self._redis, f"hushcast:lease:turn:{what}", holder=this_process(), ttl_s=every_s
+        )
 
     async def put(self, recording: Recording) -> bool:
         """Add or replace an entry and publish it, at once; False when the id has been removed.
 
         A late `recording` changes nothing: a recording only begins once.
         """
-        with translated():
-            done = await self._put(
-                keys=_keys(recording.id, recording.username),
-                args=[recording.id, recording.to_json(), CHANNEL, recording.state.value],
-            )
+        done = await self._put(
+            keys=_keys(recording.id, recording.username),
+            args=[recording.id, recording.to_json(), CHANNEL, recording.state.value],
+        )
         return bool(done)
 
     async def get(self, recording_id: str) -> Recording | None:
         """Get an entry."""
-        with translated():
-            text = await self._redis.get(f"hushcast:recording:{recording_id}")
+        text = await self._redis.get(f"hushcast:recording:{recording_id}")
         return None if text is None else Recording.from_json(text)
 
     async def list(
@@ -184,9 +212,8 @@ class RecordingIndex:
 
     async def unfinished(self) -> list_of[Recording]:
         """Get everybody's entries that are not stored yet."""
-        with translated():
-            ids = await self._redis.smembers(_UNFINISHED)
-        entries = [await self.get(_text(each)) for each in ids]
+        ids = await self._redis.smembers(_UNFINISHED)
+        entries = [await self.get(str(each)) for each in ids]
         return [each for each in entries if each is not None]
 
     async def set_absent(self, recording: Recording) -> None:
@@ -195,37 +222,34 @@ class RecordingIndex:
 
     async def absent(self) -> list_of[Recording]:
         """Get everybody's entries that went down with their node."""
-        with translated():
-            texts = await self._redis.hvals(_ABSENT)
+        texts = await self._redis.hvals(_ABSENT)
         return [Recording.from_json(text) for text in texts]
 
     async def _remove_known(
         self, recording: Recording, mark_ttl_s: int = REMOVED_TTL_S
     ) -> Recording:
-        with translated():
-            text = await self._remove(
-                keys=_keys(recording.id, recording.username),
-                args=[recording.id, mark_ttl_s, CHANNEL],
-            )
+        text = await self._remove(
+            keys=_keys(recording.id, recording.username),
+            args=[recording.id, mark_ttl_s, CHANNEL],
+        )
         return recording if text is None else Recording.from_json(text)
 
     async def _page(self, ids_key: str, before: str | None, limit: int) -> list_of[Recording]:
-        with translated():
-            ids = await self._redis.zrange(
-                ids_key,
-                "+" if before is None else f"({before}",
-                "-",
-                desc=True,
-                bylex=True,
-                offset=0,
-                num=limit,
-            )
-            texts = (
-                await self._redis.mget([f"hushcast:recording:{_text(i)}" for i in ids])
-                if ids
-                else []
-            )
+        ids = await self._redis.zrange(
+            ids_key,
+            "+" if before is None else f"({before}",
+            "-",
+            desc=True,
+            bylex=True,
+            offset=0,
+            num=limit,
+        )
+        texts = await self._redis.mget([f"hushcast:recording:{i!s}" for i in ids]) if ids else []
         return [Recording.from_json(text) for text in texts if text is not None]
+
+
+def _lease_key(recording_id: str) -> str:
+    return f"hushcast:lease:recording:{recording_id}"
 
 
 def _ids_of(username: str) -> str:
@@ -235,8 +259,3 @@ def _ids_of(username: str) -> str:
 def _keys(recording_id: str, username: str) -> list_of[str]:
     key = f"hushcast:recording:{recording_id}"
     return [key, f"{key}:removed", _ids_of(username), _ALL, _UNFINISHED, _ABSENT]
-
-
-def _text(value: object) -> str:
-    """Decode what a client with or without `decode_responses` returns."""
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,25 +1,18 @@
 """What recordings are called: ids, and keys in the bucket. Nothing unsafe gets into a path."""
 
 import re
-import secrets
-import time
 from datetime import UTC, datetime
 
+from foundation.ids import ALPHABET
+
 KEY_PREFIX = "recordings/"
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts like the number
-_ID = re.compile(rf"[{_ALPHABET}]{{26}}")
+_ID = re.compile(rf"[{ALPHABET}]{{26}}")
 _USERNAME = re.compile(r"[a-z0-9_-]{3,32}")
 _STREAM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KEY = re.compile(
     rf"{KEY_PREFIX}(?P<username>{_USERNAME.pattern})/"
     rf"[0-9]{{8}}T[0-9]{{6}}Z_(?P<id>{_ID.pattern})\.wav"
 )
-
-
-def new_recording_id() -> str:
-    """Make an id: 48 bits of milliseconds, so that ids sort by time, and 80 random bits (ULID)."""
-    number = int(time.time() * 1000) << 80 | secrets.randbits(80)
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def check_recording_id(recording_id: str) -> str:

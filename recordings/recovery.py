@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recordings.finish import claimed, finish_claimed
+from recordings.finish import claimed, finish_claimed, persist
 from recordings.index import Recording, RecordingIndex, RecordingState
 from recordings.names import id_in_key
 from recordings.spool import SpoolDamaged
@@ -55,11 +55,13 @@ async def recover(
             async with claimed(path) as spool:
                 if spool is None:
                     continue
-                async with index.uploads.hold(path.stem):
+                async with index.lease(path.stem).kept() as lease:
+                    if not await persist("index", lease.hold):
+                        continue  # its actor, or another node, is at it
                     recording = await finish_claimed(
                         spool, index=index, store=store, state=RecordingState.RECOVERED
                     )
-        except SpoolDamaged as error:
+        except (SpoolDamaged, OSError) as error:
             log.error("recording %s: spool left as it is: %s", path.stem, error)
             continue
         if recording is not None:
@@ -82,7 +84,7 @@ def _spools(spool_dir: Path, untouched_s: float) -> list[Path]:
 async def reconcile(index: RecordingIndex, store: RecordingStore) -> Difference:
     """Compare index and bucket both ways; rebuilds the index when Redis is empty.
 
-    Live streams and uploads under way are no difference. Raises IndexUnavailable,
+    Live streams and uploads under way are no difference. Raises RedisUnavailable,
     StoreUnavailable; may be run again at any time.
     """
     restored, deleted, foreign = [], [], []

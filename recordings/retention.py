@@ -34,7 +34,7 @@ async def apply_retention(
     """Delete stored recordings that are too old, or too many for their user; get them.
 
     One that is being written or stored is never touched, and the newest of a user is not deleted
-    for its size. Raises IndexUnavailable, StoreUnavailable; may be repeated.
+    for its size. Raises RedisUnavailable, StoreUnavailable; may be repeated.
     """
     kept_bytes: Counter[str] = Counter()
     deleted = []

@@ -26,8 +26,8 @@ __all__ = [
     "StoredBody",
 ]
 
-PART_BYTES = 16 * 1024 * 1024
-"""Recordings longer than this, 3 minutes, go up in parts of this size, one after the other."""
+CHUNK_BYTES = 16 * 1024 * 1024
+"""`put` sends longer files, 3 minutes of sound, in pieces of this size, one after the other."""
 READ_BYTES = 256 * 1024
 
 _ONE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
@@ -108,8 +108,8 @@ class RecordingStore:
                 key,
                 ExtraArgs={"ContentType": AUDIO, "ChecksumAlgorithm": "CRC32"},
                 Config=TransferConfig(
-                    multipart_threshold=PART_BYTES,
-                    multipart_chunksize=PART_BYTES,
+                    multipart_threshold=CHUNK_BYTES,
+                    multipart_chunksize=CHUNK_BYTES,
                     use_threads=False,
                 ),
             )

@@ -10,7 +10,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from recordings.errors import IndexUnavailable, ObjectMissing, StoreUnavailable
+from foundation.redis import RedisUnavailable
+from recordings.errors import ObjectMissing, StoreUnavailable
 from recordings.index import Recording, RecordingIndex
 from recordings.multipart import MAX_PARTS, PART_BYTES, Part
 from recordings.store import RecordingStore
@@ -24,7 +25,7 @@ RETRY_S = 5.0
 
 
 class Uploader:
-    """Puts the whole parts of one spool until it is stopped; what fails is tried again."""
+    """Puts the whole parts of one spool while it is written; what fails is tried again."""
 
     def __init__(
         self, path: Path, meta: SpoolMeta, *, index: RecordingIndex, store: RecordingStore
@@ -33,17 +34,15 @@ class Uploader:
         self._meta = meta
         self._log = index.uploads
         self._store = store
-        self._stopped = asyncio.Event()
 
-    def stop(self) -> None:
-        """Let `run` return once the part on its way has arrived, or failed."""
-        self._stopped.set()
+    async def run(self, *, until: asyncio.Event) -> None:
+        """Put a part whenever there is one, until the event is set.
 
-    async def run(self) -> None:
-        """Put a part whenever there is one. Returns when stopped, or when the upload is gone."""
+        A part on its way arrives, or fails, first. Nothing more is put once the upload is gone.
+        """
         upload: Upload | None = None
         noted = True
-        while not self._stopped.is_set():
+        while not until.is_set():
             pause_s = POLL_S
             try:
                 if not noted and upload is not None:
@@ -53,13 +52,13 @@ class Uploader:
                     upload = await self._put_next(upload)
                     noted = False
                     continue
-            except (IndexUnavailable, StoreUnavailable) as error:
+            except (RedisUnavailable, StoreUnavailable, OSError) as error:
                 log.warning("recording %s: upload waits: %s", self._meta.recording_id, error)
                 pause_s = RETRY_S
             except ObjectMissing:
                 log.warning("recording %s: its upload was ended", self._meta.recording_id)
-                return
-            await self._pause(pause_s)
+                await until.wait()
+            await _pause(until, pause_s)
 
     async def _has_part(self, upload: Upload | None) -> bool:
         put = 0 if upload is None else len(upload.parts)
@@ -84,12 +83,13 @@ class Uploader:
         )
         return replace(upload, parts=(*upload.parts, part))
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopped.wait()
-        except TimeoutError:
-            pass
+
+async def _pause(until: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await until.wait()
+    except TimeoutError:
+        pass
 
 
 def read_part(path: Path, number: int) -> bytes:

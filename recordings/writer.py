@@ -52,8 +52,10 @@ class RecordingWriter:
         try:
             self._write_header()
         except BaseException:
-            path.unlink()
-            os.close(self._fd)
+            try:
+                path.unlink()
+            finally:
+                os.close(self._fd)
             raise
 
     @property
@@ -136,7 +138,12 @@ def _create_locked(path: Path) -> int:
     """
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        if os.fstat(fd).st_nlink:
+        locked = False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            locked = os.fstat(fd).st_nlink > 0
+        finally:
+            if not locked:
+                os.close(fd)
+        if locked:
             return fd
-        os.close(fd)

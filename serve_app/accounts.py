@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import jwt
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
-from redis.asyncio import Redis
+
+from foundation.redis import RedisClient
 
 CHANNEL = "hushcast:friends"
 """Whose lists changed, as JSON `{usernames: [...]}`."""
@@ -117,9 +118,9 @@ return others
 
 
 class Accounts:
-    """All that is kept about people. Raises AccountError, or RedisError when Redis is away."""
+    """All that is kept about people. Raises AccountError or RedisUnavailable."""
 
-    def __init__(self, redis: Redis, secret_key: str) -> None:
+    def __init__(self, redis: RedisClient, secret_key: str) -> None:
         self._redis = redis
         self._secret_key = secret_key
         self._hasher = PasswordHash((Argon2Hasher(),))

@@ -1,10 +1,9 @@
 """What is refused at the edge, and the one table that turns every refusal into a status code."""
 
 from ray.exceptions import RayError
-from redis.exceptions import RedisError
 
 from actors import errors as stream
-from recordings.index import IndexUnavailable
+from foundation.redis import RedisUnavailable
 from recordings.store import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from serve_app import accounts
 from serve_app.callers import ForeignOrigin
@@ -63,12 +62,11 @@ STATUS: dict[type[Exception], int] = {
     stream.OriginalNotShared: 403,
     stream.TooManySessions: 429,
     stream.NoCapacity: 503,
-    stream.StatusUnavailable: 503,
+    stream.ActorSilent: 503,
     stream.StreamError: 503,
     RayError: 503,
     TimeoutError: 503,
-    IndexUnavailable: 503,
-    RedisError: 503,
+    RedisUnavailable: 503,
     StoreUnavailable: 503,
     ObjectMissing: 404,
     RangeNotSatisfiable: 416,
@@ -78,8 +76,7 @@ STATUS: dict[type[Exception], int] = {
 SENTENCES: dict[type[Exception], str] = {
     RayError: "The part that runs streams cannot be reached now. Please try again.",
     TimeoutError: "This took too long. Please try again.",
-    IndexUnavailable: "The list of recordings cannot be reached now. Please try again.",
-    RedisError: "The service cannot reach its database now. Please try again.",
+    RedisUnavailable: "The service cannot reach its database now. Please try again.",
     StoreUnavailable: "The object storage cannot be reached now. Please try again.",
     ObjectMissing: "The sound of this recording is missing.",
 }
@@ -89,12 +86,10 @@ RETRY_AFTER_S: dict[type[Exception], int] = {
     NotStoredYet: 2,
     stream.NotLive: 3,
     stream.TooManySessions: 15,
-    stream.StatusUnavailable: 2,
     stream.StreamError: 2,
     RayError: 2,
     TimeoutError: 2,
-    IndexUnavailable: 2,
-    RedisError: 2,
+    RedisUnavailable: 2,
     StoreUnavailable: 5,
 }
 """When to try again, where the error itself does not say."""

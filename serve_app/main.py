@@ -8,12 +8,13 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from ray import serve
 
-from actors.live_stream import StreamTimes
-from actors.status import StatusStore, connect_redis
+from actors.status import StatusStore
 from actors.stream import StreamActorConfig
+from actors.stream_core import StreamTimes
 from deployments.directory import DirectoryClient, PoolConfig, StreamDirectory
 from deployments.presence import Presence
 from deployments.streams import Streams
+from foundation.redis import connect
 from recordings.index import RecordingIndex
 from recordings.retention import Retention
 from recordings.store import RecordingStore, StoreConfig
@@ -52,7 +53,7 @@ class Ingress:
 def build_services(settings: Settings, directory: DirectoryClient) -> Services:
     """Make everything that the routes of one replica work with."""
     assert settings.redis_url is not None, "a replica is told where Redis is"
-    redis = connect_redis(settings.redis_url)
+    redis = connect(settings.redis_url)
     status = StatusStore(redis)
     people = Accounts(redis, settings.secret_key)
     return Services(

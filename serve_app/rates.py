@@ -8,7 +8,8 @@ from typing import Any
 from limits import RateLimitItem, parse
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from redis.asyncio import Redis
+
+from foundation.redis import RedisClient
 
 USUAL = {"accounts": "60/minute", "sign_ins": "10/5minutes", "offers": "60/minute"}
 """New accounts per address; failed sign-ins per user and address; offers per user."""
@@ -28,7 +29,7 @@ class Rates:
     Uses the client's connections, and so its time-outs. Raises ValueError for an unknown name.
     """
 
-    def __init__(self, redis: Redis, different: Mapping[str, str]) -> None:
+    def __init__(self, redis: RedisClient, different: Mapping[str, str]) -> None:
         if unknown := sorted(different.keys() - USUAL.keys()):
             raise ValueError(f"HUSHCAST_LIMITS: {unknown[0]} is not among {', '.join(USUAL)}")
         shared: dict[str, Any] = {"connection_pool": redis.connection_pool}

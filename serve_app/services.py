@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends
-from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 
 from deployments.presence import Presence
 from deployments.streams import Streams
+from foundation.redis import RedisClient
 from recordings.index import RecordingIndex
 from recordings.store import RecordingStore
 from serve_app.accounts import Accounts
@@ -21,7 +21,7 @@ class Services:
     """The collaborators of the ingress."""
 
     settings: Settings
-    redis: Redis
+    redis: RedisClient
     accounts: Accounts
     rates: Rates
     streams: Streams

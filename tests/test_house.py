@@ -10,20 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LAYERS = ["commands", "serve_app", "deployments", "actors", "recordings"]
+LAYERS = ["commands", "serve_app", "deployments", "actors", "recordings", "foundation"]
 """From the top down: a layer imports itself and what is below it."""
 OWNERS = {
     "ray": ("commands/", "serve_app/", "deployments/", "actors/stream.py"),
     "fastapi": ("serve_app/",),
     "boto3": ("recordings/",),
-    "redis": (
-        "actors/status.py",
-        "deployments/presence.py",
-        "commands/",
-        "serve_app/",
-        "recordings/index.py",
-        "recordings/uploads.py",
-    ),
+    "redis": ("foundation/redis.py",),
     "torch": ("actors/denoiser/torch_",),
 }
 """Which files may know a library."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.status import StatusStore, StreamState, StreamStatus, connect_redis
+from actors.status import StatusStore, StreamState, StreamStatus
 from deployments.presence import (
     MAX_QUEUED_EVENTS,
     Control,
@@ -18,6 +18,8 @@ from deployments.presence import (
     Subscription,
     TooSlow,
 )
+from foundation.redis import connect
+from tests import statuses
 from tests.waiting import until
 
 ADA = StreamStatus(
@@ -39,7 +41,7 @@ class Stage:
     """Two replicas' presences over one Redis, and whose friends are whose."""
 
     def __init__(self, url: str) -> None:
-        self.redis = connect_redis(url)
+        self.redis = connect(url)
         self.store = StatusStore(self.redis)
         self.friends: dict[str, set[str]] = {"bob": {"ada"}, "ada": {"bob"}}
         self.replicas = [
@@ -75,7 +77,7 @@ async def following(subscription: Subscription) -> Event:
 
 async def test_a_friend_is_told_a_snapshot_and_every_change(stage: Stage) -> None:
     """Two sockets at two replicas hear the same, in order; a stranger's socket nothing."""
-    await stage.store.write(ADA)
+    await statuses.write(stage.store, ADA)
     with (
         stage.replicas[0].subscribe("bob") as bob,
         stage.replicas[1].subscribe("ada") as ada,
@@ -87,8 +89,8 @@ async def test_a_friend_is_told_a_snapshot_and_every_change(stage: Stage) -> Non
         assert isinstance(first, Snapshot) and first.streams == [ADA]
         assert isinstance(await following(ada), Snapshot)
         assert await following(eve) == Snapshot(first.version, [])
-        await stage.store.write(replace(ADA, listeners=1))
-        await stage.store.write(replace(ADA, state=StreamState.ENDED))
+        await statuses.write(stage.store, replace(ADA, listeners=1))
+        await statuses.write(stage.store, replace(ADA, state=StreamState.ENDED))
         for subscription in (bob, ada):
             changed, ended = await following(subscription), await following(subscription)
             assert isinstance(changed, StreamChanged) and changed.stream is not None
@@ -103,20 +105,20 @@ async def test_a_change_while_the_snapshot_is_read_is_told_once(stage: Stage) ->
     presence = stage.replicas[0]
     with presence.subscribe("bob") as bob:
         await asyncio.wait_for(presence._connected.wait(), 10)
-        await stage.store.write(ADA)
+        await statuses.write(stage.store, ADA)
         await until(lambda: bool(bob.early))
         await presence.greet(bob)
         snapshot = await following(bob)
         assert isinstance(snapshot, Snapshot) and snapshot.streams == [ADA]
         assert bob.queue.empty(), "the change is in the snapshot"
-        await stage.store.write(replace(ADA, listeners=2))
+        await statuses.write(stage.store, replace(ADA, listeners=2))
         changed = await following(bob)
         assert isinstance(changed, StreamChanged) and changed.version > snapshot.version
 
 
 async def test_a_new_friend_appears_and_an_old_one_disappears(stage: Stage) -> None:
     """Friendship decides what is heard, at once."""
-    await stage.store.write(ADA)
+    await statuses.write(stage.store, ADA)
     presence = stage.replicas[0]
     with presence.subscribe("eve") as eve:
         await presence.greet(eve)
@@ -140,7 +142,7 @@ async def test_control_messages_reach_their_user_only(stage: Stage) -> None:
         for subscription in (ada, bob):
             await presence.greet(subscription)
             await following(subscription)
-        await stage.store.announce("ada", "taken_over", "01", "s1")
+        await stage.store.tell_pages("ada", "taken_over", "01", "s1")
         assert await following(ada) == Control("taken_over", "01", "s1")
         assert bob.queue.empty()
 
@@ -155,27 +157,42 @@ async def test_a_socket_that_does_not_read_is_ended(stage: Stage) -> None:
             await following(bob)
 
 
-async def test_a_late_end_does_not_undo_a_new_stream(stage: Stage) -> None:
-    """Stream ids decide: the end of an old stream is refused, an old status does not come back."""
-    newer = replace(ADA, stream_id="02", session="s2")
-    await stage.store.write(ADA)
-    await stage.store.write(newer)
-    await stage.store.write(replace(ADA, state=StreamState.ENDED))
+async def test_an_actor_that_lost_its_lease_writes_nothing(stage: Stage) -> None:
+    """Neither its status nor its end undoes the stream of the one that holds the lease."""
+    newer = replace(ADA, stream_id="00", actor="actor-2", session="s2")
+    await statuses.write(stage.store, ADA)
+    await stage.redis.delete("hushcast:lease:stream:ada")  # what its TTL does after 10 s
+    assert await statuses.write(stage.store, newer)
+    assert not await statuses.write(stage.store, ADA)
+    await statuses.write(stage.store, replace(ADA, state=StreamState.ENDED))
     assert await stage.store.read("ada") == newer
-    assert not await stage.store.write(ADA)
-    assert await stage.store.read("ada") == newer
+    await statuses.write(stage.store, replace(newer, state=StreamState.ENDED))
+    assert await stage.store.read("ada") is None
+    assert await stage.store.host_of("ada") is None
+
+
+async def test_an_end_is_published_although_the_lease_ran_out(stage: Stage) -> None:
+    """Redis was away for longer than a lease lives: friends still learn of the end at once."""
+    await statuses.write(stage.store, ADA)
+    await stage.redis.delete("hushcast:lease:stream:ada")
+    with stage.replicas[0].subscribe("bob") as bob:
+        await stage.replicas[0].greet(bob)
+        await following(bob)
+        await statuses.write(stage.store, replace(ADA, state=StreamState.ENDED))
+        ended = await following(bob)
+        assert isinstance(ended, StreamChanged) and ended.stream is None
 
 
 async def test_the_end_of_a_dead_actor_is_published_once(stage: Stage) -> None:
     """A status that nobody renews runs out; whoever sweeps, the end is told one time."""
     presence = stage.replicas[0]
-    await stage.store.write(ADA)
+    await statuses.write(stage.store, ADA)
     with presence.subscribe("bob") as bob:
         await presence.greet(bob)
         await following(bob)
-        assert await stage.store.publish_expired() == []
+        assert await statuses.expire(stage.store) == []
         await stage.redis.delete("hushcast:stream:ada")  # what its TTL does after 3 s
-        swept = await asyncio.gather(*(stage.store.publish_expired() for _ in range(3)))
+        swept = await asyncio.gather(*(statuses.expire(stage.store) for _ in range(3)))
         assert sum(map(len, swept)) == 1
         ended = await following(bob)
         assert isinstance(ended, StreamChanged) and ended.stream is None
@@ -183,12 +200,10 @@ async def test_the_end_of_a_dead_actor_is_published_once(stage: Stage) -> None:
         assert bob.queue.empty()
 
 
-async def test_one_claim_wins(stage: Stage) -> None:
-    """Of many actors that claim a user at once, one hosts the stream; only it gives it up."""
-    names = [f"actor-{n}" for n in range(8)]
-    owners = await asyncio.gather(*(stage.store.claim("ada", name) for name in names))
-    assert len(set(owners)) == 1
-    await stage.store.release_claim("ada", "somebody else")
-    assert await stage.store.claimed_by("ada") == owners[0]
-    await stage.store.release_claim("ada", owners[0])
-    assert await stage.store.claimed_by("ada") is None
+async def test_one_actor_hosts_a_user(stage: Stage) -> None:
+    """Of many actors that want a user at once, one gets the lease, and all learn which one."""
+    leases = [stage.store.lease("ada", actor=f"actor-{n}") for n in range(8)]
+    held = await asyncio.gather(*(lease.hold() for lease in leases))
+    assert held.count(True) == 1
+    assert len({lease.grant for lease in leases}) == 1
+    assert await stage.store.host_of("ada") == leases[0].grant

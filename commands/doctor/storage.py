@@ -7,10 +7,8 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from redis.exceptions import RedisError
-
-from actors.status import connect_redis
 from commands.doctor.findings import Finding, clock_finding
+from foundation.redis import RedisUnavailable, connect
 from recordings.probe import PROBE, Probe
 from recordings.store import RecordingStore, StoreUnavailable
 from serve_app.main import store_config
@@ -24,7 +22,7 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
     """Look at version, persistence, eviction and clock."""
     try:
         info, ahead_s, ping_s = asyncio.run(_ask_redis(settings.redis_url or ""))
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisUnavailable, OSError, TimeoutError) as error:
         to_do = "Is it running, and is HUSHCAST_REDIS_URL right, with its password?"
         yield Finding("Redis", f"cannot be reached: {error}", to_do)
         return
@@ -53,7 +51,7 @@ def _judge_redis(info: dict[str, Any], ping_s: float) -> Iterator[Finding]:
 
 async def _ask_redis(url: str) -> tuple[dict[str, Any], float, float]:
     """Get INFO, by how much its clock is ahead, and how long a PING took."""
-    redis = connect_redis(url)
+    redis = connect(url)
     try:
         async with asyncio.timeout(TIMEOUT_S):
             await redis.time()  # connects

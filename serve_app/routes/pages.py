@@ -8,10 +8,10 @@ from typing import Any
 
 from fastapi import APIRouter
 from ray.exceptions import RayError
-from redis.exceptions import RedisError
 from starlette.responses import FileResponse, JSONResponse
 
 from actors.errors import StreamError
+from foundation.redis import RedisUnavailable
 from recordings.store import StoreUnavailable
 from serve_app.services import Use
 
@@ -58,7 +58,7 @@ async def _problem(part: str, check: Awaitable[Any]) -> str | None:
             await check
     except StreamError as error:
         return str(error)
-    except (RedisError, StoreUnavailable, RayError, TimeoutError) as error:
+    except (RedisUnavailable, StoreUnavailable, RayError, TimeoutError) as error:
         log.warning("not ready: %s: %r", part, error)
         return f"{part} does not answer."
     return None

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
-from redis.exceptions import RedisError
 from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 
 from actors.errors import StreamError
@@ -16,7 +15,6 @@ from deployments.presence import (
     Control,
     Event,
     FriendsChanged,
-    RecordingChanged,
     ShuttingDown,
     SignedOut,
     Snapshot,
@@ -26,6 +24,8 @@ from deployments.presence import (
     TooManySockets,
     TooSlow,
 )
+from foundation.redis import RedisUnavailable
+from recordings.index import RecordingChange
 from serve_app.accounts import Token, WrongCredentials
 from serve_app.callers import ForeignOrigin, verified_socket
 from serve_app.schemas import plain, recording_of, stream_of
@@ -73,7 +73,7 @@ async def presence(socket: WebSocket) -> None:
     except (WrongCredentials, ForeignOrigin) as refusal:
         await socket.close(POLICY_VIOLATION, str(refusal))
         return
-    except RedisError as error:
+    except RedisUnavailable as error:
         log.warning("a presence socket was not served: %r", error)
         await socket.accept()
         await socket.close(TRY_AGAIN.code, TRY_AGAIN.reason)
@@ -120,7 +120,7 @@ class Page:
             return GONE
         except SubscriptionEnded as end:
             return ENDS[type(end)]
-        except (StreamError, RedisError, TimeoutError) as error:
+        except (StreamError, RedisUnavailable, TimeoutError) as error:
             log.warning("a presence socket was not served: %r", error)
             return TRY_AGAIN
         raise AssertionError("a subscription ends with a reason")
@@ -203,7 +203,7 @@ def message_of(event: Event) -> dict[str, Any]:
             }
         case FriendsChanged():
             return {"type": "friends"}
-        case RecordingChanged():
+        case RecordingChange():
             recording = plain(recording_of(event.recording))
             return {"type": "recording", "recording": recording, "removed": event.removed}
         case Control():

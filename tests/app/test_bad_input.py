@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import httpx
 import psutil
 import pytest
-from redis.asyncio import Redis
 
+from foundation.redis import connect
 from tests.app.client import SDP, Person
 from tests.peers import ListenerPeer, PublisherPeer, encode
 from tests.running import App
@@ -42,7 +42,7 @@ def processes(app: App) -> Iterator[psutil.Process]:
 async def traces(app: App, valkey: str) -> Traces:
     """Count actors and their UDP sockets, and list the Redis keys that are about streams."""
     actors = list(processes(app))
-    redis = Redis.from_url(valkey, decode_responses=True)
+    redis = connect(valkey)
     names = ("stream:*", "session:*", "claim:*", "streaming", "recording*")
     keys = [str(key) for name in names for key in await redis.keys(f"hushcast:{name}")]
     await redis.aclose()

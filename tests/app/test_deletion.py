@@ -5,9 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from redis.asyncio import Redis
 
-from actors.status import connect_redis
+from foundation.redis import RedisClient, connect
 from recordings.store import RecordingStore, StoreConfig
 from tests.app.client import Person
 from tests.peers import encode
@@ -57,7 +56,7 @@ async def _nothing_names(username: str, app: App, valkey: str, s3: StoreConfig) 
         objects = [key for key in store.list_keys() if username in key]
     finally:
         store.close()
-    async with connect_redis(valkey) as redis:
+    async with connect(valkey) as redis:
         passing = ("hushcast:rate:", "hushcast:session:")
         keys = [key async for key in redis.scan_iter("*") if not key.startswith(passing)]
         values = {key: await _everything_in(redis, key) for key in keys}
@@ -66,7 +65,7 @@ async def _nothing_names(username: str, app: App, valkey: str, s3: StoreConfig) 
     return not objects + named + spools
 
 
-async def _everything_in(redis: Redis, key: str) -> str:
+async def _everything_in(redis: RedisClient, key: str) -> str:
     read: dict[str, Callable[[str], Awaitable[Any]]] = {
         "string": redis.get, "hash": redis.hgetall, "set": redis.smembers,
         "zset": lambda key: redis.zrange(key, 0, -1), "list": lambda key: redis.lrange(key, 0, -1),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from actors.status import connect_redis
+from foundation.redis import connect
 from recordings.store import RecordingStore, StoreConfig
 from tests.running import App, free_port
 from tests.sounds import SAMPLE_RATE, spoken_words
@@ -49,7 +49,7 @@ def left_in_redis(url: str) -> set[str]:
     """Find what names an account of load tests, or its recordings."""
 
     async def find() -> set[str]:
-        redis = connect_redis(url)
+        redis = connect(url)
         try:
             found = {key async for key in redis.scan_iter("*load-*")}
             members = await _members(redis)

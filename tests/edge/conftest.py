@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from redis.asyncio import Redis
 
-from actors.status import StatusStore, connect_redis
+from actors.status import StatusStore
 from deployments.presence import Presence
+from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
 from recordings.store import RecordingStore, StoreConfig
 from serve_app import accounts
@@ -42,7 +42,7 @@ class Edge:
     api: FastAPI
     services: Services
     streams: MadeUpStreams
-    redis: Redis
+    redis: RedisClient
     clients: list[httpx.AsyncClient]
 
     def client(self, **headers: str) -> httpx.AsyncClient:
@@ -88,7 +88,7 @@ MakeEdge = Callable[..., Edge]
 async def redis_url(valkey: str) -> AsyncIterator[str]:
     """A database of our own, empty before and after."""
     url = valkey.removesuffix("/0") + "/7"
-    async with connect_redis(url) as redis:
+    async with connect(url) as redis:
         await redis.flushdb()
         yield url
         await redis.flushdb()
@@ -106,7 +106,7 @@ async def make_edge(redis_url: str, store: RecordingStore) -> AsyncIterator[Make
         url: str = redis_url,
         **settings: Any,
     ) -> Edge:
-        redis = connect_redis(url)
+        redis = connect(url)
         status, people = StatusStore(redis), Accounts(redis, SECRET)
         streams = MadeUpStreams(status)
         channels = (accounts.CHANNEL, accounts.ENDED_CHANNEL)

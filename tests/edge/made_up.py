@@ -5,16 +5,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from actors.errors import (
-    NoCapacity,
-    NotLive,
-    NotYourSession,
-    OfferRefused,
-    StatusUnavailable,
-    UnknownSession,
-)
+from actors.errors import NoCapacity, NotLive, NotYourSession, OfferRefused, UnknownSession
 from actors.status import StatusStore, StreamState, StreamStatus
 from deployments.streams import SessionAnswer, Streams
+from foundation.redis import RedisUnavailable
+from tests import statuses
 
 OFFER = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
 ANSWER = "v=0\r\nanswer\r\n"
@@ -84,14 +79,14 @@ class MadeUpStreams(Streams):
         """Note it, and end the status."""
         self.stopped.append((username, session_id))
         if status := await self.store.read(username):
-            await self.store.write(replace(status, state=StreamState.ENDED))
+            await statuses.write(self.store, replace(status, state=StreamState.ENDED))
 
     async def control(self, username: str, changes: dict[str, bool | float | None]) -> StreamStatus:
         """Change the status in Redis."""
         if (status := await self.store.read(username)) is None:
             raise NotLive("You are not live.")
         changed = replace(status, **changes)  # type: ignore[arg-type]
-        await self.store.write(changed)
+        await statuses.write(self.store, changed)
         return changed
 
     async def publisher_socket(self, session_id: str, caller: str, *, connected: bool) -> None:
@@ -99,7 +94,7 @@ class MadeUpStreams(Streams):
         if connected:
             await self.may_go_on.wait()
         if session_id == "unheard":
-            raise StatusUnavailable("The stream's actor does not answer now.")
+            raise RedisUnavailable("The stream's actor does not answer now.")
         self.sockets.append((session_id, connected))
 
     async def status(self, username: str) -> StreamStatus | None:

@@ -14,6 +14,7 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
+from tests import statuses
 from tests.edge.conftest import PASSWORD, Edge
 from tests.edge.made_up import OFFER, live
 from tests.edge.test_recordings import stored
@@ -120,7 +121,7 @@ async def test_who_may(edge: Edge, tmp_path: Path, row: Row) -> None:
     friend, stranger = await edge.person("bob"), await edge.person("eve")
     await edge.befriend("ada", "bob")
     recording = await stored(edge, "ada", tmp_path)
-    await edge.streams.store.write(live("ada"))
+    await statuses.write(edge.streams.store, live("ada"))
     opened = await owner.http.post("/whip", content=OFFER, headers=SDP)
     session = opened.headers["location"].rpartition("/")[2]
     callers = (edge.client(), stranger.http, friend.http, owner.http)

@@ -12,6 +12,7 @@ import pytest
 
 from actors.errors import IceRestartRefused
 from recordings.store import RecordingStore, StoreConfig
+from tests import statuses
 from tests.edge.conftest import Edge, MakeEdge
 from tests.edge.made_up import ANSWER, OFFER, live
 from tests.waiting import until
@@ -40,7 +41,7 @@ async def pieces(count: int) -> AsyncIterator[bytes]:
 async def test_offers_are_sdp(edge: Edge, body: str | bytes, media_type: str, status: int) -> None:
     """415 for another type, parameters do not matter, 400 for what is no offer."""
     ada = await edge.person("ada")
-    await edge.streams.store.write(live("ada"))
+    await statuses.write(edge.streams.store, live("ada"))
     for path in ("/whip", "/whep/ada"):
         answer = await ada.http.post(path, content=body, headers={"content-type": media_type})
         assert answer.status_code == status, answer.text

@@ -17,6 +17,7 @@ import deployments.presence
 from actors.status import CHANNEL, StreamState
 from deployments.presence import Control, Subscription
 from serve_app.accounts import ENDED_CHANNEL
+from tests import statuses
 from tests.edge.conftest import Edge, MakeEdge
 from tests.edge.made_up import live
 from tests.running import free_port
@@ -94,7 +95,7 @@ async def test_two_replicas_tell_the_same_changes_in_order(serve: Serve) -> None
     await here.edge.befriend("ada", "bob")
     store = here.edge.streams.store
     for name in ("ada", "bob", "stranger"):
-        await store.write(live(name))
+        await statuses.write(store, live(name))
     async with (
         here.socket(f"?token={ada.token}") as first,
         there.socket(Authorization=f"Bearer {bob.token}") as second,
@@ -107,9 +108,9 @@ async def test_two_replicas_tell_the_same_changes_in_order(serve: Serve) -> None
             "username", "stream_id", "state", "started_at", "listeners", "denoise",
             "attenuation_limit_db", "share_original",
         }  # fmt: skip
-        await store.write(live("stranger", listeners=1))
-        await store.write(live("ada", listeners=1))
-        await store.write(live("ada", state=StreamState.ENDED))
+        await statuses.write(store, live("stranger", listeners=1))
+        await statuses.write(store, live("ada", listeners=1))
+        await statuses.write(store, live("ada", state=StreamState.ENDED))
         for socket in (first, second):
             changed, ended = await next_of(socket), await next_of(socket)
             assert changed["type"] == ended["type"] == "stream"
@@ -126,7 +127,7 @@ async def test_a_friendship_made_while_the_snapshot_is_read_is_not_missed(
     people = replica.edge.services.accounts
     await replica.edge.person("ada")
     bob = await replica.edge.person("bob")
-    await replica.edge.streams.store.write(live("ada"))
+    await statuses.write(replica.edge.streams.store, live("ada"))
     await people.befriend("ada", "bob")
     read_it, go_on = asyncio.Event(), asyncio.Event()
 
@@ -156,7 +157,7 @@ async def test_after_an_outage_everybody_gets_a_new_snapshot(serve: Serve) -> No
     async with signed_in(replica, "ada") as socket:
         for listeners in (1, 2):
             await redis.client_kill_filter(_type="pubsub")
-            await replica.edge.streams.store.write(live("ada", listeners=listeners))
+            await statuses.write(replica.edge.streams.store, live("ada", listeners=listeners))
             snapshot = await next_of(socket)
             while snapshot["type"] != "snapshot":  # the change may have come before the end
                 snapshot = await next_of(socket)
@@ -174,7 +175,7 @@ async def test_what_cannot_be_read_ends_nothing(
         for garbage in ("", "[]", "7", '{"version": 1}', tomorrow):
             for channel in (CHANNEL, "hushcast:friends", "hushcast:recordings", ENDED_CHANNEL):
                 await redis.publish(channel, garbage)
-        await replica.edge.streams.store.write(live("ada"))
+        await statuses.write(replica.edge.streams.store, live("ada"))
         assert (await next_of(socket))["stream"]["state"] == "live"
     assert "not understood" in caplog.text
 
@@ -196,7 +197,7 @@ async def test_a_sign_out_or_deletion_closes_the_sockets_it_concerns(serve: Serv
         other = replica.edge.client(authorization=f"Bearer {other_token}")
         assert (await other.delete("/api/me")).status_code == 204
         assert (await close_of(second))[0] == 4401
-        await replica.edge.streams.store.write(live("bob"))
+        await statuses.write(replica.edge.streams.store, live("bob"))
         assert (await next_of(bob))["type"] == "stream"
 
 
@@ -273,7 +274,7 @@ async def test_messages_that_are_unknown_are_ignored(serve: Serve) -> None:
         for said in ({}, {"type": "wave"}, {"type": "publishing"}, {"type": 7},
                      {"type": "publishing", "session": 7}):  # fmt: skip
             await socket.send(json.dumps(said))
-        await replica.edge.streams.store.write(live("ada"))
+        await statuses.write(replica.edge.streams.store, live("ada"))
         assert (await next_of(socket))["type"] == "stream"
     assert replica.edge.streams.sockets == []
 
@@ -336,7 +337,7 @@ async def test_a_users_sockets_are_limited(serve: Serve, monkeypatch: pytest.Mon
 
 async def edge_tells(replica: Replica, username: str, socket: ClientConnection) -> None:
     """Check that a socket is still told what changes."""
-    await replica.edge.streams.store.write(live(username))
+    await statuses.write(replica.edge.streams.store, live(username))
     assert (await next_of(socket))["type"] == "stream"
 
 
@@ -353,7 +354,7 @@ async def test_a_socket_that_nobody_reads_is_closed_and_forgotten(serve: Serve) 
             subscription = next(s for s in presence._subscriptions if s.username == "ada")
             await until(lambda: _flooded(subscription), interval_s=0)
             await until(lambda: subscription not in presence._subscriptions)
-            await replica.edge.streams.store.write(replace(live("bob"), listeners=3))
+            await statuses.write(replica.edge.streams.store, replace(live("bob"), listeners=3))
             assert (await next_of(bob))["stream"]["listeners"] == 3
             stuck.transport.abort()
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from foundation.ids import new_id
 from recordings.index import Recording, RecordingState
-from recordings.names import new_recording_id, recording_key
+from recordings.names import recording_key
 from recordings.store import ObjectMissing, RecordingStore, StoreConfig
 from tests.edge.conftest import Edge, MakeEdge
 
@@ -17,9 +18,9 @@ SOUND = bytes(range(256)) * 8
 
 def recording_of(username: str, state: RecordingState = RecordingState.READY) -> Recording:
     """Make an entry of a moment in November 2023."""
-    new_id = new_recording_id()
-    key = recording_key(username, 1.7e9, new_id)
-    return Recording(new_id, username, "s1", 1.7e9, 0.02, len(SOUND), state, (0.5,), key)
+    recording_id = new_id()
+    key = recording_key(username, 1.7e9, recording_id)
+    return Recording(recording_id, username, "s1", 1.7e9, 0.02, len(SOUND), state, (0.5,), key)
 
 
 async def stored(edge: Edge, username: str, folder: Path) -> Recording:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import httpx
 import psutil
 import pytest
-from redis.asyncio import Redis
 
+from foundation.redis import connect
 from recordings.store import RecordingStore
 from tests.app.client import Person
 from tests.app.test_bad_input import processes
@@ -176,8 +176,8 @@ async def _orphans(instance: Instance) -> list[str]:
         left = [str(path) for path in instance.spool.glob("*")]
         for actor in processes(instance.app):
             left += [f"socket of actor {actor.pid}" for _ in actor.net_connections("udp")]
-        async with Redis.from_url(instance.redis_url, decode_responses=True) as redis:
-            for name in ("stream:*", "claim:*", "recording:*:held", "recording:*:upload"):
+        async with connect(instance.redis_url) as redis:
+            for name in ("stream:*", "lease:*", "recording:*:upload"):
                 left += [str(key) for key in await redis.keys(f"hushcast:{name}")]
             left += [str(each) for each in await redis.smembers("hushcast:recordings:unfinished")]
         store = RecordingStore(instance.store)

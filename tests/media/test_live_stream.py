@@ -12,10 +12,11 @@ from actors.live_stream import (
     MAX_PUBLISHERS,
     MAX_SESSIONS_OF_A_LISTENER,
     LiveStream,
-    StreamTimes,
 )
 from actors.sound_thread import SoundThread
-from actors.status import StatusStore, StreamState, connect_redis
+from actors.status import StatusStore, StreamState
+from actors.stream_core import StreamTimes
+from foundation.redis import connect
 from recordings.index import RecordingIndex, RecordingState
 from recordings.recorder import Recorder
 from recordings.store import RecordingStore, StoreConfig
@@ -42,7 +43,7 @@ class Stage:
     def __init__(
         self, valkey: str, s3: StoreConfig, spool_dir: Path, sound_thread: SoundThread
     ) -> None:
-        self.redis = connect_redis(valkey.removesuffix("/0") + "/5")  # emptied after each test
+        self.redis = connect(valkey.removesuffix("/0") + "/5")  # emptied after each test
         self.status = StatusStore(self.redis)
         self.index = RecordingIndex(self.redis)
         self.spool_dir = spool_dir
@@ -52,17 +53,13 @@ class Stage:
         self.stream = LiveStream(
             "alice",
             actor="actor-1",
+            lease=self.status.lease("alice", actor="actor-1"),
             sound_thread=sound_thread,
             times=TIMES,
             store=self.status,
             recorder=self.recorder,
         )
-        self.life = asyncio.create_task(self._live())
-
-    async def _live(self) -> None:
-        spool = await self.stream.run()
-        if spool is not None:
-            self.recorder.store(spool)
+        self.life = asyncio.create_task(self.stream.run())
 
     async def publish(self, session_id: str, *, stats: bool = True) -> PublisherPeer:
         """Let a client publish."""
@@ -133,7 +130,7 @@ async def test_a_stream_lives_and_leaves_a_recording(stage: Stage) -> None:
     assert recording.state is RecordingState.RECORDING
     await stage.stream.end_session("p1")
     assert await stage.status.read("alice") is None
-    assert await stage.status.claimed_by("alice") is None
+    assert await stage.status.host_of("alice") is None
     await stage.life
     await stage.recorder.wait_stored()
     [recording] = await stage.index.list("alice")
@@ -201,6 +198,28 @@ async def test_a_publisher_that_is_gone_is_waited_for_and_then_the_stream_ends(
     await stage.reach(StreamState.RECONNECTING)
     waited = await until(lambda: stage.life.done())
     assert waited >= TIMES.grace_s * 0.9
+    await stage.recorder.wait_stored()
+    assert (await stage.index.list("alice"))[0].state is RecordingState.READY
+
+
+async def test_a_delete_after_the_connection_closed_ends_the_stream_at_once(stage: Stage) -> None:
+    """`pc.close()` and then DELETE is what clients do; the grace is for those who say nothing."""
+    publisher = await stage.go_live()
+    await publisher.close()
+    await stage.reach(StreamState.RECONNECTING)
+    await stage.stream.end_session("p1")
+    assert stage.stream.status.state is StreamState.ENDED
+    assert await stage.status.read("alice") is None
+
+
+async def test_a_stream_whose_lease_is_lost_ends_and_says_nothing_more(stage: Stage) -> None:
+    """Another actor hosts its user: no status of ours is written, and the recording is kept."""
+    await stage.go_live()
+    await stage.redis.delete("hushcast:lease:stream:alice")
+    other = stage.status.lease("alice", actor="actor-2")
+    assert await other.hold()
+    await asyncio.wait_for(stage.life, 30)
+    assert await stage.status.host_of("alice") == other.grant
     await stage.recorder.wait_stored()
     assert (await stage.index.list("alice"))[0].state is RecordingState.READY
 

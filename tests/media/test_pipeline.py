@@ -16,7 +16,8 @@ from actors.opus import OpusDecoder
 from actors.pipeline import Gap, Heard, Pipeline, decode
 from actors.receive import Lost, Opus, Silence, opus_samples
 from actors.sound_thread import SoundThread
-from recordings.names import new_recording_id
+from foundation.ids import new_id
+from recordings.spool_thread import SpoolThread
 from recordings.writer import RecordingWriter, SpoolMeta
 from tests.peers import encode
 from tests.sounds import Sound, speech_like
@@ -41,12 +42,16 @@ class Run:
         self.frames: list[EncodedFrame] = []
         self.errors: list[BaseException] = []
         self.decoder = OpusDecoder()
-        meta = SpoolMeta(new_recording_id(), "alice", "stream-1", 1.7e9)
+        meta = SpoolMeta(new_id(), "alice", "stream-1", 1.7e9)
         path = folder / f"{meta.recording_id}.wav"
+        self.spool = SpoolThread(
+            lambda: RecordingWriter(path, meta, reserve_bytes=0), name="test spool"
+        )
+        self.spool.start()
         self.pipeline = Pipeline(
             thread,
             name="test",
-            open_recording=lambda: RecordingWriter(path, meta, reserve_bytes=0),
+            recording=self.spool,
             emit=self.frames.append,
             failed=self.errors.append,
         )
@@ -61,9 +66,10 @@ class Run:
 
     def finish(self) -> Sound:
         """End it; get what was recorded, [T]."""
-        path = self.pipeline.finish()
-        assert path is not None and not self.errors
-        sound, rate = soundfile.read(path, dtype="float32")
+        self.pipeline.close()
+        self.spool.close()
+        assert self.spool.spool is not None and not self.errors
+        sound, rate = soundfile.read(self.spool.spool, dtype="float32")
         assert rate == 48000
         return np.asarray(sound)
 
@@ -82,7 +88,7 @@ def test_the_recording_is_as_long_as_the_sound_and_aligned_with_it(
 ) -> None:
     """No sample more or less, and no latency of the model in the file: only the codec's 6.5 ms."""
     run = Run(thread, tmp_path)
-    run.pipeline.controls.denoise = False
+    run.pipeline.control(denoise=False, attenuation_limit_db=None)
     run.play(PACKETS)
     recorded = run.finish()
     assert len(recorded) == len(PACKETS) * 960

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from actors.errors import NoCapacity
-from actors.live_stream import StreamTimes
-from actors.status import StatusStore, connect_redis
+from actors.errors import NoPlace
+from actors.status import StatusStore
 from actors.stream import StreamActorConfig, StreamHost
+from actors.stream_core import StreamTimes
+from foundation.redis import connect
 from recordings.index import RecordingIndex, RecordingState
 from recordings.store import RecordingStore, StoreConfig
 from tests.peers import PublisherPeer, encode
@@ -25,7 +26,7 @@ async def redis_url(valkey: str) -> AsyncIterator[str]:
     """A database of our own, emptied after the test."""
     url = valkey.removesuffix("/0") + "/6"
     yield url
-    async with connect_redis(url) as redis:
+    async with connect(url) as redis:
         await redis.flushdb()
 
 
@@ -38,14 +39,14 @@ async def test_streams_share_a_process_and_end_on_their_own(
         redis_url, s3, str(tmp_path), "1", streams_per_actor=2, times=StreamTimes(grace_s=1)
     )
     host = StreamHost("hushcast-stream-test", config)
-    redis = connect_redis(redis_url)
+    redis = connect(redis_url)
     status, index = StatusStore(redis), RecordingIndex(redis)
     await host.ready()
-    assert [await host.claim(user) for user in USERS] == [True, True, False]
+    assert [await host.reserve(user) for user in USERS] == ["hushcast-stream-test"] * 2 + [None]
     peers = [PublisherPeer(PACKETS) for _ in USERS]
     for user, peer in zip(USERS[:2], peers, strict=False):
         await peer.accept(await host.publish(user, f"session-{user}", await peer.offer()))
-    with pytest.raises(NoCapacity):
+    with pytest.raises(NoPlace):
         await host.publish("cid", "session-cid", await peers[2].offer())
     assert set(host.describe_now().users) == set(USERS[:2])
 
@@ -56,7 +57,7 @@ async def test_streams_share_a_process_and_end_on_their_own(
     for user in USERS[:2]:
         await until(lambda user=user: live(user))  # type: ignore[misc]  # mypy and defaults
     await host.stop("ada", None, "the test ends one")
-    assert await host.claim("cid")
+    assert await host.reserve("cid") == "hushcast-stream-test"
     await peers[2].accept(await host.publish("cid", "session-cid", await peers[2].offer()))
     await until(lambda: live("cid"))
     assert await live("bob") and not await live("ada")
@@ -66,9 +67,7 @@ async def test_streams_share_a_process_and_end_on_their_own(
         assert recording.state is RecordingState.READY and recording.duration_s > 0
     for peer in peers:
         await peer.close()
-    for task in list(host._tasks):
-        task.cancel()
-    await asyncio.gather(*host._tasks, return_exceptions=True)
+    await host._tasks.cancel()
     assert host._sound_thread is not None
     await asyncio.to_thread(host._sound_thread.close)
     await host._store._redis.aclose()  # an actor's ends with its process

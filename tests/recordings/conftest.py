@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
+from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
 from recordings.store import RecordingStore, StoreConfig
 from tests.servers import s3 as s3
@@ -17,14 +17,19 @@ DATABASE, BUCKET = 9, "test-recordings"
 
 
 @pytest.fixture
-async def redis(valkey: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey, db=DATABASE) as client:
+def redis_url(valkey: str) -> str:
+    return f"{valkey.removesuffix('/0')}/{DATABASE}"
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
+    async with connect(redis_url) as client:
         await client.flushdb()
         yield client
 
 
 @pytest.fixture
-def index(redis: Redis) -> RecordingIndex:
+def index(redis: RedisClient) -> RecordingIndex:
     return RecordingIndex(redis)
 
 

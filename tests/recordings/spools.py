@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.names import new_recording_id
+from foundation.ids import new_id
 from recordings.writer import RecordingWriter, SpoolMeta
 
 STARTED_AT = 1_790_000_000.25
@@ -18,7 +18,7 @@ STARTED_AT = 1_790_000_000.25
 
 def some_meta(username: str = "anna") -> SpoolMeta:
     """Describe a new recording."""
-    return SpoolMeta(new_recording_id(), username, "stream-1", STARTED_AT)
+    return SpoolMeta(new_id(), username, "stream-1", STARTED_AT)
 
 
 def some_sound(samples: int, seed: int = 1) -> NDArray[np.float32]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from redis.asyncio import Redis
 
+from foundation.redis import RedisClient
 from recordings.abandoned import abort_old_uploads, recover_abandoned
 from recordings.finish import discard
 from recordings.index import Recording, RecordingIndex, RecordingState
@@ -33,7 +33,8 @@ async def lose_a_node(
     writer = RecordingWriter(spool_dir / f"{meta.recording_id}.wav", meta)
     await index.put(Recording.of(meta))
     uploader = Uploader(writer.path, meta, index=index, store=store)
-    running = asyncio.create_task(uploader.run())
+    over = asyncio.Event()
+    running = asyncio.create_task(uploader.run(until=over))
     upload: Upload | None = None
     writer.write(some_sound(samples))
     whole = writer.path.stat().st_size // PART_BYTES
@@ -44,7 +45,7 @@ async def lose_a_node(
         return len(upload.parts if upload else ()) == whole
 
     await until(put)
-    uploader.stop()
+    over.set()
     await running
     writer.close()
     return writer.path, upload
@@ -121,12 +122,8 @@ async def test_a_recording_in_work_is_left_alone(
     """Neither one that somebody holds, nor one that got a part a moment ago, is finished."""
     _, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES)
     assert upload is not None
-    async with index.uploads.hold(upload.recording_id):
-
-        async def held() -> bool:
-            return await index.uploads.held(upload.recording_id)
-
-        await until(held)
+    async with index.lease(upload.recording_id).kept():
+        await until(lambda: index.leased(upload.recording_id))
         assert await recover_now(index, store) == []
         assert await abort_old_uploads(index, store, max_age_s=-5) == 0
     assert await recover_abandoned(index, store, idle_s=60, look_again_s=0) == []
@@ -134,7 +131,7 @@ async def test_a_recording_in_work_is_left_alone(
 
 
 async def test_redis_lost_too(
-    spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: Redis
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: RedisClient
 ) -> None:
     """The store alone is enough: parts are found, and the entry is made from the header."""
     path, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES + SAMPLE_RATE)
@@ -147,7 +144,7 @@ async def test_redis_lost_too(
 
 
 async def test_a_recoverer_that_dies_in_the_middle(
-    spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: Redis
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: RedisClient
 ) -> None:
     """Completed, but with an open header and not listed: the next look makes it whole."""
     path, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES + SAMPLE_RATE)
@@ -199,7 +196,7 @@ async def test_what_its_owner_deleted_does_not_come_back(
 
 
 async def test_uploads_of_nobody_are_aborted_after_a_day(
-    store: RecordingStore, redis: Redis
+    store: RecordingStore, redis: RedisClient
 ) -> None:
     """One without a part cannot be finished; a young one stays."""
     index = RecordingIndex(redis)

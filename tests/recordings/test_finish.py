@@ -1,7 +1,6 @@
 """From spool to verified object, whatever dies or is away in between."""
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -17,11 +16,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from redis.asyncio import Redis
 
+from foundation.ids import new_id
+from foundation.redis import RedisClient, connect
 from recordings.finish import discard, discard_user, finish
-from recordings.index import CHANNEL, Recording, RecordingIndex
-from recordings.names import new_recording_id
+from recordings.index import CHANNEL, Recording, RecordingChange, RecordingIndex
 from recordings.recovery import recover
 from recordings.spool import claim_spool
 from recordings.store import RecordingStore, StoreConfig
@@ -58,7 +57,7 @@ def stored_bytes(store: RecordingStore, key: str) -> bytes:
 
 
 @asynccontextmanager
-async def states_of(redis: Redis) -> AsyncIterator[list[str]]:
+async def states_of(redis: RedisClient) -> AsyncIterator[list[str]]:
     """Collect the published states of all recordings; complete when the context ends."""
     states: list[str] = []
     async with redis.pubsub() as pubsub:
@@ -68,9 +67,9 @@ async def states_of(redis: Redis) -> AsyncIterator[list[str]]:
 
         async def ended() -> bool:
             message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1)
-            if message and message["channel"] == CHANNEL.encode():
-                states.append(json.loads(message["data"])["state"])
-            return bool(message and message["channel"] != CHANNEL.encode())
+            if message and message["channel"] == CHANNEL:
+                states.append(RecordingChange.from_json(message["data"]).recording.state)
+            return bool(message and message["channel"] != CHANNEL)
 
         await until(ended)
 
@@ -90,7 +89,7 @@ async def assert_finished(
 
 
 async def test_a_spool_becomes_a_recording(
-    spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: Redis
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: RedisClient
 ) -> None:
     """It is listed as storing, stored with its peaks, listed as ready, and the spool goes."""
     path = write_spool(spool_dir, SOUND)
@@ -139,7 +138,7 @@ STEPS = ["listed", "put", "verified", "peaks", "done"]
 DIE_AT = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from redis.asyncio import Redis
+from foundation.redis import connect
 from recordings.finish import finish
 from recordings.index import Recording, RecordingIndex
 from recordings.store import RecordingStore, StoreConfig
@@ -174,7 +173,7 @@ class Store(RecordingStore):
 async def main():
     store = Store(StoreConfig(**dict(zip(["bucket", "endpoint", "access_key", "secret_key"],
                                          store_args))))
-    async with Redis.from_url(redis_url, db=9) as redis:
+    async with connect(redis_url) as redis:
         await finish(Path(path), index=Index(redis), store=store)
 
 asyncio.run(main())
@@ -188,7 +187,7 @@ async def test_a_crash_at_any_step_converges(
     index: RecordingIndex,
     store: RecordingStore,
     store_config: StoreConfig,
-    valkey: str,
+    redis_url: str,
 ) -> None:
     """Killed after any step, the next run completes it: one entry, one object, no spool."""
     path = write_spool(spool_dir, SOUND)
@@ -196,7 +195,7 @@ async def test_a_crash_at_any_step_converges(
     config = store_config
     args = [config.bucket, config.endpoint, config.access_key, config.secret_key]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", DIE_AT, str(path), step, valkey, *map(str, args)),
+        *(sys.executable, "-c", DIE_AT, str(path), step, redis_url, *map(str, args)),
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         stderr=subprocess.DEVNULL,
     )
@@ -280,18 +279,18 @@ async def test_redis_may_be_away(
     spool_dir: Path,
     index: RecordingIndex,
     store: RecordingStore,
-    valkey: str,
+    redis_url: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """With Redis' port closed nothing is deleted, and the recording is listed when it opens."""
     path, port = write_spool(spool_dir, SOUND), free_port()
     body = path.read_bytes()
-    url = valkey.replace(f":{port_of(valkey)}", f":{port}")
-    async with Redis.from_url(url, db=9) as away:
+    away_url = redis_url.replace(f":{port_of(redis_url)}", f":{port}")
+    async with connect(away_url) as away:
         finishing = asyncio.create_task(finish(path, index=RecordingIndex(away), store=store))
         await until(lambda: "index, trying again" in caplog.text)
         assert not finishing.done() and path.read_bytes() == body
-        async with relay(port, port_of(valkey)):
+        async with relay(port, port_of(redis_url)):
             await asyncio.wait_for(finishing, 60)
             await away.connection_pool.disconnect()
     await assert_finished(spool_dir, body, index, store, "ready")
@@ -368,5 +367,5 @@ async def test_an_unknown_spool_is_none(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
     """There is nothing to finish where there is no file."""
-    path = spool_dir / f"{new_recording_id()}.wav"
+    path = spool_dir / f"{new_id()}.wav"
     assert await finish(path, index=index, store=store) is None

@@ -25,27 +25,27 @@ async def record(minutes: int, recorder: Recorder, index: RecordingIndex) -> flo
     Prints what came of it; returns by how many MB this process grew after the first tenth.
     """
     process = psutil.Process()
-    meta = recorder.begin("anna", "stream-1", STARTED_AT)
-    writer = recorder.open(meta)
     sound = some_sound(SAMPLE_RATE)
     sizes: list[float] = []
     began = time.monotonic()
+    async with recorder.record("anna", "stream-1") as recording:
+        recording.begin(STARTED_AT)
+        recording_id = recording.recording_id
+        assert recording_id is not None
 
-    async def uploaded(samples: int) -> bool:
-        upload = await index.uploads.read(meta.recording_id)
-        parts = len(upload.parts) if upload else 0
-        return (parts + 2) * PART_BYTES > samples * SAMPLE_BYTES
+        async def uploaded(samples: int) -> bool:
+            upload = await index.uploads.read(recording_id)
+            parts = len(upload.parts) if upload else 0
+            return (parts + 2) * PART_BYTES > samples * SAMPLE_BYTES
 
-    for minute in range(minutes):
-        for second in range(60):
-            writer.write(np.roll(sound, second))
-        written = (minute + 1) * MINUTE
-        await until(lambda written=written: uploaded(written), timeout_s=60)  # type: ignore[misc]
-        sizes.append(process.memory_info().rss / MB)
-    writer.close()
-    recorder.store(writer.path)
+        for minute in range(minutes):
+            for second in range(60):
+                recording.push(np.roll(sound, second))
+            written = (minute + 1) * MINUTE
+            await until(lambda written=written: uploaded(written), timeout_s=60)  # type: ignore[misc]
+            sizes.append(process.memory_info().rss / MB)
     await recorder.wait_stored()
-    entry = await index.get(meta.recording_id)
+    entry = await index.get(recording_id)
     assert entry is not None and entry.state == "ready"
     assert entry.duration_s == pytest.approx(minutes * 60)
     settled = sizes[len(sizes) // 10 :]

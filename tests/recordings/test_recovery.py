@@ -6,8 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from redis.asyncio import Redis
-
+from foundation.redis import RedisClient
 from recordings.finish import finish
 from recordings.index import Recording, RecordingIndex, RecordingState
 from recordings.recovery import Difference, reconcile, recover
@@ -22,7 +21,7 @@ NOTHING = Difference((), (), (), (), ())
 RECOVER = """
 import asyncio, sys
 from pathlib import Path
-from redis.asyncio import Redis
+from foundation.redis import connect
 from recordings.index import RecordingIndex
 from recordings.recovery import recover
 from recordings.store import RecordingStore, StoreConfig
@@ -32,7 +31,7 @@ folder, redis_url, *store_args = sys.argv[1:]
 async def main():
     store = RecordingStore(StoreConfig(**dict(zip(
         ["bucket", "endpoint", "access_key", "secret_key"], store_args))))
-    async with Redis.from_url(redis_url, db=9) as redis:
+    async with connect(redis_url) as redis:
         print("ready", flush=True)
         sys.stdin.readline()
         for recording in await recover(Path(folder), index=RecordingIndex(redis), store=store):
@@ -76,7 +75,7 @@ async def test_two_recoverers_finish_each_spool_once(
     index: RecordingIndex,
     store: RecordingStore,
     store_config: StoreConfig,
-    valkey: str,
+    redis_url: str,
 ) -> None:
     """Two processes at the same moment share the spools: each is finished by one of them."""
     paths = [write_spool(spool_dir, SOUND) for _ in range(12)]
@@ -85,7 +84,7 @@ async def test_two_recoverers_finish_each_spool_once(
     args = [config.bucket, config.endpoint, config.access_key, config.secret_key]
     processes = [
         await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", RECOVER, str(spool_dir), valkey, *map(str, args)),
+            *(sys.executable, "-c", RECOVER, str(spool_dir), redis_url, *map(str, args)),
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -109,7 +108,7 @@ async def test_two_recoverers_finish_each_spool_once(
 
 
 async def test_an_empty_redis_is_rebuilt_from_the_bucket(
-    spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: Redis
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: RedisClient
 ) -> None:
     """Everything a person sees of a recording is in its object; only `recovered` is forgotten."""
     before = [

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from foundation.ids import new_id
 from recordings.index import Recording, RecordingIndex, RecordingState
-from recordings.names import new_recording_id
 from recordings.retention import Retention, apply_retention
 from recordings.store import RecordingStore
 from recordings.wav import SpoolMeta
@@ -26,7 +26,7 @@ async def keep(
     state: RecordingState = RecordingState.READY,
 ) -> Recording:
     """Store something as a recording that ended so long ago."""
-    meta = SpoolMeta(new_recording_id(), username, "stream-1", time.time() - age_days * DAY_S)
+    meta = SpoolMeta(new_id(), username, "stream-1", time.time() - age_days * DAY_S)
     recording = replace(Recording.of(meta, state), size_bytes=size_bytes)
     await index.put(recording)
     file = folder / "file"

@@ -10,10 +10,11 @@ import httpx
 import numpy as np
 import pytest
 
+from foundation.ids import new_id
 from recordings.index import Recording
-from recordings.names import new_recording_id, recording_key
+from recordings.names import recording_key
 from recordings.store import (
-    PART_BYTES,
+    CHUNK_BYTES,
     ObjectMissing,
     RangeNotSatisfiable,
     RecordingStore,
@@ -26,7 +27,7 @@ from tests.recordings.spools import some_meta, some_sound, write_spool
 
 @pytest.fixture
 def key() -> str:
-    return recording_key("anna", 0, new_recording_id())
+    return recording_key("anna", 0, new_id())
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_long_recording_goes_up_in_parts(
     store: RecordingStore, spool_dir: Path, key: str
 ) -> None:
     """More than one part arrives whole and verifies; prints how fast."""
-    sound = some_sound(int(2.5 * PART_BYTES) // 2)
+    sound = some_sound(int(2.5 * CHUNK_BYTES) // 2)
     path = write_spool(spool_dir, sound)
     began = time.perf_counter()
     store.put(path, key)
@@ -162,7 +163,7 @@ def test_reading_through_the_ingress(store: RecordingStore, path: Path, key: str
         store.open(key, "bytes=99999999-")
     assert refused.value.size_bytes == len(body)
     with pytest.raises(ObjectMissing):
-        store.open(recording_key("anna", 0, new_recording_id()))
+        store.open(recording_key("anna", 0, new_id()))
 
 
 def test_check_says_quickly_what_is_wrong(store: RecordingStore, store_config: StoreConfig) -> None:

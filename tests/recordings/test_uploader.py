@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recordings.index import RecordingIndex, RecordingState
+from recordings.live import LiveRecording
 from recordings.multipart import PART_BYTES
 from recordings.recorder import Recorder
 from recordings.store import ObjectMissing, RecordingStore
 from recordings.uploads import Upload
 from recordings.wav import HEADER_BYTES, SAMPLE_BYTES, SAMPLE_RATE
-from recordings.writer import RecordingWriter
 from tests.recordings.spools import STARTED_AT, files_in, some_sound
 from tests.waiting import until
 
@@ -28,36 +29,51 @@ async def recorder(
 
 
 class Take:
-    """A recording that is being made."""
+    """A recording that is being made. `spool` is another name of its spool, which stays."""
 
-    def __init__(self, recorder: Recorder, index: RecordingIndex) -> None:
-        self._index = index
-        self._recorder = recorder
-        self.meta = recorder.begin("anna", "stream-1", STARTED_AT)
-        self.writer: RecordingWriter = recorder.open(self.meta)
-        self.upload: Upload | None = None
+    def __init__(self, recording: LiveRecording, recorder: Recorder, spool: Path) -> None:
+        self.recording = recording
+        self.recorder = recorder
+        self.spool = spool
 
-    async def parts(self, count: int) -> Upload:
+    @property
+    def id(self) -> str:
+        assert self.recording.recording_id is not None
+        return self.recording.recording_id
+
+    async def keep_spool(self) -> None:
+        """Link the spool once there is one, so that it can be compared when it is removed."""
+        await until(lambda: self.recording.spool is not None)
+        assert self.recording.spool is not None
+        self.spool.hardlink_to(self.recording.spool)
+
+    async def parts(self, index: RecordingIndex, count: int) -> Upload:
         """Wait until that many parts are noted off the node."""
+        upload: Upload | None = None
 
         async def noted() -> bool:
-            self.upload = await self._index.uploads.read(self.meta.recording_id)
-            return self.upload is not None and len(self.upload.parts) >= count
+            nonlocal upload
+            upload = await index.uploads.read(self.id)
+            return upload is not None and len(upload.parts) >= count
 
         await until(noted)
-        assert self.upload is not None
-        return self.upload
-
-    async def store(self) -> None:
-        """End it as its stream does."""
-        self.writer.close()
-        self._recorder.store(self.writer.path)
-        await self._recorder.wait_stored()
+        assert upload is not None
+        return upload
 
 
 @pytest.fixture
-def take(recorder: Recorder, index: RecordingIndex) -> Callable[[], Take]:
-    return lambda: Take(recorder, index)
+def take(recorder: Recorder, tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Take]]:
+    @asynccontextmanager
+    async def make() -> AsyncIterator[Take]:
+        async with recorder.record("anna", "stream-1") as recording:
+            recording.begin(STARTED_AT)
+            yield Take(recording, recorder, tmp_path / "linked.wav")
+        await recorder.wait_stored()
+
+    return make
+
+
+MakeTake = Callable[[], AbstractAsyncContextManager[Take]]
 
 
 def stored(store: RecordingStore, key: str) -> bytes:
@@ -69,19 +85,9 @@ def stored(store: RecordingStore, key: str) -> bytes:
 
 
 async def test_parts_go_up_while_the_stream_is_live(
-    take: Callable[[], Take], index: RecordingIndex, store: RecordingStore, spool_dir: Path
+    take: MakeTake, index: RecordingIndex, store: RecordingStore, spool_dir: Path
 ) -> None:
     """Each whole part is in the store before the end; the object is the spool, byte by byte."""
-    recording = take()
-    recording.writer.write(some_sound(PART_SAMPLES))
-    upload = await recording.parts(1)
-    recording.writer.write(some_sound(PART_SAMPLES, seed=2))
-    upload = await recording.parts(2)
-    assert [part.size_bytes for part in upload.parts] == [PART_BYTES] * 2
-    assert await index.uploads.held(recording.meta.recording_id)
-    recording.writer.write(some_sound(SAMPLE_RATE, seed=3))
-    recording.writer.close()
-    spool = recording.writer.path.read_bytes()
     puts: list[int] = []
     put_part = store.parts.put
 
@@ -90,60 +96,79 @@ async def test_parts_go_up_while_the_stream_is_live(
         return put_part(key, upload_id, number, data)
 
     store.parts.put = counted  # type: ignore[method-assign,assignment]
-    await recording.store()
-    assert puts == [1, 3]  # the header's part again, and the rest; never what is there already
-    assert stored(store, upload.key) == spool
-    entry = await index.get(recording.meta.recording_id)
+    async with take() as made:
+        made.recording.push(some_sound(PART_SAMPLES))
+        upload = await made.parts(index, 1)
+        made.recording.push(some_sound(PART_SAMPLES, seed=2))
+        upload = await made.parts(index, 2)
+        assert [part.size_bytes for part in upload.parts] == [PART_BYTES] * 2
+        assert await index.leased(made.id)
+        await made.keep_spool()
+        made.recording.push(some_sound(SAMPLE_RATE, seed=3))
+    assert puts == [1, 2, 1, 3]  # at the end the header's part again, and the rest
+    assert stored(store, upload.key) == made.spool.read_bytes()
+    entry = await index.get(made.id)
     assert entry is not None and entry.state is RecordingState.READY
-    assert entry.size_bytes == len(spool)
+    assert entry.size_bytes == made.spool.stat().st_size
     assert list(store.parts.open_uploads()) == []
-    assert await index.uploads.read(recording.meta.recording_id) is None
-    assert not await index.uploads.held(recording.meta.recording_id)
+    assert await index.uploads.read(made.id) is None
+    assert not await index.leased(made.id)
     assert files_in(spool_dir) == []
 
 
 async def test_a_short_stream_is_one_put(
-    take: Callable[[], Take], index: RecordingIndex, store: RecordingStore
+    take: MakeTake, index: RecordingIndex, store: RecordingStore
 ) -> None:
     """Below the size of a part nothing is opened that would have to be closed."""
-    recording = take()
-    recording.writer.write(some_sound(SAMPLE_RATE))
-    await asyncio.sleep(1.5)  # more than one look of the uploader
-    assert list(store.parts.open_uploads()) == []
-    await recording.store()
-    entry = await index.get(recording.meta.recording_id)
+    async with take() as made:
+        made.recording.push(some_sound(SAMPLE_RATE))
+        await asyncio.sleep(1.5)  # more than one look of the uploader
+        assert list(store.parts.open_uploads()) == []
+    entry = await index.get(made.id)
     assert entry is not None and store.size(entry.key) == entry.size_bytes
 
 
 async def test_an_upload_that_was_ended_by_somebody_costs_nothing(
-    take: Callable[[], Take], index: RecordingIndex, store: RecordingStore
+    take: MakeTake, index: RecordingIndex, store: RecordingStore
 ) -> None:
     """Parts that are gone are put again, from the spool."""
-    recording = take()
-    recording.writer.write(some_sound(PART_SAMPLES))
-    upload = await recording.parts(1)
-    store.parts.abort(upload.key, upload.upload_id)
-    recording.writer.write(some_sound(PART_SAMPLES, seed=2))
-    recording.writer.close()
-    spool = recording.writer.path.read_bytes()
-    await recording.store()
-    assert stored(store, upload.key) == spool
+    async with take() as made:
+        made.recording.push(some_sound(PART_SAMPLES))
+        upload = await made.parts(index, 1)
+        store.parts.abort(upload.key, upload.upload_id)
+        await made.keep_spool()
+        made.recording.push(some_sound(PART_SAMPLES, seed=2))
+    assert stored(store, upload.key) == made.spool.read_bytes()
     assert list(store.parts.open_uploads()) == []
 
 
-async def test_a_stream_without_sound_leaves_nothing(
-    recorder: Recorder, index: RecordingIndex, store: RecordingStore
+async def test_a_stream_without_sound_leaves_nothing(take: MakeTake, index: RecordingIndex) -> None:
+    """It is not listed any more, and holds no lease."""
+    async with take() as made:
+        await until(lambda: listed(index, made.id))
+    assert not await listed(index, made.id)
+    assert not await index.leased(made.id)
+
+
+async def test_a_recording_that_somebody_else_holds_is_left_to_them(
+    take: MakeTake, index: RecordingIndex, spool_dir: Path
 ) -> None:
-    """Withdrawn, it is not listed any more."""
-    meta = recorder.begin("anna", "stream-1", STARTED_AT)
+    """An actor that lost the lease, having been frozen, closes the spool and stores nothing."""
+    async with take() as made:
+        made.recording.push(some_sound(SAMPLE_RATE))
+        await until(lambda: index.leased(made.id))
+        await index._redis.delete(f"hushcast:lease:recording:{made.id}")
+        other = index.lease(made.id)
+        assert await other.hold()
+        await until(lambda: made.recording.lost, timeout_s=30)
+    assert len(files_in(spool_dir)) == 1
+    entry = await index.get(made.id)
+    assert entry is not None and entry.state is RecordingState.RECORDING
+    assert await index.leased(made.id), "the other one's lease stands"
 
-    async def listed() -> bool:
-        return await index.get(meta.recording_id) is not None
 
-    await until(listed)
-    recorder.withdraw(meta)
-    await recorder.wait_stored()
-    assert await index.get(meta.recording_id) is None
+async def listed(index: RecordingIndex, recording_id: str) -> bool:
+    return await index.get(recording_id) is not None
 
 
 def test_the_head_of_an_object_is_replaced_inside_the_store(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from recordings.names import new_recording_id
+from foundation.ids import new_id
 from recordings.spool import SpoolDamaged, claim_spool
 from recordings.wav import HEADER_BYTES, SAMPLE_RATE, HeaderError, pack_header, unpack_header
 from recordings.writer import RecordingWriter, SpoolFull, SpoolMeta
@@ -86,7 +86,7 @@ def test_the_header_says_who_and_when(spool_dir: Path) -> None:
 @pytest.mark.parametrize("fraction", [0.0, 0.9999999, 0.000001])
 def test_the_start_never_changes_its_second(fraction: float) -> None:
     """The key made by the actor and the one made from a recovered header are the same."""
-    meta = SpoolMeta(new_recording_id(), "anna", "s", 1_790_000_000 + fraction)
+    meta = SpoolMeta(new_id(), "anna", "s", 1_790_000_000 + fraction)
     again = unpack_header(pack_header(meta, 0))
     assert int(again.started_at) == int(meta.started_at)
     assert abs(again.started_at - meta.started_at) < 1 / 40_000

@@ -1,0 +1,93 @@
+"""The client of Redis, and the one error for "Redis is away"."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+_AWAY = (
+    RedisConnectionError,  # refused, broken, loading its data, wrong password
+    RedisTimeoutError,
+    ReadOnlyError,
+    OutOfMemoryError,
+    MasterDownError,
+    ClusterDownError,
+    TryAgainError,
+    OSError,
+)
+_AWAY_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "LOADING")
+"""First words of answers that redis-py has no class for."""
+
+
+class RedisUnavailable(Exception):
+    """Redis does not answer now, or cannot do what it is asked. Trying again later makes sense."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn redis-py's errors of that kind into RedisUnavailable; our own mistakes pass."""
+    try:
+        yield
+    except _AWAY as error:
+        raise RedisUnavailable(f"Redis: {error}") from error
+    except ResponseError as error:
+        if str(error).startswith(_AWAY_CODES):
+            raise RedisUnavailable(f"Redis: {error}") from error
+        raise
+
+
+class RedisClient(Redis):
+    """redis-py's client. Every command raises RedisUnavailable when Redis is away."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command and get its answer."""
+        with translated():
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "_Pipeline":
+        """Collect commands that go in one round trip."""
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _Pipeline(Pipeline):
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        with translated():
+            return await super().execute(raise_on_error)
+
+
+def connect_subscriber(url: str) -> RedisClient:
+    """Make a client for a subscription, which is quiet for hours: nothing times out.
+
+    Nothing is retried either: what is published while a client reconnects in silence is missed.
+    """
+    client = RedisClient.from_url(
+        url, decode_responses=True, socket_timeout=None, retry=Retry(NoBackoff(), 0)
+    )
+    assert isinstance(client, RedisClient)  # its types say Redis
+    return client
+
+
+def connect(url: str) -> RedisClient:
+    """Make a client for commands, not for blocking reads; nothing is sent yet.
+
+    A broken connection, such as a restarted Redis leaves in the pool, is replaced once. Time-outs
+    are not retried: redis-py's default applies an increment twice after a stall.
+    """
+    once = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
+    client = RedisClient.from_url(url, decode_responses=True, socket_timeout=5, retry=once)
+    assert isinstance(client, RedisClient)  # its types say Redis
+    return client

@@ -1,0 +1,129 @@
+"""The recording of one live stream, from its first sound to the stored object."""
+
+import asyncio
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from foundation.ids import new_id
+from foundation.lease import Lease
+from foundation.redis import RedisUnavailable
+from foundation.tasks import TaskSet
+from recordings.finish import finish
+from recordings.index import Recording, RecordingIndex
+from recordings.spool_thread import Block, SpoolThread
+from recordings.store import RecordingStore
+from recordings.uploader import Uploader
+from recordings.writer import RecordingWriter, SpoolMeta
+
+log = logging.getLogger(__name__)
+
+
+class LiveRecording:
+    """Entered when the stream begins and left when its sound has ended.
+
+    `begin` names and lists the recording at the first sound. Leaving closes the spool; storing it
+    goes on in the background, owned by the recorder. No error of a disk, of Redis or of S3 gets
+    out: what could not be stored is left to recovery, under no lock and no lease.
+    """
+
+    def __init__(
+        self,
+        username: str,
+        stream_id: str,
+        *,
+        index: RecordingIndex,
+        store: RecordingStore,
+        spool_dir: Path,
+        in_background: TaskSet,
+    ) -> None:
+        self._username = username
+        self._stream_id = stream_id
+        self._index = index
+        self._store = store
+        self._spool_dir = spool_dir
+        self._in_background = in_background
+        self._meta: SpoolMeta | None = None
+        self._thread = SpoolThread(self._open, name=f"stream {stream_id} spool")
+        self._closed = asyncio.Event()
+        self._lease: Lease | None = None
+
+    async def __aenter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await asyncio.to_thread(self._thread.close)
+        finally:
+            self._closed.set()
+
+    @property
+    def recording_id(self) -> str | None:
+        """The recording's id, once it was begun."""
+        return self._meta.recording_id if self._meta else None
+
+    @property
+    def spool(self) -> Path | None:
+        """The spool, once something was written."""
+        return self._thread.spool
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else holds the lease on this recording."""
+        return self._lease is not None and self._lease.lost
+
+    def begin(self, started_at: float) -> None:
+        """Name the recording, list it and upload it from now on; `started_at`: epoch seconds."""
+        self._meta = SpoolMeta(new_id(), self._username, self._stream_id, started_at)
+        log.info("recording %s: begins, of stream %s", self._meta.recording_id, self._stream_id)
+        name = f"recording {self._meta.recording_id}"
+        self._in_background.start(self._follow(self._meta), name=name)
+
+    def push(self, block: Block) -> None:
+        """Queue sound [T], or a number of silent samples, from any thread; never blocks.
+
+        The first block comes after `begin`.
+        """
+        self._thread.push(block)
+
+    def _open(self) -> RecordingWriter:
+        """Create the spool; on its thread. Raises SpoolFull or OSError."""
+        assert self._meta is not None, "there is sound before the recording was begun"
+        self._spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return RecordingWriter(self._path(self._meta), self._meta)
+
+    def _path(self, meta: SpoolMeta) -> Path:
+        return self._spool_dir / f"{meta.recording_id}.wav"
+
+    async def _follow(self, meta: SpoolMeta) -> None:
+        """Upload what is written, and store it at the end, while the lease is ours."""
+        uploader = Uploader(self._path(meta), meta, index=self._index, store=self._store)
+        async with self._index.lease(meta.recording_id).kept() as lease:
+            self._lease = lease
+            await self._list(meta)
+            await uploader.run(until=self._closed)
+            if self._thread.spool is None:
+                await self._unlist(meta)
+            elif lease.lost:
+                log.warning("recording %s: somebody else finishes it", meta.recording_id)
+            else:
+                await finish(self._thread.spool, index=self._index, store=self._store)
+
+    async def _list(self, meta: SpoolMeta) -> None:
+        try:
+            await self._index.put(Recording.of(meta))
+        except RedisUnavailable as error:  # it is listed when it is stored
+            log.warning("recording %s: not listed yet: %s", meta.recording_id, error)
+
+    async def _unlist(self, meta: SpoolMeta) -> None:
+        try:
+            await self._index.remove(meta.recording_id)
+        except RedisUnavailable as error:
+            log.warning("recording %s: still listed: %s", meta.recording_id, error)
