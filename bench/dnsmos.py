@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
+
+from actors.denoiser.onnx_session import Session
 
 SAMPLE_RATE = 16000
 _WINDOW = 144160
@@ -53,10 +54,8 @@ def rate(sound: NDArray[np.float32]) -> Rating:
 
 
 @cache
-def _network() -> onnxruntime.InferenceSession:
+def _network() -> Session:
     spec = importlib.util.find_spec("speechmos")
     assert spec is not None and spec.submodule_search_locations, "install the package speechmos"
     path = Path(spec.submodule_search_locations[0]) / "dnsmos_models" / "sig_bak_ovr.onnx"
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return Session(path.read_bytes())

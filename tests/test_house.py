@@ -18,6 +18,7 @@ OWNERS = {
     "boto3": ("recordings/",),
     "redis": ("foundation/redis.py",),
     "torch": ("actors/denoiser/torch_",),
+    "onnxruntime": ("actors/denoiser/onnx_session.py",),
 }
 """Which files may know a library."""
 DENOISER_KNOWS = {"numpy", "onnx", "onnxruntime", "torch", "actors"} | set(sys.stdlib_module_names)
@@ -61,13 +62,27 @@ def test_imports_run_one_way(path: Path) -> None:
 
 def test_a_cpu_stream_actor_loads_neither_torch_nor_the_edge() -> None:
     """What a stream's process imports is the media path and nothing above it."""
-    code = "import sys, actors.stream; print(*sys.modules)"
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    loaded = {module.split(".")[0] for module in run.stdout.split()}
+    loaded = _loaded_by("import actors.stream")
     assert "actors" in loaded
     assert not loaded & {"torch", "fastapi", "commands", "serve_app", "deployments"}
+
+
+def _loaded_by(code: str) -> set[str]:
+    """Name the packages that a program has loaded in the end."""
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {module.split(".")[0] for module in run.stdout.split()}
+
+
+def test_onnxruntime_is_imported_in_one_place() -> None:
+    """Tests and benchmarks, too, import it where its telemetry is off."""
+    for path in sorted([*(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]):
+        assert not any(module.split(".")[0] == "onnxruntime" for module in imports(path)), path
 
 
 def test_the_pages_load_nothing_from_elsewhere() -> None:

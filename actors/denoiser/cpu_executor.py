@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from actors.denoiser.dfn2 import NEXT_PREFIX, STATE_PREFIX
 from actors.denoiser.executor import Batch, Phase, Result
 from actors.denoiser.features import Analysis, Complex, Features, Filter, Frames, Real
 from actors.denoiser.model import Model
+from actors.denoiser.onnx_session import IOBinding
 from actors.denoiser.weights import Config
 
 Slots = NDArray[np.intp]
@@ -100,7 +100,7 @@ class NetworkSlab:
         self._gathered = {name: slab[:, :max_batch].copy() for name, slab in self._state.items()}
         self._side = np.zeros(capacity, np.intp)
         self._places = {hops: _Places(model.config, max_batch, hops) for hops in model.networks}
-        self._bindings: dict[tuple[int, int, bool, int], onnxruntime.IOBinding] = {}
+        self._bindings: dict[tuple[int, int, bool, int], IOBinding] = {}
 
     def reset(self, slot: int) -> None:
         """Make a slot one that has heard nothing yet."""
@@ -150,7 +150,7 @@ class NetworkSlab:
             self._side[slots] = 0
         return places.gains[:n], places.coefs[:n], places.lsnr[:n]
 
-    def _binding(self, n: int, hops: int, state: Slab, side: int) -> onnxruntime.IOBinding:
+    def _binding(self, n: int, hops: int, state: Slab, side: int) -> IOBinding:
         """Bind the first n places: state is read from this side and written to the other one."""
         key = n, hops, state is self._state, side
         if key not in self._bindings:

