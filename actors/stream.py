@@ -18,6 +18,7 @@ from actors.denoiser import Device, ModelName, load_model
 from actors.errors import NoPlace, NotLive, UnknownSession
 from actors.ice import gather_on
 from actors.live_stream import LiveStream
+from actors.models import DEFAULT_MODEL
 from actors.sound_thread import SoundThread
 from actors.status import LEASE_TTL_S, StatusStore, StreamStatus
 from actors.stream_core import StreamTimes
@@ -45,7 +46,7 @@ class StreamActorConfig:
     store: StoreConfig
     spool_dir: str
     version: str
-    model: ModelName = "dfn2"
+    model: ModelName = DEFAULT_MODEL
     device: Device = "cpu"
     streams_per_actor: int = 1
     ice_addresses: tuple[str, ...] = ()

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from actors.denoiser import Model, load_model
+from actors.denoiser import Device, Model, load_model
 from actors.denoiser.executor import Batch, Phase
-from actors.denoiser.torch_executor import Device, TorchExecutor
+from actors.denoiser.torch_executor import TorchExecutor
+from actors.models import DEFAULT_MODEL, MODELS
 
 BATCHES = (64, 128, 256, 512, 1024, 2048)
 LIMIT_MS = 10.0
@@ -77,7 +78,7 @@ def table(figures: list[Figure]) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", choices=["dfn2", "dfn2_ll"], default="dfn2")
+    parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
     args = parser.parse_args()

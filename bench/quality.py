@@ -13,7 +13,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pesq
@@ -23,6 +22,7 @@ import soxr
 from numpy.typing import NDArray
 
 from actors.denoiser import Denoiser, ModelName, load_model
+from actors.models import DEFAULT_MODEL, MODELS
 from bench import dnsmos
 from tests.denoiser.official import official_model
 
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--clean", type=Path, nargs="+", help="in the order of the clips")
     parser.add_argument("--official", type=Path, nargs="+", help="stored official output, likewise")
     parser.add_argument("--gain", type=float, nargs="+", default=[1.0])
-    parser.add_argument("--model", choices=get_args(ModelName), default="dfn2")
+    parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     for name in ("clean", "official"):

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from actors.models import DEFAULT_MODEL, MODELS
 from commands.local.signals import Signals
 
 if TYPE_CHECKING:
@@ -74,7 +75,10 @@ def _add_denoise(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="turn noise down by X dB at most (default: as far as the model wants)",
     )
     denoise.add_argument(
-        "--model", default="dfn2", metavar="dfn2|dfn2_ll", help="(default: dfn2, the better one)"
+        "--model",
+        metavar="|".join(MODELS),
+        default=DEFAULT_MODEL,
+        help=f"(default: {DEFAULT_MODEL}, the better one)",
     )
     denoise.add_argument("--force", action="store_true", help="replace an OUT that exists")
     denoise.set_defaults(run=_denoise)

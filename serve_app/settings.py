@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from limits import parse
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from actors.models import DEFAULT_MODEL, ModelName
 
 PREFIX = "HUSHCAST_"
 
@@ -179,7 +181,7 @@ class Settings(BaseSettings):
     turn_secret: str | None = Field(None, repr=False)
 
     # Stream actors.
-    model: Literal["dfn2", "dfn2_ll"] = "dfn2"
+    model: ModelName = DEFAULT_MODEL
     warm_actors: int = Field(default_factory=lambda: 1 if (os.cpu_count() or 1) <= 2 else 2, ge=0)
     """How many are ready, model loaded, for the next streams."""
     streams_per_actor: int = Field(1, ge=1)

@@ -1,9 +1,11 @@
-"""DeepFilterNet2, streaming: numbers in, numbers out. Knows no network, no process, no clock."""
+"""Streaming speech denoising: arrays in, arrays out, without I/O."""
 
-from actors.denoiser.engine import MAX_SAMPLE, Device, Engine, EngineFull, Slot, executor_on
+from actors.denoiser.engine import MAX_SAMPLE, Engine, EngineFull, Slot, executor_on
+from actors.denoiser.executor import Device
 from actors.denoiser.model import Model, load_model
 from actors.denoiser.stream import Delay, Denoiser
-from actors.denoiser.weights import ModelError, ModelName
+from actors.denoiser.weights import ModelError
+from actors.models import ModelName
 
 __all__ = [
     "MAX_SAMPLE",

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.denoiser.dfn2 import NEXT_PREFIX, STATE_PREFIX
+from actors.denoiser.config import Config
 from actors.denoiser.executor import Batch, Phase, Result
 from actors.denoiser.features import Analysis, Complex, Features, Filter, Frames, Real
+from actors.denoiser.graph import NEXT_PREFIX, STATE_PREFIX
 from actors.denoiser.model import Model
 from actors.denoiser.onnx_session import IOBinding
-from actors.denoiser.weights import Config
 
 Slots = NDArray[np.intp]
 Shape = tuple[int, ...]

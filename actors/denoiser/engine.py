@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.denoiser.cpu_executor import CpuExecutor
-from actors.denoiser.executor import Batch, Executor, Phase, Result
+from actors.denoiser.executor import Batch, Device, Executor, Phase, Result
 from actors.denoiser.model import Model
 
 Sound = NDArray[np.float32]
@@ -53,14 +52,13 @@ class Slot:
     def __init__(self, model: Model, clock: Callable[[], float] = time.monotonic) -> None:
         self.denoise = True
         self.bad_hops = 0
-        self._config = model.config
-        self._latency_samples = model.latency_samples
+        self._model = model
         self._clock = clock
         self._attenuation_limit_db: float | None = None
         self._unframed: Sound = np.empty(0, np.float32)
         self.waiting: deque[Hop] = deque()
         self._done: list[Sound] = []
-        self.lsnr = self._config.lsnr_min
+        self.lsnr = model.config.lsnr_min
 
     @property
     def attenuation_limit_db(self) -> float | None:
@@ -88,26 +86,23 @@ class Slot:
                 f"expected float32 samples [T], got {samples.dtype} {list(samples.shape)}"
             )
         sound = np.concatenate((self._unframed, samples))
-        ready = len(sound) - len(sound) % self._config.hop_size
+        hop_samples = self._model.hop_samples
+        ready = len(sound) - len(sound) % hop_samples
         self._unframed = sound[ready:]
-        for hop in sound[:ready].reshape(-1, self._config.hop_size):
+        for hop in sound[:ready].reshape(-1, hop_samples):
             self._queue(hop, Phase.SOUND)
 
     def end(self) -> int:
         """Queue what gets the rest of the stream out, and get how many samples this rest has.
 
-        After it the output is `latency_samples` longer than the input. At a clip's end the
-        official program pads two hops of silence, then features of zero, then nothing. The engine
-        has to `reset` the slot before more is pushed.
+        After it the output is `latency_samples` longer than the input. The engine has to `reset`
+        the slot before more is pushed.
         """
-        config, rest = self._config, len(self._unframed)
-        self.push(np.zeros(2 * config.hop_size - rest, np.float32))
-        silence = np.zeros(config.hop_size, np.float32)
-        for _ in range(config.conv_lookahead):
-            self._queue(silence, Phase.SILENCE)
-        for _ in range(config.df_lookahead + 1):
-            self._queue(silence, Phase.NOTHING)
-        return self._latency_samples + rest
+        model, rest = self._model, len(self._unframed)
+        self.push(np.zeros(model.padding_samples - rest, np.float32))
+        for phase in model.ending:
+            self._queue(np.zeros(model.hop_samples, np.float32), phase)
+        return model.latency_samples + rest
 
     def take(self) -> Sound:
         """Get the sound that has come out since the last time."""
@@ -120,7 +115,7 @@ class Slot:
         self._unframed = np.empty(0, np.float32)
         self.waiting.clear()
         self._done.clear()
-        self.lsnr = self._config.lsnr_min
+        self.lsnr = self._model.config.lsnr_min
 
     @property
     def ready_hops(self) -> int:
@@ -146,9 +141,6 @@ class Slot:
 
     def _queue(self, hop: Sound, phase: Phase) -> None:
         self.waiting.append(Hop(hop, phase, self._clock()))
-
-
-Device = Literal["cpu", "cuda"]
 
 
 def executor_on(device: Device) -> Callable[[Model, int], Executor]:

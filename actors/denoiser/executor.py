@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+Device = Literal["cpu", "cuda"]
+
 
 class Phase(IntEnum):
-    """What a hop is to the network: at a clip's end the official program pads features."""
+    """What the network hears in a hop: at a clip's end the official program pads features."""
 
     SOUND = 0
     """A hop of sound."""

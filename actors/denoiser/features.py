@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.denoiser.weights import Config
+from actors.denoiser.config import Config
 
 Real = NDArray[np.float32]
 Complex = NDArray[np.complex64]
@@ -62,8 +62,8 @@ class FilterState(SlabState):
     frames: NDArray[np.int64]  # [N], how many were pushed
     noisy: Complex  # [N, T, F], as they came in
     gains: Real  # [N, T, nb_erb]
-    masked: Complex  # [N, T, nb_df], lowest bins with the gains applied
-    coefs: Complex  # [N, df_lookahead + 1, df_order, nb_df]
+    low: Complex  # [N, T, nb_df], lowest bins as the deep filter reads them
+    coefs: Complex  # [N, answer_waits + 1, df_order, nb_df]
     overlap: Real  # [N, hop], second half of the last window
 
 
@@ -192,9 +192,9 @@ class Filter:
             frames=np.zeros(batch, np.int64),
             noisy=np.zeros((*ring, config.nb_freqs), np.complex64),
             gains=np.zeros((*ring, config.nb_erb), np.float32),
-            masked=np.zeros((*ring, config.nb_df), np.complex64),
+            low=np.zeros((*ring, config.nb_df), np.complex64),
             coefs=np.zeros(
-                (batch, config.df_lookahead + 1, config.df_order, config.nb_df), np.complex64
+                (batch, config.answer_waits + 1, config.df_order, config.nb_df), np.complex64
             ),
             overlap=np.zeros((batch, config.hop_size), np.float32),
         )
@@ -221,10 +221,10 @@ class Filter:
         frame = state.frames[slots]
         state.frames[slots] = frame + 1
         self._remember(frames, t, state, slots, frame)
-        noisy = state.noisy[slots, (frame + 1 - config.latency_hops) % self._ring]
-        gains = state.gains[slots, (frame - config.df_lookahead) % self._ring]
+        noisy = state.noisy[slots, (frame - config.frames_ahead) % self._ring]
+        gains = state.gains[slots, (frame - config.answer_waits) % self._ring]
         spec: Complex = noisy * gains[:, self._band_of_bin]
-        around = state.masked[slots[:, None], (frame[:, None] + self._around) % self._ring]
+        around = state.low[slots[:, None], (frame[:, None] + self._around) % self._ring]
         coefs = state.coefs[slots, (frame + 1) % state.coefs.shape[1]]  # the oldest ones
         spec[:, : config.nb_df] = (around * coefs).sum(axis=1)
         if frames.noisy_share.any():
@@ -235,11 +235,14 @@ class Filter:
         self, frames: Frames, t: int, state: FilterState, slots: Slots, frame: Slots
     ) -> None:
         """Put a frame, and what the network says of an older one, into the rings."""
-        low, newest, gains = self._config.nb_df, frame % self._ring, frames.gains[:, t]
+        config, newest, gains = self._config, frame % self._ring, frames.gains[:, t]
+        low = config.nb_df
         state.noisy[slots, newest] = frames.spec[:, t]
         state.gains[slots, newest] = gains
-        noisy = state.noisy[slots, (frame - self._config.conv_lookahead) % self._ring, :low]
-        state.masked[slots, newest] = noisy * gains[:, self._band_of_bin[:low]]
+        read = state.noisy[slots, (frame - config.newest_read) % self._ring, :low]
+        if config.filters_masked:
+            read = read * gains[:, self._band_of_bin[:low]]
+        state.low[slots, newest] = read
         coefs = frames.coefs[:, t].view(np.complex64)[..., 0].swapaxes(1, 2)
         state.coefs[slots, frame % state.coefs.shape[1]] = coefs
 

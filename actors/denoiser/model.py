@@ -1,12 +1,16 @@
 """A denoising model, loaded once per process for all of its streams."""
 
+import importlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from actors.denoiser.dfn2 import Network, build_network
+from actors.denoiser.config import Config
+from actors.denoiser.executor import Phase
+from actors.denoiser.graph import Design, Network
 from actors.denoiser.onnx_session import Session
-from actors.denoiser.weights import Config, ModelName, load_checkpoint
+from actors.denoiser.weights import ModelError
+from actors.models import DEFAULT_MODEL, MODELS, ModelName
 
 HOPS_AT_A_TIME = (1, 2)
 """Two are what a packet of 20 ms brings. Each more is another copy of the weights, 10 MB."""
@@ -39,6 +43,17 @@ class Model:
         """From a sample going in to the same moment coming out."""
         return self.config.latency_hops * self.config.hop_size
 
+    @property
+    def padding_samples(self) -> int:
+        """How much silence the official program puts after a clip before anything else."""
+        return self.config.fft_size
+
+    @property
+    def ending(self) -> tuple[Phase, ...]:
+        """What comes after that silence, hop by hop, until the last frame has come out."""
+        asked = self.config.conv_lookahead
+        return (Phase.SILENCE,) * asked + (Phase.NOTHING,) * (self.config.latency_hops - asked)
+
     def session(self, hops: int) -> Session:
         """Get a network, run by onnxruntime on the calling thread; any number may at a time."""
         with _loading:
@@ -52,20 +67,27 @@ _loaded: dict[tuple[ModelName, bool], Model] = {}
 _loading = threading.Lock()
 
 
-def load_model(name: ModelName = "dfn2", *, normalise_level: bool = False) -> Model:
-    """Get the model, loaded once per process; about 0.3 s the first time.
+def load_model(name: ModelName = DEFAULT_MODEL, *, normalise_level: bool = False) -> Model:
+    """Get a model of `actors.models.MODELS`, loaded once per process; about 0.3 s the first time.
 
     `dfn2` is DeepFilterNet2, 50 ms of latency; `dfn2_ll` its low-latency variant, 10 ms. With
-    `normalise_level` quiet sound is denoised as well as loud sound; it is not the official
-    program's output any more, though close to it at usual levels (docs/benchmarks.md).
+    `normalise_level` quiet sound is denoised as well as loud sound; the output is then no longer
+    the official program's, though close to it at usual levels (docs/benchmarks.md).
 
     Raises:
-        ModelError: the official weights are not installed, or not the official ones.
+        ModelError: there is no such model; its official weights are missing, or altered.
     """
     with _loading:
         key = name, normalise_level
         if key not in _loaded:
-            checkpoint = load_checkpoint(name)
-            networks = {hops: build_network(checkpoint, hops) for hops in HOPS_AT_A_TIME}
-            _loaded[key] = Model(name, checkpoint.config, networks, normalise_level)
+            design = _design(name)
+            networks = {hops: design.build(hops) for hops in HOPS_AT_A_TIME}
+            _loaded[key] = Model(name, design.config, networks, normalise_level)
         return _loaded[key]
+
+
+def _design(name: ModelName) -> Design:
+    if name not in MODELS:
+        raise ModelError(f"there is no model {name!r}; choose one of {', '.join(MODELS)}")
+    design: Design = importlib.import_module(MODELS[name].module).load(name)
+    return design

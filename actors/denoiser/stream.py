@@ -84,7 +84,7 @@ class Denoiser:
 
 
 class Delay:
-    """Delays sound by a fixed number of samples: the original beside what a Denoiser makes."""
+    """Delays sound by a fixed number of samples: the original, aligned with a Denoiser's output."""
 
     def __init__(self, latency_samples: int) -> None:
         self.latency_samples = latency_samples

@@ -1,18 +1,19 @@
 """Runs batches with torch, on a GPU as CUDA graphs: a whole hop of all streams is one launch.
 
 Nothing here is a second network or a second set of numbers: the network is generated from the
-graph of `dfn2.py`, tables and constants are those of `features.py`. What differs is the shape of
+model's graph, tables and constants are those of `features.py`. What differs is the shape of
 the work: sizes are fixed, state stays at fixed addresses, and who takes part is a mask.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.denoiser.executor import Batch, Phase, Result
+from actors.denoiser.config import Config
+from actors.denoiser.executor import Batch, Device, Phase, Result
 from actors.denoiser.features import (
     ERB_SCALE_DB,
     LOUD,
@@ -27,7 +28,7 @@ from actors.denoiser.features import (
     vorbis_window,
 )
 from actors.denoiser.model import Model
-from actors.denoiser.weights import Config, ModelError
+from actors.denoiser.weights import ModelError
 
 try:
     import torch
@@ -40,8 +41,6 @@ except ModuleNotFoundError as error:
     raise ModelError(
         "this executor runs on torch, which is not installed; install hushcast[gpu]"
     ) from error
-
-Device = Literal["cpu", "cuda"]
 
 SMALLEST_BUCKET = 16
 _NOT_READY = -1
@@ -249,14 +248,16 @@ class _Pipeline:
         config, low = self._config, self._config.nb_df
         old = self._filtered.rows(len(spec))
         new = {"frames": old["frames"] + 1, "noisy": _pushed(old["noisy"], spec)}
-        heard = new["noisy"][:, -1 - config.conv_lookahead, :low]
+        read = new["noisy"][:, -1 - config.newest_read, :low]
+        if config.filters_masked:
+            read = read * gains[:, self._band_of_bin[:low]]
+        new["low"] = _pushed(old["low"], read)
         new["gains"] = _pushed(old["gains"], gains)
-        new["masked"] = _pushed(old["masked"], heard * gains[:, self._band_of_bin[:low]])
         turned = torch.view_as_complex(coefs.contiguous()).transpose(1, 2)  # [B, df_order, nb_df]
         new["coefs"] = _pushed(old["coefs"], turned)
-        filtered = (new["masked"][:, -config.df_order :] * new["coefs"][:, 0]).sum(1)
-        noisy = new["noisy"][:, -config.latency_hops]
-        gains = new["gains"][:, -1 - config.df_lookahead]
+        filtered = (new["low"][:, -config.df_order :] * new["coefs"][:, 0]).sum(1)
+        noisy = new["noisy"][:, -1 - config.frames_ahead]
+        gains = new["gains"][:, -1 - config.answer_waits]
         high = noisy[:, low:] * gains[:, self._band_of_bin[low:]]
         enhanced = torch.cat((filtered, high), 1)
         enhanced = enhanced + (noisy - enhanced) * noisy_share[:, None]

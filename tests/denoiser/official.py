@@ -1,31 +1,36 @@
-"""The official DeepFilterNet2, offline: what streaming is compared with.
+"""The official program, offline: what streaming is compared with.
 
-The three official graphs over a whole clip at once, features by libDF (the official library), and
-the rest as in the official program's `df/enhance.py` and `df/deepfilternet2.py`.
+A network over a whole clip at once, features by libDF (the official library), and the rest as in
+the official program's `df/enhance.py`, `df/deepfilternet2.py` and `df/deepfilternet3.py`.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import libdf
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.denoiser import ModelName, load_model
+from actors.denoiser.config import Config
 from actors.denoiser.onnx_session import Session
-from actors.denoiser.weights import GraphName, ModelName, load_checkpoint
+from actors.denoiser.weights import Checkpoint, GraphName, load_checkpoint
 
 Sound = NDArray[np.float32]
 Spec = NDArray[np.complex64]
+OfflineNetwork = Callable[
+    [NDArray[np.float32], NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]
+]
+"""From feat_erb [1, 1, T, nb_erb] and feat_spec [1, 2, T, nb_df] to gains [1, T, nb_erb] and coefs
+[1, T, nb_df, df_order, 2]."""
 
 
-class OfficialModel:
+class Offline:
     """A whole clip in, a whole clip out: `df.enhance(..., pad=True)`."""
 
-    def __init__(self, name: ModelName) -> None:
-        checkpoint = load_checkpoint(name)
-        self.config = config = checkpoint.config
-        self._sessions = {
-            graph: Session(model.SerializeToString()) for graph, model in checkpoint.graphs.items()
-        }
+    def __init__(self, config: Config, network: OfflineNetwork) -> None:
+        self.config = config
+        self._network = network
         self.libdf = libdf.DF(
             sr=config.sr,
             fft_size=config.fft_size,
@@ -39,8 +44,7 @@ class OfficialModel:
         config = self.config
         padded = np.pad(sound, (0, config.fft_size))[None]
         spec: Spec = self.libdf.analysis(padded)  # [1, T, F]
-        masked, coefs = self._network(spec)
-        enhanced = self._deep_filter(masked, coefs)
+        enhanced = self._filtered(spec)
         if atten_lim_db:
             share = 10 ** (-abs(atten_lim_db) / 20)
             enhanced = (spec * share + enhanced * (1 - share)).astype(np.complex64)
@@ -48,40 +52,53 @@ class OfficialModel:
         return clip[config.hop_size : config.hop_size + len(sound)]
 
     def features(self, spec: Spec) -> tuple[NDArray[np.float32], NDArray[np.complex64]]:
-        """Compute libDF's features of a clip: ERB [1, T, 32] and low bins [1, T, 96]."""
+        """Compute libDF's features of a clip: ERB [1, T, nb_erb] and low bins [1, T, nb_df]."""
         alpha = self.config.norm_alpha
         erb = libdf.erb_norm(libdf.erb(spec, self.libdf.erb_widths()), alpha)
         low = libdf.unit_norm(np.ascontiguousarray(spec[..., : self.config.nb_df]), alpha)
         return erb, low
 
-    def _network(self, spec: Spec) -> tuple[Spec, Spec]:
-        """Mask a clip's spectrum, and estimate the deep filter [1, T, nb_df, df_order]."""
+    def _filtered(self, spec: Spec) -> Spec:
+        """Mask a clip's spectrum, and apply the deep filter to its lowest bins."""
         erb, low = self.features(spec)
-        # [1, 1, T, 32] and [1, 2, T, 96], from the future by the lookahead, zero at the end
-        feat_erb = self._look_ahead(erb[:, None])
-        feat_spec = self._look_ahead(np.stack((low.real, low.imag), axis=1))
-        e0, e1, e2, e3, emb, c0, _ = self._run("enc", feat_erb=feat_erb, feat_spec=feat_spec)
-        (mask,) = self._run("erb_dec", emb=emb, e3=e3, e2=e2, e1=e1, e0=e0)
-        coefs, _ = self._run("df_dec", emb=emb, c0=c0)
-        gains = np.repeat(mask[:, 0], self.libdf.erb_widths().astype(int), axis=-1)
-        return spec * gains, coefs.view(np.complex64)
-
-    def _deep_filter(self, masked: Spec, coefs: Spec) -> Spec:
-        config = self.config
-        frames = masked.shape[1]
-        before = config.df_order - 1 - config.df_lookahead
-        low = masked[..., : config.nb_df]
-        low = np.pad(low, ((0, 0), (before, config.df_lookahead), (0, 0)))
-        enhanced = masked.copy()
-        enhanced[..., : config.nb_df] = sum(
-            low[:, n : n + frames] * coefs[..., n] for n in range(config.df_order)
+        gains, coefs = self._network(
+            self._look_ahead(erb[:, None]),
+            self._look_ahead(np.stack((low.real, low.imag), axis=1)),
         )
-        return enhanced
+        masked: Spec = spec * np.repeat(gains, self.libdf.erb_widths().astype(int), axis=-1)
+        config, frames = self.config, spec.shape[1]
+        read = (masked if config.filters_masked else spec)[..., : config.nb_df]
+        before = config.df_order - 1 - config.df_lookahead
+        read = np.pad(read, ((0, 0), (max(before, 0), config.df_lookahead), (0, 0)))
+        read = read[:, max(-before, 0) :]
+        taps = np.ascontiguousarray(coefs).view(np.complex64)[..., 0]  # [1, T, nb_df, df_order]
+        masked[..., : config.nb_df] = sum(
+            read[:, n : n + frames] * taps[..., n] for n in range(config.df_order)
+        )
+        return masked
 
     def _look_ahead(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Move features to the past by the network's lookahead, zeros at the end."""
         lookahead = self.config.conv_lookahead
         padding = ((0, 0), (0, 0), (0, lookahead), (0, 0))
         return np.pad(features, padding)[:, :, lookahead:]
+
+
+class OfficialNetwork:
+    """The three official graphs of DeepFilterNet2."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._sessions = {
+            graph: Session(model.SerializeToString()) for graph, model in checkpoint.graphs.items()
+        }
+
+    def __call__(
+        self, feat_erb: NDArray[np.float32], feat_spec: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        e0, e1, e2, e3, emb, c0, _ = self._run("enc", feat_erb=feat_erb, feat_spec=feat_spec)
+        (mask,) = self._run("erb_dec", emb=emb, e3=e3, e2=e2, e1=e1, e0=e0)
+        coefs, _ = self._run("df_dec", emb=emb, c0=c0)
+        return mask[:, 0], coefs.reshape(*coefs.shape[:3], -1, 2)
 
     def _run(self, graph: GraphName, **feed: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         outputs: list[NDArray[np.float32]] = self._sessions[graph].run(None, feed)
@@ -89,6 +106,6 @@ class OfficialModel:
 
 
 @cache
-def official_model(name: ModelName = "dfn2") -> OfficialModel:
+def official_model(name: ModelName = "dfn2") -> Offline:
     """Get the official model, loaded once for all tests."""
-    return OfficialModel(name)
+    return Offline(load_model(name).config, OfficialNetwork(load_checkpoint(name)))

@@ -75,7 +75,7 @@ def _state_arrays(denoiser: Denoiser) -> Iterator[Sound]:
 
 def _rings(executor: CpuExecutor) -> Iterator[Complex]:
     filtered = executor._filtered
-    yield from (filtered.noisy, filtered.masked, filtered.coefs)
+    yield from (filtered.noisy, filtered.low, filtered.coefs)
 
 
 def _denormals(array: Sound) -> int:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from actors.denoiser import Engine, Model, ModelError, ModelName, load_model
+from actors.denoiser import Device, Engine, Model, ModelError, ModelName, load_model
 from actors.denoiser.cpu_executor import CpuExecutor
 from actors.denoiser.executor import Batch, Executor, Phase, Result
 from actors.denoiser.features import UNIT_NORM_FLOOR
-from actors.denoiser.torch_executor import Device, TorchExecutor, _Pipeline, _products_in
+from actors.denoiser.torch_executor import TorchExecutor, _Pipeline, _products_in
 from bench.denoiser_gpu import measure, streams_per_gpu, table
 from tests.denoiser.clips import Sound, noisy_clip, worst
 from tests.denoiser.official import official_model

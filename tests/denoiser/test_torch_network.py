@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from actors.denoiser import Model, ModelError, ModelName, load_model
-from actors.denoiser.dfn2 import NEXT_PREFIX, STATE_PREFIX, Network
+from actors.denoiser.graph import NEXT_PREFIX, STATE_PREFIX, Network
 from actors.denoiser.torch_network import TorchNetwork
 
 EXACT = 1e-5

