@@ -1,4 +1,4 @@
-"""Runs batches on one core: numpy around the network, which onnxruntime runs."""
+"""Runs batches on one core: onnxruntime runs the network, numpy everything around it."""
 
 from collections.abc import Callable, Mapping
 
@@ -19,7 +19,7 @@ Slab = Mapping[str, Real]
 
 
 MAX_BATCH = 16
-"""32 are 7 % quicker per stream, but onnxruntime keeps 100 KB of room for each of a batch."""
+"""A batch of 32 is 7 % faster per stream, but each of its streams takes 100 KB in onnxruntime."""
 
 
 class CpuExecutor:
@@ -58,7 +58,7 @@ class CpuExecutor:
         return Result(self._filter(answered, self._filtered, batch.slots), lsnr[:, -1].copy())
 
     def _ask_by_hop(self, slots: Slots, features: Features, frames: Slots) -> tuple[Real, ...]:
-        """Ask for one hop of sound after the other: somebody's first ones are among them."""
+        """Ask hop by hop: among these are a stream's first ones, which the network skips."""
         answers = []
         for t in range(features.erb.shape[2]):
             heard = Features(features.erb[:, :, t : t + 1], features.spec[:, :, t : t + 1])
@@ -67,7 +67,7 @@ class CpuExecutor:
         return tuple(np.concatenate(each, axis=1) for each in zip(*answers, strict=True))
 
     def _analyse(self, batch: Batch) -> tuple[Complex, Features]:
-        """Get spectra [n, T, F] and features; zeros after the end of a clip."""
+        """Get spectra [n, T, F] and features; zeros after a clip's end."""
         if not batch.phases.any():  # all SOUND, as nearly always
             return self._analysis(batch.hops, self._heard, batch.slots)
         sounding = batch.phases == Phase.SOUND
@@ -80,11 +80,11 @@ class CpuExecutor:
 
 
 class NetworkSlab:
-    """The network's state of all slots, and the network to be run on it.
+    """The network, with its state for all slots.
 
     Everything is bound to fixed memory. There are two slabs of state: a batch reads one and
-    writes the other, and `_side` says where a slot's newest state is. Slots that lie side by side
-    in the same slab are taken as they are; others are gathered first and scattered afterwards.
+    writes the other, and `_side` says where a slot's newest state is. The first slots of one slab
+    are used in place; others are gathered first and scattered afterwards.
     """
 
     def __init__(self, model: Model, capacity: int, max_batch: int) -> None:
@@ -103,12 +103,12 @@ class NetworkSlab:
         self._bindings: dict[tuple[int, int, bool, int], IOBinding] = {}
 
     def reset(self, slot: int) -> None:
-        """Make a slot one that has heard nothing yet."""
+        """Give a slot the state of a stream that has heard nothing."""
         for slab in self._state.values():
             slab[self._side[slot], slot] = 0
 
     def move(self, source: int, target: int) -> None:
-        """Copy one slot's state over another's."""
+        """Copy one slot over another."""
         self._side[target] = self._side[source]
         for slab in self._state.values():
             slab[self._side[target], target] = slab[self._side[source], source]
@@ -116,9 +116,9 @@ class NetworkSlab:
     def ask(
         self, slots: Slots, features: Features, asked: NDArray[np.bool_]
     ) -> tuple[Real, Real, Real]:
-        """Get gains, coefs and lsnr [n, T]; zeros and NaN for those who are not `asked`.
+        """Get gains, coefs and lsnr [n, T]; zeros and NaN for slots that are not `asked`.
 
-        They may be overwritten when it is asked again.
+        The next call may overwrite them.
         """
         if asked.all():
             return self._step(slots, features)
@@ -131,7 +131,7 @@ class NetworkSlab:
         return gains, coefs, lsnr
 
     def _step(self, slots: Slots, features: Features) -> tuple[Real, Real, Real]:
-        """Run the network. What it says is overwritten by the next step."""
+        """Run the network; the next step overwrites what it returns."""
         n, hops = len(slots), features.erb.shape[2]
         places = self._places[hops]
         places.erb[:n], places.spec[:n] = features.erb, features.spec
@@ -151,7 +151,7 @@ class NetworkSlab:
         return places.gains[:n], places.coefs[:n], places.lsnr[:n]
 
     def _binding(self, n: int, hops: int, state: Slab, side: int) -> IOBinding:
-        """Bind the first n places: state is read from this side and written to the other one."""
+        """Bind the first n places; state is read from this side and written to the other."""
         key = n, hops, state is self._state, side
         if key not in self._bindings:
             binding = self._bindings[key] = self._sessions[hops].io_binding()
@@ -170,7 +170,7 @@ class NetworkSlab:
 
 
 class _Places:
-    """Where the network finds what it hears, and puts what it says."""
+    """The network's inputs and outputs, except for state."""
 
     def __init__(self, config: Config, batch: int, hops: int) -> None:
         self.erb = np.zeros((batch, 1, hops, config.nb_erb), np.float32)

@@ -1,4 +1,4 @@
-"""Many live streams in one model: whoever has a hop ready runs in the next batch."""
+"""Many live streams through one model: each batch takes the streams that have a hop ready."""
 
 import math
 import time
@@ -17,7 +17,7 @@ from actors.denoiser.model import Model
 Sound = NDArray[np.float32]
 
 MAX_SAMPLE = 1e4
-"""80 dB above full scale: no sound. The square of much more is not finite in float32."""
+"""80 dB above full scale. The squares of much larger samples overflow float32."""
 MAX_WAIT_S = 0.003
 """How long a hop waits for others to share its batch."""
 
@@ -28,7 +28,7 @@ class EngineFull(Exception):
 
 @dataclass(frozen=True)
 class Hop:
-    """What waits for a batch."""
+    """A hop that waits for a batch."""
 
     sound: Sound  # [hop]
     phase: Phase
@@ -38,15 +38,15 @@ class Hop:
 class Slot:
     """One stream's place in an engine.
 
-    What comes out is what went in, `latency_samples` later; sound comes out in whole hops.
-    `denoise` and `attenuation_limit_db` may be set by any thread, and take effect at the next
-    hop, crossfaded over one hop. Everything else belongs to the engine's thread, once it joined.
+    Output is the input `latency_samples` later, in whole hops. Any thread may set `denoise` and
+    `attenuation_limit_db`, which take effect at the next hop, crossfaded over one hop. Everything
+    else belongs to the engine's thread once the slot has joined.
 
     Attributes:
         denoise: False gives the original, with the same delay.
-        lsnr: the network's newest estimate of the local signal-to-noise ratio, dB.
-        bad_hops: how many hops had samples that are no sound (NaN, infinite, absurdly large).
-            These samples are taken as silence, so nothing of them stays in the state.
+        lsnr: the network's latest estimate of the local signal-to-noise ratio, dB.
+        bad_hops: how many hops had invalid samples (NaN, infinite, above `MAX_SAMPLE`). Silence
+            replaces such samples before they reach any state.
     """
 
     def __init__(self, model: Model, clock: Callable[[], float] = time.monotonic) -> None:
@@ -62,10 +62,10 @@ class Slot:
 
     @property
     def attenuation_limit_db(self) -> float | None:
-        """How far noise is turned down at most; None is as far as the network wants.
+        """How far noise is turned down at most; None for as far as the network wants.
 
-        The official `enhance(atten_lim_db=...)`: noisy and enhanced sound are mixed, 12 dB leaves
-        a quarter of the noisy one. Unlike there, 0 is no denoising at all.
+        As with the official `enhance(atten_lim_db=...)`, noisy sound is mixed in: 12 dB leaves a
+        quarter of it. Unlike there, 0 turns denoising off.
         """
         return self._attenuation_limit_db
 
@@ -93,10 +93,10 @@ class Slot:
             self._queue(hop, Phase.SOUND)
 
     def end(self) -> int:
-        """Queue what gets the rest of the stream out, and get how many samples this rest has.
+        """Queue what drives the rest of the stream out; returns how many samples that rest has.
 
-        After it the output is `latency_samples` longer than the input. The engine has to `reset`
-        the slot before more is pushed.
+        With the rest, output is `latency_samples` longer than input. Call the engine's `reset`
+        before pushing more.
         """
         model, rest = self._model, len(self._unframed)
         self.push(np.zeros(model.padding_samples - rest, np.float32))
@@ -105,13 +105,13 @@ class Slot:
         return model.latency_samples + rest
 
     def take(self) -> Sound:
-        """Get the sound that has come out since the last time."""
+        """Get the sound that has come out since the last call."""
         sound: Sound = np.concatenate([np.empty(0, np.float32), *self._done])
         self._done.clear()
         return sound
 
     def clear(self) -> None:
-        """Forget what waits and what has come out; settings and `bad_hops` stay."""
+        """Drop what waits and what has come out; settings and `bad_hops` stay."""
         self._unframed = np.empty(0, np.float32)
         self.waiting.clear()
         self._done.clear()
@@ -119,7 +119,7 @@ class Slot:
 
     @property
     def ready_hops(self) -> int:
-        """How many hops may run at a time: those of sound that wait, or one."""
+        """How many of the waiting hops may run together: any number of sound, else one."""
         waiting = self.waiting
         if len(waiting) > 1 and waiting[-1].phase is not Phase.SOUND:  # at an end
             return 1
@@ -127,14 +127,14 @@ class Slot:
 
     @property
     def noisy_share(self) -> float:
-        """How much of the undenoised spectrum comes out, 0..1."""
+        """How much of the noisy spectrum is mixed into the output, 0..1."""
         if not self.denoise:
             return 1.0
         limit_db = self._attenuation_limit_db
         return 0.0 if limit_db is None else math.pow(10, -limit_db / 20)
 
     def give(self, sound: Sound, lsnr: float) -> None:
-        """Take what a batch made of the oldest hops that waited."""
+        """Take a batch's output for this slot."""
         self._done.append(sound)
         if not math.isnan(lsnr):
             self.lsnr = lsnr
@@ -144,7 +144,7 @@ class Slot:
 
 
 def executor_on(device: Device) -> Callable[[Model, int], Executor]:
-    """Get what makes an executor. Raises ModelError on `cuda` without torch."""
+    """Get the executor factory for a device. Raises ModelError for `cuda` without torch."""
     if device == "cpu":
         return CpuExecutor
     from actors.denoiser.torch_executor import TorchExecutor
@@ -153,9 +153,9 @@ def executor_on(device: Device) -> Callable[[Model, int], Executor]:
 
 
 class Engine:
-    """Up to `capacity` streams that share a model, run in batches of whoever is ready.
+    """Up to `capacity` streams that share a model and run in batches.
 
-    Belongs to one thread, which calls `step` when `due_in_s` says so.
+    Belongs to one thread, which calls `step` when `due_in_s` has passed.
     """
 
     def __init__(
@@ -171,14 +171,14 @@ class Engine:
         self._clock = clock
         self._executor = executor(model, capacity)
         self._max_wait_s = max_wait_s
-        # In the order of the slab: its first rows are taken, without holes.
+        # In the order of the slab, whose first rows are taken, without holes.
         self._slots: list[Slot] = []
 
     def __len__(self) -> int:
         return len(self._slots)
 
     def join(self, slot: Slot | None = None) -> Slot:
-        """Give a stream, made elsewhere or new, a place until it leaves. Raises EngineFull."""
+        """Take in a slot, or make a new one, until it leaves. Raises EngineFull."""
         if len(self._slots) == self._executor.capacity:
             raise EngineFull(f"all {self._executor.capacity} slots are taken")
         slot = slot or Slot(self._model, self._clock)
@@ -187,22 +187,22 @@ class Engine:
         return slot
 
     def leave(self, slot: Slot) -> None:
-        """Take a place back; the last row of the slab moves to where it was."""
+        """Remove a slot; the last row of the slab moves into its place."""
         row, last = self._slots.index(slot), self._slots.pop()
         if last is not slot:
             self._executor.move(len(self._slots), row)
             self._slots[row] = last
 
     def reset(self, slot: Slot) -> None:
-        """Let a stream begin anew: all sound is forgotten; settings and `bad_hops` stay."""
+        """Start a stream anew: forget all sound, keep settings and `bad_hops`."""
         slot.clear()
         self._executor.reset(self._slots.index(slot))
 
     @property
     def due_in_s(self) -> float | None:
-        """How long the next batch may wait; None while no hop does.
+        """How long the next batch may wait; None while no hop waits.
 
-        A batch that is full, or has everybody in it, waits for nobody; others until their oldest
+        A batch that is full, or has every stream in it, is due at once; any other when its oldest
         hop has waited `max_wait_s`.
         """
         came = [slot.waiting[0].came_s for slot in self._slots if slot.waiting]
@@ -213,10 +213,10 @@ class Engine:
         return max(0.0, min(came) + self._max_wait_s - self._clock())
 
     def step(self) -> int:
-        """Run one batch: a hop of each slot that has one. Get how many hops it took.
+        """Run one batch, a hop of each slot that has one; returns how many hops it took.
 
-        If there are more of them than a batch takes, those go first that came first. Where each of
-        them has several hops of sound, as after a packet, these run together.
+        If more slots are ready than fit, those that have waited longest go first. Where each has
+        several hops of sound, as after a packet, these run together.
         """
         rows = [row for row, slot in enumerate(self._slots) if slot.waiting]
         if not rows:
@@ -241,7 +241,7 @@ class Engine:
         return len(rows) * count
 
     def _give(self, slots: list[Slot], batch: Batch, result: Result) -> None:
-        """Hand out the sound; a slot that makes no sound any more begins anew."""
+        """Hand out the sound; a slot whose output is invalid is silent for once, and reset."""
         made = result.sound.reshape(len(slots), -1)
         for n in _bad_rows(made):
             made[n] = 0
@@ -252,8 +252,8 @@ class Engine:
 
 
 def _bad_rows(sound: Sound) -> Iterable[int]:
-    """Find the rows of sound with samples that are no sound; written so that NaN is caught."""
-    if sound.max() <= MAX_SAMPLE and sound.min() >= -MAX_SAMPLE:  # nearly always: be quick
+    """Find the rows with invalid samples; comparisons are written so that NaN fails them."""
+    if sound.max() <= MAX_SAMPLE and sound.min() >= -MAX_SAMPLE:  # the usual, quick way out
         return ()
     rows: list[int] = np.flatnonzero(~(np.abs(sound).max(axis=1) <= MAX_SAMPLE)).tolist()
     return rows

@@ -1,4 +1,4 @@
-"""What runs hops through the whole pipeline, for any of many streams at a time."""
+"""The interface between the engine and what runs a batch of hops through the pipeline."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,47 +18,47 @@ class Phase(IntEnum):
     SILENCE = 1
     """Right after the end: the network hears features of zero."""
     NOTHING = 2
-    """Later still: the network does not run."""
+    """Later still: the network does not run; frames that wait are filtered."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """T hops each of some of the slots."""
+    """T hops of each of some slots."""
 
     slots: NDArray[np.intp]  # [n], ascending, distinct
-    hops: NDArray[np.float32]  # [n, T, hop], finite; zeros where the phase is not SOUND
-    phases: NDArray[np.int8]  # [n], of all T; all SOUND where T is not 1
-    noisy_share: NDArray[np.float32]  # [n], 0..1, of the undenoised spectrum in the output
+    hops: NDArray[np.float32]  # [n, T, hop], finite; zeros unless the phase is SOUND
+    phases: NDArray[np.int8]  # [n], for all T hops; all SOUND if T > 1
+    noisy_share: NDArray[np.float32]  # [n], 0..1, of the noisy spectrum in the output
 
 
 class Result(NamedTuple):
-    """What came out of a batch."""
+    """The output of a batch."""
 
-    sound: NDArray[np.float32]  # [n, T, hop], of `latency_samples` before
-    lsnr: NDArray[np.float32]  # [n], dB, of the last hop; NaN where the network did not run
+    sound: NDArray[np.float32]  # [n, T, hop], from `latency_samples` earlier
+    lsnr: NDArray[np.float32]  # [n], dB, in the last hop; NaN where the network did not run
 
 
 class Executor(Protocol):
     """Holds the state of `capacity` streams in one slab and runs batches on it.
 
-    What a slot gives depends on its own hops only: bit by bit for batches of one shape, to
-    rounding for batches of different sizes, or of one hop and two.
+    A slot's output depends on its own hops only: to the bit in batches of the same shape, to
+    rounding between batches of different shapes.
 
-    The network answers for the frame `conv_lookahead` hops back, so in the first hops of a stream
-    it does not run, and its state stays as it was.
+    The network answers for the frame `conv_lookahead` hops ago. Before there is one, in the first
+    hops of a stream, it does not run, and its state does not change.
     """
 
     capacity: int
     max_batch: int
-    """A larger batch gains nothing, or costs too much memory."""
+    """Larger batches gain nothing, or take too much memory."""
     max_hops: int
-    """How many hops of each stream a batch may have."""
+    """How many hops of each stream a batch may have, at most."""
 
     def reset(self, slot: int) -> None:
-        """Make a slot one that has heard nothing yet."""
+        """Give a slot the state of a stream that has heard nothing."""
 
     def move(self, source: int, target: int) -> None:
-        """Let the stream of one slot go on in another one."""
+        """Move a stream to another slot."""
 
     def run(self, batch: Batch) -> Result:
-        """Take the hops of these slots; the others stay as they are."""
+        """Run the hops of these slots; the state of the others does not change."""

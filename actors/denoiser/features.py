@@ -1,4 +1,4 @@
-"""Signal processing around the network: what it hears, and what is done with its answer.
+"""Signal processing around the network: its features, and what its answers do to the sound.
 
 Everything works on a batch of n streams, T hops each; their states are rows of a slab of N. The
 numbers follow libDF, the library that the official models were trained with:
@@ -20,18 +20,18 @@ Slots = NDArray[np.intp]
 _MEAN_NORM_INIT_DB = (-60.0, -90.0)
 _UNIT_NORM_INIT = (0.001, 0.0001)
 UNIT_NORM_FLOOR = np.float32(1e-30)
-"""80 s of digital silence would make the running norm denormal: slow, then 0/0."""
+"""After 80 s of digital silence the running norm would be denormal: slow, then 0/0."""
 MIN_POWER = np.float32(1e-10)
 ERB_SCALE_DB = np.float32(40)
 LOUD = np.float32(10 ** (-18 / 20))
-"""RMS of the loudest hops, above which more level no longer helps the model, as measured."""
+"""RMS of the loudest hops above which more level no longer helps the model, as measured."""
 MOST_GAIN = np.float32(100)
 _PEAK_FALLS_DB_S = 3.0
 
 
 @dataclass
 class SlabState:
-    """State of N streams: every field is an array [N, ...], a slot a row of each."""
+    """State of N streams: every field is an array [N, ...], a slot is a row of each."""
 
     def put(self, slot: int, state: Self) -> None:
         """Give a slot the first row of another state."""
@@ -39,7 +39,7 @@ class SlabState:
             getattr(self, field.name)[slot] = getattr(state, field.name)[0]
 
     def move(self, source: int, target: int) -> None:
-        """Copy one slot over another one."""
+        """Copy one slot over another."""
         for field in fields(self):
             array = getattr(self, field.name)
             array[target] = array[source]
@@ -47,20 +47,20 @@ class SlabState:
 
 @dataclass
 class AnalysisState(SlabState):
-    """What the features of the next hop depend on."""
+    """What the next hop's features depend on."""
 
     last_hop: Real  # [N, hop]
     mean_norm: Real  # [N, nb_erb], dB
     unit_norm: Real  # [N, nb_df]
-    peak: Real  # [N], RMS of the loudest hop lately; only where the level is normalised
+    peak: Real  # [N], RMS of the loudest recent hop; only if the level is normalised
 
 
 @dataclass
 class FilterState(SlabState):
-    """What the next hop of sound depends on. Frame t is at t modulo T of each ring."""
+    """What the next hop of sound depends on. Frame t is at index t modulo T of each ring."""
 
-    frames: NDArray[np.int64]  # [N], how many were pushed
-    noisy: Complex  # [N, T, F], as they came in
+    frames: NDArray[np.int64]  # [N], how many came so far
+    noisy: Complex  # [N, T, F], as they came
     gains: Real  # [N, T, nb_erb]
     low: Complex  # [N, T, nb_df], lowest bins as the deep filter reads them
     coefs: Complex  # [N, answer_waits + 1, df_order, nb_df]
@@ -69,7 +69,7 @@ class FilterState(SlabState):
 
 @dataclass(frozen=True)
 class Features:
-    """The network's view of T hops of n streams."""
+    """What the network hears of T hops of n streams."""
 
     erb: Real  # [n, 1, T, nb_erb]
     spec: Real  # [n, 2, T, nb_df], real and imaginary part
@@ -77,20 +77,20 @@ class Features:
 
 @dataclass(frozen=True)
 class Frames:
-    """The newest spectra of n streams, and what the network says now."""
+    """The newest spectra of n streams, and the network's answers of now."""
 
     spec: Complex  # [n, T, F]
-    gains: Real  # [n, T, nb_erb], for the frames conv_lookahead before; 0 outside of a clip
+    gains: Real  # [n, T, nb_erb], for the frames conv_lookahead hops ago; 0 outside a clip
     coefs: Real  # [n, T, nb_df, df_order, 2], for the same frames
-    noisy_share: Real  # [n], 0..1, how much of the undenoised spectrum comes out
+    noisy_share: Real  # [n], 0..1, how much of the noisy spectrum is mixed in
 
 
 class Analysis:
-    """STFT and features: for each 480 samples one spectrum and its normalised features.
+    """STFT and features: for each hop one spectrum and its normalised features.
 
-    With `normalise_level` the network hears quiet sound louder than it is. The official features
-    do not: the unit norm takes only half of a level in dB away, so quiet speech looks small in
-    them, and the model loses 4 to 7 dB of SI-SDR on sound that is 20 dB quieter.
+    With `normalise_level` the network hears quiet sound louder than it is. Without it, as in the
+    official program, the unit norm removes only half of a level in dB: quiet speech has small
+    features, and the model loses 4 to 7 dB of SI-SDR on sound that is 20 dB quieter.
     """
 
     def __init__(self, config: Config, *, normalise_level: bool = False) -> None:
@@ -137,7 +137,7 @@ class Analysis:
         return spec, Features(self._erb(spec, state, slots), features)
 
     def _gain(self, hops: Real, state: AnalysisState, slots: Slots) -> Real:
-        """Get how much louder the network has to hear this [n, T, 1]; 1 where it is loud enough."""
+        """Get the gain [n, T, 1] that quiet sound needs to be heard well; 1 where it is loud."""
         peaks = np.sqrt(np.mean(np.square(hops), axis=2))
         peak = state.peak[slots]
         for t in range(peaks.shape[1]):
@@ -148,7 +148,7 @@ class Analysis:
         return gain
 
     def _erb(self, spec: Complex, state: AnalysisState, slots: Slots) -> Real:
-        """Get the bands' mean powers in dB around their running mean."""
+        """Get the bands' mean powers in dB, relative to their running means."""
         squares = np.square(spec.view(np.float32))  # real and imaginary parts in turns
         bands = np.add.reduceat(squares, 2 * self._starts, axis=2) / self._widths
         levels = np.float32(10) * np.log10(bands + MIN_POWER)
@@ -175,7 +175,7 @@ class Analysis:
 
 
 class Filter:
-    """Applies gains and deep filter, and turns spectra into sound again."""
+    """Applies gains and deep filter, and turns spectra back into sound."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -200,9 +200,9 @@ class Filter:
         )
 
     def __call__(self, frames: Frames, state: FilterState, slots: Slots) -> Real:
-        """Take T frames of n streams and make the oldest frames' sound [n, T, hop].
+        """Add T frames of n streams and turn the oldest into sound [n, T, hop].
 
-        Where `noisy_share` changes, the overlap of two windows is the crossfade, one hop long.
+        When `noisy_share` changes, the overlap of two windows is a crossfade of one hop.
         """
         hop = self._config.hop_size
         spec = np.empty_like(frames.spec)
@@ -216,7 +216,7 @@ class Filter:
         return sound
 
     def _push(self, frames: Frames, t: int, state: FilterState, slots: Slots) -> Complex:
-        """Take frame t of these and get the oldest frame's filtered spectrum [n, F]."""
+        """Add frame t of these and get the oldest frame's filtered spectrum [n, F]."""
         config = self._config
         frame = state.frames[slots]
         state.frames[slots] = frame + 1
@@ -234,7 +234,7 @@ class Filter:
     def _remember(
         self, frames: Frames, t: int, state: FilterState, slots: Slots, frame: Slots
     ) -> None:
-        """Put a frame, and what the network says of an older one, into the rings."""
+        """Put a frame, and the network's answer for an older one, into the rings."""
         config, newest, gains = self._config, frame % self._ring, frames.gains[:, t]
         low = config.nb_df
         state.noisy[slots, newest] = frames.spec[:, t]
@@ -248,13 +248,13 @@ class Filter:
 
 
 def norm_factors(config: Config) -> tuple[np.float32, np.float32]:
-    """Get how much of the old value a running norm keeps, and how much of the new one it takes."""
+    """Get the shares of the old and the new value in a running norm."""
     keep = np.float32(config.norm_alpha)
     return keep, np.float32(1) - keep
 
 
 def peak_keep(config: Config) -> np.float32:
-    """Get what is left of the loudest hop's RMS after a hop."""
+    """Get the factor by which the remembered peak falls per hop."""
     return np.float32(10 ** (-_PEAK_FALLS_DB_S * config.hop_size / config.sr / 20))
 
 
@@ -268,8 +268,8 @@ def vorbis_window(fft_size: int) -> Real:
 def erb_widths(config: Config) -> NDArray[np.int64]:
     """Get how many frequency bins each ERB band has; they sum up to `nb_freqs`.
 
-    Bands are equally wide on the ERB scale (Glasberg and Moore 1990), but at least
-    `min_nb_erb_freqs` bins; what a narrow one takes too much, the next ones have less.
+    Bands are equally wide on the ERB scale (Glasberg and Moore 1990), but have at least
+    `min_nb_erb_freqs` bins; a band that is widened takes its bins from the next ones.
     """
     scale = 24.7 * 9.265
     highest = 9.265 * np.log1p(config.sr / 2 / scale)

@@ -1,4 +1,4 @@
-"""One stream's denoiser: samples of any count in, the same denoised out, some time later."""
+"""A denoiser for one stream: any number of samples in, denoised samples out, some time later."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from actors.denoiser.model import Model
 
 
 class Denoiser:
-    """Denoises one stream, exactly as the official DeepFilterNet2 denoises the whole clip.
+    """Denoises one stream exactly as the official program denoises the whole clip.
 
-    Output is input delayed by `latency_samples`: what comes out first is that much warm-up,
-    close to silence. Sound comes out in whole hops, as many as went in.
+    Output is delayed by `latency_samples`: it begins with that much warm-up, close to silence.
+    Sound comes out in whole hops, as many as went in.
 
-    `denoise` and `attenuation_limit_db` may be set at any time, by any thread; they take effect at
-    the next hop, crossfaded over one hop. Everything else belongs to one thread.
+    Any thread may set `denoise` and `attenuation_limit_db` at any time; they take effect at the
+    next hop, crossfaded over one hop. Everything else belongs to one thread.
     """
 
     def __init__(self, model: Model) -> None:
@@ -43,12 +43,12 @@ class Denoiser:
 
     @property
     def lsnr(self) -> float:
-        """The network's newest estimate of the local signal-to-noise ratio, dB."""
+        """The network's latest estimate of the local signal-to-noise ratio, dB."""
         return self._slot.lsnr
 
     @property
     def bad_hops(self) -> int:
-        """How many hops had samples that are no sound; these were taken as silence."""
+        """How many hops had invalid samples, which silence replaced; see `Slot`."""
         return self._slot.bad_hops
 
     def reset(self) -> None:
@@ -56,7 +56,7 @@ class Denoiser:
         self._engine.reset(self._slot)
 
     def process(self, samples: Sound) -> Sound:
-        """Take samples [T] and get the hops that are ready, 480 samples each.
+        """Take samples [T] and get the hops that are ready.
 
         Full scale is 1. Output may exceed it where the input is clipped.
 
@@ -67,10 +67,10 @@ class Denoiser:
         return self._run()
 
     def flush(self) -> Sound:
-        """Get the rest of the stream and begin a new one.
+        """Get the rest of the stream and start a new one.
 
-        With it the output is `latency_samples` longer than the input, and without these equal to
-        the official output of the whole clip.
+        With the rest, output is `latency_samples` longer than input. Without these first samples
+        it is the official output for the whole clip.
         """
         rest = self._slot.end()
         sound = self._run()[:rest]
@@ -95,7 +95,7 @@ class Delay:
         self._delayed: Sound = np.zeros(self.latency_samples, np.float32)
 
     def process(self, samples: Sound) -> Sound:
-        """Take samples [T] and get as many, from `latency_samples` before."""
+        """Take samples [T] and get as many, from `latency_samples` earlier."""
         sound = np.concatenate((self._delayed, samples))
         self._delayed = sound[len(samples) :].copy()
         return sound[: len(samples)]

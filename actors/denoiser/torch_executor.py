@@ -1,8 +1,8 @@
-"""Runs batches with torch, on a GPU as CUDA graphs: a whole hop of all streams is one launch.
+"""Runs batches with torch; on a GPU as CUDA graphs, so that a hop of all streams is one launch.
 
-Nothing here is a second network or a second set of numbers: the network is generated from the
-model's graph, tables and constants are those of `features.py`. What differs is the shape of
-the work: sizes are fixed, state stays at fixed addresses, and who takes part is a mask.
+The network is generated from the model's graph; tables and constants are those of `features.py`.
+What differs is the shape of the work: sizes are fixed, state stays at fixed addresses, and a mask
+says which streams take part.
 """
 
 from collections.abc import Iterator, Mapping
@@ -48,15 +48,15 @@ _WARM_UPS = 3
 
 
 class TorchExecutor:
-    """An `Executor` on a device. Its streams must not be run by several threads at a time.
+    """An `Executor` on a device, for one thread at a time.
 
     A batch runs the smallest bucket of rows that holds its highest slot: 16, 32 and so on up to
-    the capacity. On CUDA each bucket is a graph, captured when the executor is made.
+    the capacity. On CUDA each bucket is a graph, captured when the executor is created.
 
-    `tf32` lets a GPU round the factors of its products to 10 bits, which is no longer exact.
+    `tf32` lets a GPU round the factors of products to 10 bits; the output is then no longer exact.
 
     Raises:
-        ModelError: there is no CUDA device, or the network cannot be turned into torch's form.
+        ModelError: there is no CUDA device, or the network has an operation without a torch form.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class TorchExecutor:
         """Capture each bucket's step, the largest first: the others fit into its memory.
 
         One memory pool serves them all, since no two run at a time and nothing in it outlives a
-        step. While warming up nobody is ready, and a capture computes nothing, so the state stays.
+        step. No row is ready during warm-up, and a capture computes nothing, so no state changes.
         """
         self._pipeline.inbox[:, self._hop] = _NOT_READY
         buckets = {self._bucket(rows) for rows in range(1, self.capacity + 1)}
@@ -130,7 +130,7 @@ class TorchExecutor:
 
 
 class _Slab:
-    """Tensors [capacity, ...] that stay where they are."""
+    """Tensors [capacity, ...] at fixed addresses."""
 
     def __init__(
         self, initial: Mapping[str, NDArray[Any]], capacity: int, device: torch.device
@@ -141,12 +141,12 @@ class _Slab:
         }
 
     def reset(self, slot: int) -> None:
-        """Make a slot one that has heard nothing yet."""
+        """Give a slot the state of a stream that has heard nothing."""
         for name, tensor in self._tensors.items():
             tensor[slot] = self._initial[name][0]
 
     def move(self, source: int, target: int) -> None:
-        """Copy one slot over another one."""
+        """Copy one slot over another."""
         for tensor in self._tensors.values():
             tensor[target] = tensor[source]
 
@@ -155,10 +155,10 @@ class _Slab:
         return {name: tensor[:rows] for name, tensor in self._tensors.items()}
 
     def update(self, mask: Tensor, new: Mapping[str, Tensor]) -> None:
-        """Take the new rows where the mask [B] says so.
+        """Take the new rows where the mask [B] is true.
 
-        They must be no views of the old ones, which are written one after the other. A product
-        with the mask would do worse than this: NaN times zero is NaN.
+        They must not be views of the old ones, which are overwritten one after the other. A product
+        with the mask would not do: NaN times zero is NaN.
         """
         for name, rows in new.items():
             old = self._tensors[name][: len(rows)]
@@ -167,7 +167,7 @@ class _Slab:
 
 
 class _Pipeline:
-    """A hop of the first B rows, from sound to sound, all of it on the device.
+    """A hop of the first B rows, from sound to sound, all on the device.
 
     Attributes:
         inbox: [capacity, hop + 2]: a hop, its phase or `_NOT_READY`, its noisy share.
@@ -194,7 +194,7 @@ class _Pipeline:
         self._band_of_bin, self._bands = _bands(config, device)
 
     def step(self, rows: int) -> None:
-        """Take the hops of those who are ready from the inbox, and leave theirs in the outbox."""
+        """Run the ready rows' hops from the inbox; put what comes out into the outbox."""
         hop, inbox = self._config.hop_size, self.inbox[:rows]
         phase = inbox[:, hop]
         ready = phase != _NOT_READY
@@ -207,7 +207,7 @@ class _Pipeline:
         self.outbox[:rows, hop] = lsnr
 
     def _analyse(self, hops: Tensor, sounding: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Get spectra [B, F] and features; zeros for those who make no sound."""
+        """Get spectra [B, F] and features; zeros for rows without sound."""
         old = self._heard.rows(len(hops))
         window = torch.cat((old["last_hop"], hops), 1) * self._window
         spec = torch.fft.rfft(window, norm="forward")
@@ -231,7 +231,7 @@ class _Pipeline:
         return spec.masked_fill(silent, 0), features
 
     def _ask(self, features: Mapping[str, Tensor], asked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Get gains, coefs and lsnr; zeros and NaN for those who are not asked."""
+        """Get gains, coefs and lsnr; zeros and NaN for rows that are not asked."""
         answer, after = self._network(features, self._memory.rows(len(asked)))
         self._memory.update(asked, after)
         idle = ~asked
@@ -244,7 +244,7 @@ class _Pipeline:
     def _filter(
         self, spec: Tensor, gains: Tensor, coefs: Tensor, noisy_share: Tensor, ready: Tensor
     ) -> Tensor:
-        """Take the newest frames and make the oldest ones' sound [B, hop]."""
+        """Add the newest frames and turn the oldest into sound [B, hop]."""
         config, low = self._config, self._config.nb_df
         old = self._filtered.rows(len(spec))
         new = {"frames": old["frames"] + 1, "noisy": _pushed(old["noisy"], spec)}
@@ -261,7 +261,8 @@ class _Pipeline:
         high = noisy[:, low:] * gains[:, self._band_of_bin[low:]]
         enhanced = torch.cat((filtered, high), 1)
         enhanced = enhanced + (noisy - enhanced) * noisy_share[:, None]
-        # The deep filter turns 0 Hz too. Its imaginary part is no sound; say so to every library.
+        # The deep filter turns the phase of 0 Hz too. FFT libraries differ in what they make of
+        # its imaginary part, which is not sound.
         torch.view_as_real(enhanced)[:, 0, 1].zero_()
         sound = torch.fft.irfft(enhanced, norm="forward") * self._window
         hops: Tensor = sound[:, : config.hop_size] + old["overlap"]
@@ -271,7 +272,7 @@ class _Pipeline:
 
 
 def _pushed(ring: Tensor, frame: Tensor) -> Tensor:
-    """Copy a ring [B, T, ...] without its oldest frame and with a newest one, at the end."""
+    """Copy a ring [B, T, ...] without its oldest frame, a new one at the end."""
     return torch.cat((ring[:, 1:], frame[:, None]), 1)
 
 
@@ -288,8 +289,8 @@ def _bands(config: Config, device: torch.device) -> tuple[Tensor, Tensor]:
 def _products_in(tf32: bool) -> Iterator[None]:
     """Choose kernels with TF32 or without, the same ones each time.
 
-    torch has one such setting for a process; it is put back afterwards, and captured graphs keep
-    the kernels they were captured with.
+    torch has one such setting per process. It is restored afterwards; captured graphs keep the
+    kernels they were captured with.
     """
     matmul, before = torch.backends.cuda.matmul, torch.backends.cuda.matmul.allow_tf32
     with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=tf32):

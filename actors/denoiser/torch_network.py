@@ -1,7 +1,7 @@
 """The network as torch operations, generated from its ONNX graph.
 
 The network's mathematics is in that graph alone. Here is only what each of its operations is called
-in torch; an operation, or a way to use one, that is not among them is refused, not guessed.
+in torch. An operation, or a use of one, that is not listed is refused, not guessed.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,20 +29,20 @@ class _Step:
     operation: Operation
     operands: tuple[str, ...]
     output: str
-    used_up: tuple[str, ...]  # what nobody reads afterwards
+    used_up: tuple[str, ...]  # not read afterwards
 
 
 class TorchNetwork:
     """One frame of B streams through the network, with weights on a device.
 
-    Shapes, axes and bounds are folded into the steps, so nothing waits for the device, and a CUDA
-    graph can take it in.
+    Shapes, axes and bounds are folded into the steps, so nothing waits for the device and a CUDA
+    graph can capture it.
 
     Attributes:
         state_shapes: of one stream, by the name of the state without its prefix.
 
     Raises:
-        ModelError: the graph has an operation that torch has no form of here.
+        ModelError: the graph has an operation without a torch form here.
     """
 
     def __init__(self, network: Network, device: torch.device) -> None:
@@ -75,7 +75,7 @@ class TorchNetwork:
     def __call__(
         self, features: Mapping[str, Tensor], state: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Get the answer by the names of the graph, and the next state.
+        """Get the outputs, by their names in the graph, and the next state.
 
         Features, answer and states are [B, ...].
         """
@@ -94,7 +94,7 @@ class TorchNetwork:
         return answer, after
 
     def _plan(self, nodes: list["_Node"]) -> list[_Step]:
-        """Turn nodes into steps, which forget a value after its last use."""
+        """Turn nodes into steps that drop each value after its last use."""
         needed = set(self._outputs)
         steps = []
         for node in reversed(nodes):
@@ -107,7 +107,7 @@ class TorchNetwork:
 
 @dataclass
 class _Node:
-    """A node of the graph while it is read. What of it nobody reads is refused."""
+    """A node of the graph while it is read; a part of it that is left unread is refused."""
 
     op: str
     operands: tuple[str, ...]
@@ -117,7 +117,7 @@ class _Node:
 
     @classmethod
     def read(cls, node: onnx.NodeProto, integers: Mapping[str, list[int]]) -> "_Node":
-        """Tell a node's tensors from its constant integers; an empty name is no input."""
+        """Separate a node's tensors from its constant integers; an empty name is not an input."""
         return cls(
             op=node.op_type,
             operands=tuple(name for name in node.input if name and name not in integers),
@@ -127,7 +127,7 @@ class _Node:
         )
 
     def operation(self) -> Operation:
-        """Find what torch calls this node. Raises ModelError if nothing here is the same."""
+        """Get the torch form of this node. Raises ModelError if there is none here."""
         make = _OPERATIONS.get(self.op)
         if make is None:
             raise ModelError(f"the torch form of the network knows no operation {self.op}")
@@ -136,7 +136,7 @@ class _Node:
         return operation
 
     def take(self, attribute: str, default: Any) -> Any:
-        """Get an attribute, or what ONNX takes where it is not given."""
+        """Get an attribute, or ONNX's default."""
         return self.attributes.pop(attribute, default)
 
     def fold(self) -> list[int]:
@@ -145,13 +145,13 @@ class _Node:
         return self.integers.pop(0)
 
     def fold_one(self) -> int:
-        """Get the next input that is one constant integer, and not counted from the end."""
+        """Get the next input that is one constant integer, 0 or more."""
         values = self.fold()
         self.require(len(values) == 1 and values[0] >= 0)
         return values[0]
 
     def require(self, is_known: bool) -> None:
-        """Refuse what this operation's torch form is not made for."""
+        """Refuse a use that the operation's torch form does not cover."""
         if not is_known:
             raise ModelError(f"the torch form of the network knows no such {self.op}: {self}")
 
@@ -164,7 +164,7 @@ def _array(tensor: TensorProto, network: Network) -> NDArray[Any]:
 
 
 def _plain(operation: Operation) -> Callable[[_Node], Operation]:
-    """Take an operation that has no constants as it is."""
+    """Use a torch function as it is."""
     return lambda node: operation
 
 
