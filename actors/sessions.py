@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
-    RTCRtpTransceiver,
     RTCSessionDescription,
 )
 
+from actors.aiortc_internals import note_datagrams, tap_packets
 from actors.errors import FragmentRefused, NoCapacity, OfferRefused
 from actors.offers import (
     MAX_CANDIDATES,
@@ -189,33 +189,13 @@ class PublisherSession(Session):
             self._stats = channel
 
     def _opened(self, connection: RTCPeerConnection) -> None:
-        """Take packets where aiortc would put them into its jitter buffer (see receive.py).
-
-        Everything before it stays aiortc's: SRTP, the check of the payload type, the receiver
-        reports. Nothing reaches its decoder thread. A hook for packets in aiortc would
-        remove this.
-        """
         for transceiver in connection.getTransceivers():
             if transceiver.kind == "audio":
-                receiver: Any = transceiver.receiver
-                assert hasattr(receiver, "_RTCRtpReceiver__jitter_buffer")
-                receiver._RTCRtpReceiver__jitter_buffer = PacketTap(self._take)
+                tap_packets(transceiver.receiver, self._take)
 
     def _take(self, packet: Packet) -> None:
         if not self._closing.is_set():
             self._deliver(self, packet)
-
-
-class PacketTap:
-    """Stands in for aiortc's jitter buffer and passes each packet on."""
-
-    def __init__(self, take: Callable[[Packet], None]) -> None:
-        self._take = take
-
-    def add(self, packet: Packet) -> tuple[bool, None]:
-        """Take a packet; tells aiortc that no key frame is needed and nothing is to decode."""
-        self._take(packet)
-        return False, None
 
 
 class Unheard(MediaStreamTrack):
@@ -260,7 +240,7 @@ class ListenerSession(Session):
         (transceiver,) = (t for t in connection.getTransceivers() if t.kind == "audio")
         self._sender = self._sender or RtpSender(transceiver)
         self._heard_at = time.monotonic()
-        _note_arrivals(transceiver, self._note_arrival)
+        note_datagrams(transceiver, self._note_arrival)
 
     def _note_arrival(self) -> None:
         self._heard_at = time.monotonic()
@@ -277,26 +257,6 @@ class ListenerSession(Session):
                     await self._closing.wait()
             except TimeoutError:
                 continue
-
-
-def _note_arrivals(transceiver: RTCRtpTransceiver, note: Callable[[], None]) -> None:
-    """Call `note` for every datagram of a connected peer: STUN, RTCP, anything.
-
-    A browser asks for consent every few seconds and reports what it received, so silence means
-    that it is gone. aioice's own consent takes half a minute to expire, and reports no arrivals;
-    an event for them there would remove this.
-    """
-    dtls: Any = transceiver.receiver.transport
-    for protocol in dtls.transport._connection._protocols:
-        protocol.datagram_received = _noting(protocol.datagram_received, note)
-
-
-def _noting(received: Callable[..., None], note: Callable[[], None]) -> Callable[..., None]:
-    def noted(data: bytes, address: tuple[Any, ...]) -> None:
-        note()
-        received(data, address)
-
-    return noted
 
 
 async def _close(connection: RTCPeerConnection) -> None:

@@ -1,7 +1,6 @@
 """Sessions between real peers: what is sent arrives, what is refused starts nothing."""
 
 import asyncio
-import json
 import threading
 from typing import Any
 
@@ -9,6 +8,7 @@ import psutil
 import pytest
 from aiortc.sdp import SessionDescription
 
+from actors.aiortc_internals import sockets
 from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
 from actors.fanout import EncodedFrame, Fanout
 from actors.offers import check_offer
@@ -43,7 +43,7 @@ async def test_a_publisher_is_heard_and_told_its_levels() -> None:
         return bool(peer.stats)
 
     await until(told)
-    assert json.loads(peer.stats[0]) == {"input_dbfs": -20.5}
+    assert peer.stats == {"input_dbfs": -20.5}
     session.close()
     await task
     assert session.state is SessionState.CLOSED
@@ -117,7 +117,8 @@ async def test_a_listener_whose_socket_is_full_misses_frames_and_nothing_else() 
     await until(lambda: session.state is SessionState.CONNECTED)
     sender = session._sender
     assert sender is not None
-    transport = sender._dtls.transport._connection._nominated[1].protocol.transport
+    assert sender._direct.path is not None
+    transport, _ = sender._direct.path
     unsent = MAX_UNSENT_BYTES + 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("actors.rtp_sender._unsent", lambda socket: unsent * (socket is transport))
@@ -167,9 +168,8 @@ async def test_a_listener_that_vanishes_is_noticed_and_a_quiet_one_is_not() -> N
 
     player = asyncio.create_task(play())
     for transceiver in peers[0].connection.getTransceivers():
-        dtls: Any = transceiver.receiver.transport
-        for protocol in dtls.transport._connection._protocols:
-            protocol.transport.abort()
+        for each in sockets(transceiver):
+            each.abort()
     took_s = await until(tasks[0].done)
     assert timeout_s - 2 < took_s < timeout_s + 2
     with pytest.raises(TimeoutError):
