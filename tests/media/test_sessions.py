@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
+import re
 import threading
 from typing import Any
 
 import psutil
 import pytest
-from aiortc import RTCPeerConnection
 from aiortc.sdp import SessionDescription
 
 from actors.aiortc_internals import sockets
@@ -262,16 +262,30 @@ async def test_a_bad_offer_is_refused_and_leaves_nothing(name: str) -> None:
     assert asyncio.all_tasks() == tasks and threading.active_count() == threads
 
 
+async def test_an_offer_that_is_refused_half_way_leaves_nothing() -> None:
+    """Some transports are made already when aiortc finds a section that it cannot answer."""
+    peer = PublisherPeer(PACKETS)
+    peer.connection.addTransceiver("video", direction="sendonly")
+    offer = re.sub("VP8|H264|AV1", "H261", await peer.offer())
+    await peer.close()
+    tasks, before = asyncio.all_tasks(), _udp_sockets()
+    session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
+    await session.run(offer)
+    with pytest.raises(OfferRefused, match="cannot be answered"):
+        await session.answer
+    assert asyncio.all_tasks() == tasks and _udp_sockets() == before
+
+
 async def test_a_fault_of_ours_reaches_the_one_who_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails while we answer is raised as itself, not as the offer's fault; no socket stays."""
     peer = PublisherPeer(PACKETS)
     offer = await peer.offer()
     await peer.close()
     before = _udp_sockets()
-    for step in ("createAnswer", "setLocalDescription"):
+    for step in ("aiortc.RTCPeerConnection.createAnswer", "actors.sessions.agree_on_opus"):
         session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
         with monkeypatch.context() as patch:
-            patch.setattr(RTCPeerConnection, step, _fail)
+            patch.setattr(step, _fail)
             await session.run(offer)
         with pytest.raises(AttributeError, match="a bug"):
             await session.answer
