@@ -1,4 +1,4 @@
-"""What can be refused on the media path. Raised where known, turned into HTTP by the ingress."""
+"""What the media path refuses. Raised where it is known, turned into HTTP by the ingress."""
 
 
 class StreamError(Exception):
@@ -14,11 +14,11 @@ class FragmentRefused(StreamError):
 
 
 class IceRestartRefused(StreamError):
-    """The fragment asks for an ICE restart; the client posts a new offer instead."""
+    """The fragment asks for an ICE restart; the client has to post a new offer instead."""
 
 
 class UnknownSession(StreamError):
-    """There is no session of this id."""
+    """No session has this id."""
 
 
 class NotYourSession(StreamError):
@@ -26,15 +26,15 @@ class NotYourSession(StreamError):
 
 
 class NotLive(StreamError):
-    """The user has no stream that could be heard or changed now."""
+    """The user has no stream to listen to or change."""
 
 
 class OriginalNotShared(StreamError):
-    """The publisher does not share the undenoised sound."""
+    """The publisher does not share the original sound."""
 
 
 class NoCapacity(StreamError):
-    """No stream actor is free. One has been asked for; try again in `retry_after_s`."""
+    """There is no room for another stream or session now; try again in `retry_after_s`."""
 
     def __init__(self, message: str, retry_after_s: int = 5) -> None:
         super().__init__(message, retry_after_s)
@@ -49,7 +49,7 @@ class NoPlace(StreamError):
 
 
 class TooManySessions(StreamError):
-    """This person has as many sessions of this stream as anybody may have."""
+    """The caller has reached the limit of sessions for this stream."""
 
 
 class ActorSilent(StreamError):

@@ -1,4 +1,4 @@
-"""Where sessions gather: on which addresses, in which range of ports, known by which public one."""
+"""Where sessions gather: their addresses, the range of ports, the public address."""
 
 import asyncio
 import errno
@@ -8,11 +8,11 @@ import random
 import socket
 from collections.abc import Iterable
 
-import aiortc.rtcicetransport
 from aioice import Candidate, Connection
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import StunProtocol
 
+from actors.aiortc_internals import add_socket, make_ice_connections_with
 from actors.errors import NoCapacity
 
 log = logging.getLogger(__name__)
@@ -24,16 +24,16 @@ Ports = tuple[int, int]
 
 
 class IceConnection(Connection):
-    """aioice's connection, but it gathers as `gather_on` said, and asks no STUN or TURN server.
+    """An aioice connection that gathers as `gather_on` said and asks no STUN or TURN server.
 
-    aioice has options for none of this (its issue #47); with them this class could go.
+    aioice has options for none of this (its issue #47); options would remove this class.
     """
 
     addresses: tuple[str, ...] = ()
     ports: Ports | None = None
     public_ip: str | None = None
     socket_protocol: type[StunProtocol] = StunProtocol
-    """What stands behind each socket; `hushcast load` puts a bad network here."""
+    """What handles each socket; `hushcast load` puts a bad network here."""
 
     async def get_component_candidates(
         self,
@@ -41,7 +41,7 @@ class IceConnection(Connection):
         addresses: list[str],
         timeout: int = 5,  # noqa: ASYNC109  # aioice's signature
     ) -> list[Candidate]:
-        """Bind a socket on each address. Raises NoCapacity when none of the ports is free."""
+        """Bind a socket on each address. Raises NoCapacity when no socket could be bound."""
         candidates: list[Candidate] = []
         for address in self.addresses or addresses:
             try:
@@ -49,7 +49,7 @@ class IceConnection(Connection):
             except OSError as error:
                 log.warning("cannot gather on %s: %s", address, error)
                 continue
-            self._protocols.append(protocol)
+            add_socket(self, protocol)
             host, port = protocol.transport.get_extra_info("sockname")[:2]
             protocol.local_candidate = _host_candidate(component, host, port)
             candidates.append(protocol.local_candidate)
@@ -60,7 +60,7 @@ class IceConnection(Connection):
         return candidates
 
     async def _bind(self, address: str) -> StunProtocol:
-        """Open a socket on some free port. Raises OSError when there is none."""
+        """Open a socket on a free port. Raises OSError when there is none."""
         loop = asyncio.get_running_loop()
         for port in self._shuffled_ports():
             try:
@@ -68,7 +68,7 @@ class IceConnection(Connection):
                     lambda: self.socket_protocol(self), local_addr=(address, port)
                 )
             except OSError as error:
-                if error.errno == errno.EADDRINUSE:  # perhaps by another process of the range
+                if error.errno == errno.EADDRINUSE:  # another process uses the same range
                     continue
                 raise
             bound: socket.socket = transport.get_extra_info("socket")
@@ -86,16 +86,15 @@ class IceConnection(Connection):
 def gather_on(
     addresses: Iterable[str], *, ports: Ports | None = None, public_ip: str | None = None
 ) -> None:
-    """Make every peer connection of this process gather on these addresses and ports only.
+    """Make every later peer connection of this process gather on these addresses and ports only.
 
-    Without addresses the machine's own are used. `ports` are the first and the last one of a
-    range. A public address is offered beside the machine's own, with the same ports: that of a
-    1:1 NAT in front of it.
+    Without addresses it uses the machine's own. `ports` are the first and the last of a range.
+    `public_ip`, that of a 1:1 NAT, is offered beside the machine's own with the same ports.
     """
     IceConnection.addresses = tuple(addresses)
     IceConnection.ports = ports
     IceConnection.public_ip = public_ip
-    aiortc.rtcicetransport.Connection = IceConnection  # type: ignore[attr-defined]  # no other way in
+    make_ice_connections_with(IceConnection)
 
 
 def _host_candidate(component: int, host: str, port: int) -> Candidate:

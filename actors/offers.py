@@ -1,61 +1,90 @@
-"""What we read in offers and fragments, and what we write into answers (RFC 8829, RFC 8840)."""
+"""What we read from offers and fragments and write into answers (RFC 8829, RFC 8840)."""
 
 import re
-from typing import Any
 
-from aiortc import sdp as aiortc_sdp
+from aiortc import RTCIceCandidate
+from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
 
 OPUS_ANSWER = "minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0"
 """What the answer agrees for Opus (RFC 7587, section 6.1): mono, in-band FEC."""
 MAX_CANDIDATES = 32
+_LOCAL_NAME = re.compile(r"\.local\s", re.IGNORECASE)
 
 
 def check_offer(offer_sdp: str, *, publishes: bool | None = None) -> None:
-    """Refuse an offer that could never be answered, before anything is started for it.
+    """Refuse an offer that can never be answered, before anything is started for it.
 
     `publishes` says which way the sound goes; None leaves that open. Raises OfferRefused.
     """
     try:
-        description = aiortc_sdp.SessionDescription.parse(offer_sdp)
+        description = SessionDescription.parse(offer_sdp)
     except Exception as error:  # aiortc's parser fails in many ways on what is not SDP
         raise OfferRefused("The body is not an SDP offer.") from error
-    audio = [media for media in description.media if media.kind == "audio" and media.port]
-    if len(audio) != 1:
+    _check_audio(description, publishes)
+    _check_sections(description)
+    if offer_sdp.count("a=candidate:") > MAX_CANDIDATES:
+        raise OfferRefused(f"The offer has more than {MAX_CANDIDATES} candidates.")
+
+
+def _check_audio(description: SessionDescription, publishes: bool | None) -> None:
+    """Refuse an offer unless its sound is one Opus track, over DTLS, in the right direction."""
+    audio = [media for media in description.media if media.kind == "audio"]
+    if len(audio) != 1 or not audio[0].port:
         raise OfferRefused("The offer needs exactly one audio track.")
-    media = audio[0]
+    [media] = audio
     if not any(codec.mimeType.lower() == "audio/opus" for codec in media.rtp.codecs):
         raise OfferRefused("The offer needs Opus among its audio codecs.")
-    if not (media.ice and media.ice.usernameFragment and media.ice.password):
-        raise OfferRefused("The offer has no ICE credentials.")
     if media.dtls is None or not media.dtls.fingerprints:
         raise OfferRefused("The offer has no DTLS fingerprint.")
     useless = {True: ("recvonly", "inactive"), False: ("sendonly", "inactive")}
     if publishes is not None and media.direction in useless[publishes]:
         way = "send" if publishes else "receive"
         raise OfferRefused(f"The offer's audio track does not {way}: it is {media.direction}.")
-    if offer_sdp.count("a=candidate:") > MAX_CANDIDATES:
-        raise OfferRefused(f"The offer has more than {MAX_CANDIDATES} candidates.")
+
+
+def _check_sections(description: SessionDescription) -> None:
+    """Refuse what aiortc takes from an offer and cannot answer, of any section."""
+    mids = [media.rtp.muxId for media in description.media]
+    if None in mids or len(set(mids)) < len(mids):
+        raise OfferRefused("Each section of the offer needs a mid of its own.")
+    if sum(media.kind == "application" for media in description.media) > 1:
+        raise OfferRefused("The offer has more than one section for data channels.")
+    for media in description.media:
+        if media.kind not in ("audio", "video", "application"):
+            raise OfferRefused("The offer has a section that is neither audio, video nor data.")
+        if not (media.ice and media.ice.usernameFragment and media.ice.password):
+            raise OfferRefused("The offer has no ICE credentials.")
+        if media.dtls is None:
+            raise OfferRefused("The offer has a section without a DTLS setup attribute.")
+        if media.kind != "application" and media.direction is None:
+            raise OfferRefused("The offer has a section without a direction such as sendonly.")
+        if media.msid and " " in media.msid and len(media.msid.split()) < 2:
+            raise OfferRefused("The offer has a section whose msid is incomplete.")
+    bundle = next((group for group in description.group if group.semantic == "BUNDLE"), None)
+    if bundle and bundle.items and bundle.items[0] not in mids:
+        raise OfferRefused("The offer bundles its sections with one that it does not have.")
 
 
 def ufrags(sdp: str) -> list[str]:
     """Get the ICE user fragments of a description, in order."""
-    return re.findall(r"^a=ice-ufrag:(\S+)", sdp, re.MULTILINE)
+    lines = sdp.splitlines()
+    return [line[12:].strip() for line in lines if line.startswith("a=ice-ufrag:")]
 
 
 def reachable_only(offer_sdp: str) -> str:
-    """Leave out what only costs time.
+    """Leave out what only costs time: `.local` candidates and the end of candidates.
 
-    Resolving `.local` names asks multicast DNS for a second; such a browser reaches us, and is
-    then known as a peer-reflexive candidate. The end of candidates would make ICE give up
-    before that; our own timeout ends a connection that never comes.
+    Resolving `.local` names asks multicast DNS for a second; a browser that hides behind one
+    reaches us and is then known as a peer-reflexive candidate. The end of candidates would make
+    ICE give up before that; our own timeout ends a session that never connects.
     """
     return "".join(
         line
         for line in offer_sdp.splitlines(keepends=True)
         if not line.startswith("a=end-of-candidates")
-        and not (line.startswith("a=candidate:") and ".local " in line)
+        and not (line.startswith("a=candidate:") and _LOCAL_NAME.search(line))
     )
 
 
@@ -69,8 +98,11 @@ def agree_on_opus(answer_sdp: str) -> str:
     )
 
 
-def read_fragment(fragment: str, ufrag: str) -> list[Any]:
-    """Read the candidates of a trickle fragment; `.local` ones are left out."""
+def read_fragment(fragment: str, ufrag: str) -> list[RTCIceCandidate]:
+    """Read the candidates of a trickle fragment, except `.local` ones.
+
+    Raises FragmentRefused, or IceRestartRefused for another `ufrag` than the session's.
+    """
     candidates = []
     mid = None
     for line in fragment.splitlines():
@@ -78,14 +110,14 @@ def read_fragment(fragment: str, ufrag: str) -> list[Any]:
             raise IceRestartRefused("ICE restarts are not supported; post a new offer instead.")
         if line.startswith("a=mid:"):
             mid = line[6:].strip()
-        if line.startswith("a=candidate:") and ".local " not in line:
+        if line.startswith("a=candidate:") and not _LOCAL_NAME.search(line):
             candidates.append(_read_candidate(line[12:], mid))
     return candidates
 
 
-def _read_candidate(text: str, mid: str | None) -> Any:
+def _read_candidate(text: str, mid: str | None) -> RTCIceCandidate:
     try:
-        candidate = aiortc_sdp.candidate_from_sdp(text)
+        candidate = candidate_from_sdp(text)
     except (AssertionError, ValueError, IndexError, KeyError) as error:
         raise FragmentRefused("The fragment holds a candidate that cannot be read.") from error
     candidate.component = 1  # some clients write 0, on which ICE hangs; RTP and RTCP share 1

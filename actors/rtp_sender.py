@@ -4,79 +4,58 @@ aiortc sends from a task per track that packs every packet anew, three times the
 sender keeps what is done once a second: the RTCP reports, from counts that are kept right.
 """
 
+import asyncio
 import random
 import struct
-from typing import Any
 
-from aiortc import RTCRtpSender, RTCRtpTransceiver, clock
-from aiortc.rtp import RtpPacket
+from aiortc import RTCRtpTransceiver
+
+from actors.aiortc_internals import DirectSender
 
 MAX_UNSENT_BYTES = 4096
 """About 200 ms in the socket's buffer: a listener further behind misses frames, not the others."""
+_VERSION_2 = 0x80
 _MARKER = 0x80
 
 
 class RtpSender:
-    """Sends packets over a connected transceiver. A send hook in aiortc would remove this.
+    """Sends packets over a connected transceiver.
 
     Attributes:
-        sent: how many packets were sent.
-        dropped: how many were not, because the socket did not take them.
+        sent: packets that were sent.
+        dropped: packets that the socket did not take.
     """
 
     def __init__(self, transceiver: RTCRtpTransceiver) -> None:
         self.sent = 0
         self.dropped = 0
-        self._sender: Any = transceiver.sender
-        self._dtls: Any = transceiver.sender.transport
-        assert hasattr(self._sender, _private("packet_count"))
-        self._header = self._make_header(transceiver)
+        self._direct = DirectSender(transceiver)
+        # What all packets share (RFC 3550, section 5.1); the marker is for the first one.
+        self._header = bytearray(12)
+        self._header[:2] = _VERSION_2, _MARKER | self._direct.payload_type
+        struct.pack_into("!L", self._header, 8, self._direct.ssrc)
         self._sequence = random.randrange(1 << 15)  # below half: SRTP's roll-over is far away
         self._origin = random.randrange(1 << 32)
 
     def send(self, payload: bytes, position: int) -> None:
         """Send 20 ms of Opus that begin `position` samples after the stream's start."""
-        pair = self._dtls.transport._connection._nominated.get(1)
-        if pair is None:  # ICE is closing
+        path = self._direct.path
+        if path is None:
             return
-        transport = pair.protocol.transport
-        if _unsent(transport) > MAX_UNSENT_BYTES:
+        socket, address = path
+        if _unsent(socket) > MAX_UNSENT_BYTES:
             self.dropped += 1
             return
         timestamp = (self._origin + position) & 0xFFFFFFFF
         struct.pack_into("!HL", self._header, 2, self._sequence, timestamp)
-        packet = self._dtls._tx_srtp.protect(bytes(self._header) + payload)
-        transport.sendto(packet, pair.remote_addr)
+        socket.sendto(self._direct.protect(bytes(self._header) + payload), address)
         self._sequence = (self._sequence + 1) & 0xFFFF
         self._header[1] &= ~_MARKER
-        self._count(len(payload), timestamp)
-
-    def _count(self, octets: int, timestamp: int) -> None:
-        """Keep what goes into aiortc's sender reports (RFC 3550, section 6.4.1)."""
         self.sent += 1
-        counts = self._sender.__dict__
-        counts[_private("packet_count")] += 1
-        counts[_private("octet_count")] += octets
-        counts[_private("rtp_timestamp")] = timestamp
-        counts[_private("ntp_timestamp")] = clock.current_ntp_time()
-
-    def _make_header(self, transceiver: RTCRtpTransceiver) -> bytearray:
-        """Make the header that all packets share: payload type, SSRC, MID, and a first marker."""
-        sender = self._sender
-        opus = next(c for c in transceiver._codecs if c.mimeType.lower() == "audio/opus")
-        assert opus.payloadType is not None
-        packet = RtpPacket(payload_type=opus.payloadType, marker=1)
-        packet.ssrc = sender._ssrc
-        packet.extensions.mid = getattr(sender, _private("mid"))
-        extensions = getattr(sender, _private("rtp_header_extensions_map"))
-        return bytearray(packet.serialize(extensions))
+        self._direct.count(len(payload), timestamp)
 
 
-def _private(name: str) -> str:
-    return f"_{RTCRtpSender.__name__}__{name}"
-
-
-def _unsent(transport: Any) -> int:
+def _unsent(socket: asyncio.DatagramTransport) -> int:
     """Tell how many bytes wait in a socket's buffer; a relay's transport does not say."""
-    buffered = getattr(transport, "get_write_buffer_size", None)
+    buffered = getattr(socket, "get_write_buffer_size", None)
     return int(buffered()) if buffered else 0

@@ -1,25 +1,25 @@
 """One peer connection each, from offer to close: a publisher's or a listener's."""
 
 import asyncio
-import contextlib
 import json
 import logging
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
-    RTCRtpTransceiver,
     RTCSessionDescription,
 )
+from aiortc.exceptions import OperationError
 
-from actors.errors import FragmentRefused, NoCapacity, OfferRefused
+from actors.aiortc_internals import note_datagrams, tap_packets
+from actors.errors import FragmentRefused, OfferRefused
 from actors.offers import (
     MAX_CANDIDATES,
     agree_on_opus,
@@ -34,7 +34,7 @@ from actors.rtp_sender import RtpSender
 log = logging.getLogger(__name__)
 
 LISTENER_TIMEOUT_S = 8.0
-"""A listener of whom nothing has come for so long is gone."""
+"""A listener silent for this long is treated as gone."""
 MAX_UNSENT_STATS_BYTES = 4096
 
 
@@ -63,33 +63,41 @@ class Session:
     async def run(self, offer_sdp: str) -> None:
         """Answer the offer and serve until the connection is gone or `close` is called.
 
-        The answer, or OfferRefused or NoCapacity, arrives in `answer`. Cancelling is safe.
+        `answer` gets the answer or whatever went wrong before it: OfferRefused, NoCapacity, or a
+        fault of ours as itself. A later fault ends the session and is logged. Cancelling is safe.
         """
         try:
             async with AsyncExitStack() as stack:
                 connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-                stack.push_async_callback(_close, connection)
+                stack.push_async_callback(connection.close)
                 connection.on("connectionstatechange", lambda: self._follow(connection))
                 self._connection = connection
                 answer = await self._negotiate(connection, offer_sdp)
+                if self.answer.done():  # cancelled: nobody waits for it any more
+                    return
                 self.answer.set_result(answer)
-                await self._wait_connected()
-                await self._serve()
-        except (OfferRefused, NoCapacity) as refusal:
-            self.answer.set_exception(refusal)
+                if await self._wait_connected():
+                    self._set_state(SessionState.CONNECTED)
+                    self._begin(connection)
+                    await self._serve()
+        except Exception as error:  # the session's life ends here, whatever went wrong
+            if self.answer.done():
+                log.exception("session %s failed", self.session_id)
+            else:
+                self.answer.set_exception(error)
         finally:
             self.answer.cancel()
             self._connection = None
             self._set_state(SessionState.CLOSED)
 
     def close(self) -> None:
-        """Let `run` end; again is fine."""
+        """Let `run` end; calling it again is fine."""
         self._closing.set()
 
     async def trickle(self, fragment: str) -> None:
         """Add the candidates of a trickle fragment (RFC 8840).
 
-        Raises FragmentRefused when it cannot be read, IceRestartRefused when it is for
+        Raises FragmentRefused when it cannot be read, IceRestartRefused when it belongs to
         another ICE session than the offer's.
         """
         candidates = read_fragment(fragment, self._ufrag)
@@ -104,51 +112,53 @@ class Session:
         """Prepare a connection before the offer is applied."""
 
     def _opened(self, connection: RTCPeerConnection) -> None:
-        """Use the connection's media after the offer was applied."""
+        """Use the connection's transceivers once the offer is applied."""
 
     def _begin(self, connection: RTCPeerConnection) -> None:
-        """Use the connection now that it stands."""
+        """Use the connection once it is established."""
 
     async def _serve(self) -> None:
         """Wait until the session has to end."""
         await self._closing.wait()
 
     async def _negotiate(self, connection: RTCPeerConnection, offer_sdp: str) -> str:
+        """Apply the offer and make the answer. Raises OfferRefused, NoCapacity.
+
+        aiortc refuses offers in `setRemoteDescription` only. An error in any later step is ours:
+        either a bug or a fault of the offer that `check_offer` should have found.
+        """
         check_offer(offer_sdp)
         self._ufrag = ufrags(offer_sdp)[0]
         self._attach(connection)
+        offer = RTCSessionDescription(sdp=reachable_only(offer_sdp), type="offer")
         try:
-            await connection.setRemoteDescription(
-                RTCSessionDescription(sdp=reachable_only(offer_sdp), type="offer")
-            )
-            for transceiver in connection.getTransceivers():
-                if transceiver.kind == "video":
-                    transceiver.direction = "inactive"
-            self._opened(connection)
-            await connection.setLocalDescription(await connection.createAnswer())
-        except NoCapacity:
-            raise
-        except Exception as error:  # aiortc has no one error for an offer that it cannot answer
-            raise OfferRefused(f"This offer cannot be answered: {error}") from error
+            await connection.setRemoteDescription(offer)
+        except (ValueError, OperationError) as error:  # what it does not support; no common codec
+            raise OfferRefused(f"This offer cannot be answered: {error}.") from error
+        for transceiver in connection.getTransceivers():
+            if transceiver.kind == "video":
+                transceiver.direction = "inactive"
+        self._opened(connection)
+        await connection.setLocalDescription(await connection.createAnswer())
         return agree_on_opus(connection.localDescription.sdp)
 
-    async def _wait_connected(self) -> None:
+    async def _wait_connected(self) -> bool:
+        """Wait for the connection; False when it took too long or the session is closing."""
         waits = [asyncio.create_task(event.wait()) for event in (self._connected, self._closing)]
         try:
             _, pending = await asyncio.wait(
                 waits, timeout=self._connect_timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
             if len(pending) == len(waits):
-                log.info("session %s: no connection in time", self.session_id)
+                log.info("session %s: did not connect in time", self.session_id)
                 self._closing.set()
         finally:
             for wait in waits:
                 wait.cancel()
+        return self._connected.is_set() and not self._closing.is_set()
 
     def _follow(self, connection: RTCPeerConnection) -> None:
         if connection.connectionState == "connected":
-            self._set_state(SessionState.CONNECTED)
-            self._begin(connection)
             self._connected.set()
         elif connection.connectionState in ("failed", "closed"):
             self._closing.set()
@@ -160,7 +170,7 @@ class Session:
 
 
 class PublisherSession(Session):
-    """Receives a publisher's RTP packets and tells its page the levels."""
+    """Receives a publisher's RTP packets and sends its page the levels."""
 
     def __init__(
         self,
@@ -174,7 +184,7 @@ class PublisherSession(Session):
         self._stats: RTCDataChannel | None = None
 
     def send_stats(self, stats: dict[str, float]) -> None:
-        """Tell the page, if it opened the data channel; a page that does not read is spared."""
+        """Send the page its levels, if it opened the data channel and keeps up with it."""
         channel = self._stats
         if channel is None or channel.readyState != "open":
             return
@@ -189,48 +199,28 @@ class PublisherSession(Session):
             self._stats = channel
 
     def _opened(self, connection: RTCPeerConnection) -> None:
-        """Take packets where aiortc would put them into its jitter buffer (see receive.py).
-
-        Everything before it stays aiortc's: SRTP, the check of the payload type, the receiver
-        reports. Nothing reaches its decoder thread. A hook for packets in aiortc would
-        remove this.
-        """
         for transceiver in connection.getTransceivers():
             if transceiver.kind == "audio":
-                receiver: Any = transceiver.receiver
-                assert hasattr(receiver, "_RTCRtpReceiver__jitter_buffer")
-                receiver._RTCRtpReceiver__jitter_buffer = PacketTap(self._take)
+                tap_packets(transceiver.receiver, self._take)
 
     def _take(self, packet: Packet) -> None:
         if not self._closing.is_set():
             self._deliver(self, packet)
 
 
-class PacketTap:
-    """Stands in for aiortc's jitter buffer and passes each packet on."""
-
-    def __init__(self, take: Callable[[Packet], None]) -> None:
-        self._take = take
-
-    def add(self, packet: Packet) -> tuple[bool, None]:
-        """Take a packet; tells aiortc that no key frame is needed and nothing is to decode."""
-        self._take(packet)
-        return False, None
-
-
 class Unheard(MediaStreamTrack):
-    """Gives aiortc's sender nothing to send, so that we can."""
+    """Gives aiortc's sender nothing to send: RtpSender sends instead."""
 
     kind = "audio"
 
     async def recv(self) -> NoReturn:
-        """Wait until the sender is stopped."""
+        """Wait for ever; aiortc cancels it when it stops the sender."""
         await asyncio.get_running_loop().create_future()
         raise AssertionError("nobody resolves this future")
 
 
 class ListenerSession(Session):
-    """Sends one listener the stream's packets."""
+    """Sends the stream's packets to one listener."""
 
     def __init__(
         self,
@@ -249,7 +239,7 @@ class ListenerSession(Session):
         self._heard_at = time.monotonic()
 
     def send(self, payload: bytes, position: int) -> None:
-        """Send 20 ms of Opus; before the connection stands they are left out."""
+        """Send 20 ms of Opus, or drop them while there is no connection."""
         if self._sender is not None and not self._closing.is_set():
             self._sender.send(payload, position)
 
@@ -258,15 +248,19 @@ class ListenerSession(Session):
 
     def _begin(self, connection: RTCPeerConnection) -> None:
         (transceiver,) = (t for t in connection.getTransceivers() if t.kind == "audio")
-        self._sender = self._sender or RtpSender(transceiver)
+        self._sender = RtpSender(transceiver)
         self._heard_at = time.monotonic()
-        _note_arrivals(transceiver, self._note_arrival)
+        note_datagrams(transceiver, self._note_arrival)
 
     def _note_arrival(self) -> None:
         self._heard_at = time.monotonic()
 
     async def _serve(self) -> None:
-        """Wait until it has to end, or nothing of the listener has come for too long."""
+        """Wait until the session has to end or the listener has been silent for too long.
+
+        A browser asks for consent every few seconds and reports what it received, so silence means
+        that it is gone. aioice takes half a minute to notice that consent has expired.
+        """
         while not self._closing.is_set():
             left_s = self._heard_at + self._listener_timeout_s - time.monotonic()
             if left_s <= 0:
@@ -277,41 +271,3 @@ class ListenerSession(Session):
                     await self._closing.wait()
             except TimeoutError:
                 continue
-
-
-def _note_arrivals(transceiver: RTCRtpTransceiver, note: Callable[[], None]) -> None:
-    """Call `note` for every datagram of a connected peer: STUN, RTCP, anything.
-
-    A browser asks for consent every few seconds and reports what it received, so silence means
-    that it is gone. aioice's own consent takes half a minute to expire, and reports no arrivals;
-    an event for them there would remove this.
-    """
-    dtls: Any = transceiver.receiver.transport
-    for protocol in dtls.transport._connection._protocols:
-        protocol.datagram_received = _noting(protocol.datagram_received, note)
-
-
-def _noting(received: Callable[..., None], note: Callable[[], None]) -> Callable[..., None]:
-    def noted(data: bytes, address: tuple[Any, ...]) -> None:
-        note()
-        received(data, address)
-
-    return noted
-
-
-async def _close(connection: RTCPeerConnection) -> None:
-    """Close a connection and every socket of it, also when an offer left it half made.
-
-    aiortc's own `close` ends at the first part that was never connected with the others.
-    """
-    users = [user for each in connection.getTransceivers() for user in (each.sender, each.receiver)]
-    transports = {user.transport for user in (*users, connection.sctp) if user and user.transport}
-    try:
-        await connection.close()
-    except Exception:
-        log.info("a half made connection was closed piece by piece", exc_info=True)
-        for transport in transports:
-            with contextlib.suppress(Exception):
-                await transport.stop()
-            await transport.transport.stop()
-        connection.remove_all_listeners()

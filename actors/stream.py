@@ -14,6 +14,7 @@ from typing import Any
 import ray
 import ray.actor
 
+from actors.aiortc_internals import check_aiortc
 from actors.denoiser import Device, ModelName, load_model
 from actors.errors import NoPlace, NotLive, UnknownSession
 from actors.ice import gather_on
@@ -105,6 +106,7 @@ class StreamHost:
         Raises ModelError when the model cannot be loaded: such an actor never hosts a stream.
         """
         if self._sound_thread is None:
+            await check_aiortc()
             self._sound_thread = await asyncio.to_thread(_make_sound_thread, self._config)
             self._sound_thread.start()
             self._tasks.start(self._recorder.recover(), name="recovery")

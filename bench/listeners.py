@@ -21,9 +21,10 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 
 from actors.fanout import EncodedFrame, Fanout
 from actors.ice import gather_on
-from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusEncoder
-from actors.sessions import ListenerSession, PacketTap, SessionState
+from actors.opus import FRAME_SAMPLES, SAMPLE_RATE
+from actors.sessions import ListenerSession, SessionState
 from bench.sounds import noisy_streams
+from commands.load.peers import PacketListener, encode
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 Play = Callable[[int], None]
@@ -80,8 +81,7 @@ async def _play(play: Play, seconds: float) -> float:
 
 
 def _packets() -> list[bytes]:
-    encoder, sound = OpusEncoder(), noisy_streams(1)[:, 0].reshape(-1, FRAME_SAMPLES)
-    return [encoder.encode(frame) for frame in sound[:100]]
+    return encode(noisy_streams(1)[:, 0].reshape(-1)[: 100 * FRAME_SAMPLES], bitrate=64_000)
 
 
 async def _ours(offers: list[str]) -> tuple[list[str], Play, Callable[[], Awaitable[None]]]:
@@ -175,36 +175,19 @@ def _listen(pipe: Connection, listeners: int) -> None:
     asyncio.run(_listen_all(pipe, listeners))
 
 
-async def _connected(connection: RTCPeerConnection) -> None:
-    changed = asyncio.Event()
-    connection.on("connectionstatechange", changed.set)
-    while connection.connectionState != "connected":
-        changed.clear()
-        await changed.wait()
-
-
 async def _listen_all(pipe: Connection, listeners: int) -> None:
     """Be the listeners: count the packets, decode nothing."""
     gather_on(["127.0.0.1"])
-    connections = [RTCPeerConnection(RTCConfiguration(iceServers=[])) for _ in range(listeners)]
-    heard = [0] * listeners
-    for number, connection in enumerate(connections):
-
-        def count(packet: Any, number: int = number) -> None:
-            heard[number] += 1
-
-        receiver: Any = connection.addTransceiver("audio", direction="recvonly").receiver
-        receiver._RTCRtpReceiver__jitter_buffer = PacketTap(count)
-        await connection.setLocalDescription(await connection.createOffer())
-    pipe.send([connection.localDescription.sdp for connection in connections])
-    for connection, answer in zip(connections, await asyncio.to_thread(pipe.recv), strict=True):
-        await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-    await asyncio.gather(*(_connected(connection) for connection in connections))
+    peers = [PacketListener(keep_sound=False) for _ in range(listeners)]
+    pipe.send([await peer.offer() for peer in peers])
+    for peer, answer in zip(peers, await asyncio.to_thread(pipe.recv), strict=True):
+        await peer.accept(answer)
+    await asyncio.gather(*(peer.connected.wait() for peer in peers))
     pipe.send("connected")
     await asyncio.to_thread(pipe.recv)
-    pipe.send(heard)
-    for connection in connections:
-        await connection.close()
+    pipe.send([peer.arrivals.counts(time.monotonic()).received for peer in peers])
+    for peer in peers:
+        await peer.close()
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import RtpPacket
 from numpy.typing import NDArray
 
+from actors.aiortc_internals import as_received
 from actors.opus import FRAME_SAMPLES, OpusDecoder
 from actors.pipeline import decode
 from actors.receive import Opus, RtpOrder, Segment, Silence
 from bench.sounds import noisy_streams
-from tests.peers import encode
+from commands.load.peers import encode
 
 FRAME_S = 0.02
 JITTER_S = 0.008
@@ -80,8 +81,7 @@ def _arrivals(payloads: list[bytes], count: int, share: float, burst: int) -> Ar
     for n in range(count):
         packet = RtpPacket(sequence_number=n & 0xFFFF, timestamp=n * FRAME_SAMPLES & 0xFFFFFFFF)
         packet.payload = payloads[n % len(payloads)]
-        packet._data = packet.payload  # type: ignore[attr-defined]  # what aiortc's depayload does
-        packets.append(packet)
+        packets.append(as_received(packet))
     times = np.arange(count) * FRAME_S + dice.uniform(0, JITTER_S, count)
     begins = dice.random(count) < share / burst
     lost = np.convolve(begins, np.ones(burst))[:count] > 0

@@ -34,10 +34,10 @@ from actors.receive import Packet, RtpOrder
 from actors.sessions import PublisherSession
 from actors.sound_thread import SoundThread
 from bench.sounds import noisy_streams
+from commands.load.peers import PublisherPeer, encode
 from foundation.ids import new_id
 from recordings.spool_thread import SpoolThread
 from recordings.writer import RecordingWriter, SpoolMeta
-from tests.peers import PublisherPeer, encode
 
 
 class Through:
@@ -250,6 +250,7 @@ def _publish(pipe: Connection, publishers: int) -> None:
 
 async def _publish_all(pipe: Connection, publishers: int) -> None:
     """Be the publishers."""
+    gather_on(["127.0.0.1"])
     clips = noisy_streams(publishers)
     peers = [PublisherPeer(encode(clips[:400, n].reshape(-1))) for n in range(publishers)]
     pipe.send([await peer.offer() for peer in peers])

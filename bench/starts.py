@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from actors.ice import gather_on
+from commands.load.peers import PublisherPeer, encode
 from tests.app.client import Person, Presence, sign_up
-from tests.peers import PublisherPeer, encode
 from tests.running import running_app
 from tests.sounds import speech_like
 from tests.waiting import until
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=50)
     parser.add_argument("--url")
     options = parser.parse_args()
+    gather_on(["127.0.0.1"])
     with given_or_started(options.url) as url:
         times = np.array(asyncio.run(measure(url, options.starts))) * 1000
     print(f"{len(times)} starts, milliseconds\n{'':24}    p50    p95    max")

@@ -163,18 +163,21 @@ class ActorGone(StreamError):
 async def _ask(actor: str, method: str, *arguments: Any) -> Any:
     """Call an actor's method by the actor's name.
 
-    Raises the StreamError that the method raised, ActorGone when the actor is dead, and
-    ActorSilent when it does not answer in time.
+    Raises the StreamError or RedisUnavailable that the method raised, RayTaskError for any other
+    error in it, ActorGone when the actor is dead, and ActorSilent when it does not answer in time.
     """
     try:
         handle = ray.get_actor(actor, namespace=NAMESPACE)
+    except ValueError as error:
+        raise ActorGone(f"The actor of this stream is gone: {actor}") from error
+    try:
         async with asyncio.timeout(ACTOR_TIMEOUT_S):
             return await getattr(handle, method).remote(*arguments)
     except RayTaskError as error:
         if isinstance(error.cause, StreamError | RedisUnavailable):
             raise error.cause from None
         raise
-    except (ActorDiedError, ActorUnavailableError, ValueError) as error:
+    except (ActorDiedError, ActorUnavailableError) as error:
         raise ActorGone(f"The actor of this stream is gone: {actor}") from error
     except TimeoutError as error:
         raise ActorSilent("The stream's actor does not answer now.") from error

@@ -1,6 +1,6 @@
 """What is refused at the edge, and the one table that turns every refusal into a status code."""
 
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from actors import errors as stream
 from foundation.redis import RedisUnavailable
@@ -95,9 +95,22 @@ RETRY_AFTER_S: dict[type[Exception], int] = {
 """When to try again, where the error itself does not say."""
 
 
+def raised(error: Exception) -> Exception:
+    """Get what an actor or a deployment raised, of the error that Ray makes of it.
+
+    A RayTaskError is a RayError, but the actor was reached: what failed is the code in it.
+    """
+    return error.cause if isinstance(error, RayTaskError) else error
+
+
+def kind_of(error: Exception) -> type[Exception] | None:
+    """Find the class that the tables hold for an error; None: it is no refusal but a bug."""
+    return next((kind for kind in type(error).__mro__ if kind in STATUS), None)
+
+
 def retry_after_s(error: Exception) -> int | None:
     """Get the seconds after which trying again makes sense; None: it does not."""
     if isinstance(error, TooOften | stream.NoCapacity):
         return error.retry_after_s
-    kind = next(kind for kind in type(error).__mro__ if kind in STATUS)
-    return RETRY_AFTER_S.get(kind)
+    kind = kind_of(error)
+    return None if kind is None else RETRY_AFTER_S.get(kind)

@@ -16,7 +16,7 @@ from actors.errors import IceRestartRefused
 from recordings.store import RangeNotSatisfiable
 from serve_app.bodies import BodyLimit
 from serve_app.callers import TokenOutOfSight
-from serve_app.errors import SENTENCES, STATUS, retry_after_s
+from serve_app.errors import SENTENCES, STATUS, kind_of, raised, retry_after_s
 from serve_app.routes import media, pages, people, presence, recordings, streams
 from serve_app.schemas import Problem
 from serve_app.services import Services
@@ -69,7 +69,11 @@ def _report(following: "asyncio.Task[None]") -> None:
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:
-    kind = next(kind for kind in type(error).__mro__ if kind in STATUS)
+    error, whole = raised(error), error
+    kind = kind_of(error)
+    if kind is None:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=whole)
+        return await _apologise(request, error)
     headers = {}
     if (wait := retry_after_s(error)) is not None:
         headers["Retry-After"] = str(wait)

@@ -7,7 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import aioice
+import aiortc
 import pytest
+
+from actors.aiortc_internals import JITTER_BUFFER
 
 ROOT = Path(__file__).parent.parent
 LAYERS = ["commands", "serve_app", "deployments", "actors", "recordings", "foundation"]
@@ -58,6 +62,51 @@ def test_imports_run_one_way(path: Path) -> None:
         if name.startswith("actors/denoiser/"):
             assert top in DENOISER_KNOWS, f"{name} imports {module}"
             assert top != "actors" or module.startswith(("actors.denoiser", "actors.models")), name
+
+
+def test_only_one_module_reaches_into_aiortc() -> None:
+    """What aiortc and aioice keep private is used in actors/aiortc_internals.py alone."""
+    private = set()
+    for library in (aiortc, aioice):
+        for path in Path(library.__path__[0]).rglob("*.py"):
+            private |= private_names(ast.parse(path.read_text()))
+    assert {JITTER_BUFFER, "_nominated"} <= private
+    for layer in (*LAYERS, "tests", "bench"):
+        for path in (ROOT / layer).rglob("*.py"):
+            name = str(path.relative_to(ROOT))
+            # The denoiser knows no aiortc: its private names are its own.
+            if name == "actors/aiortc_internals.py" or name.startswith("tests/denoiser/"):
+                continue
+            reached = reached_names(ast.parse(path.read_text())) & private
+            assert not reached, f"{name} uses {reached} of aiortc"
+
+
+def private_names(tree: ast.AST) -> set[str]:
+    """Name the private attributes and methods of a module's classes, as others have to."""
+    names = set()
+    for owner in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        for node in ast.walk(owner):
+            name = getattr(node, "attr", None) or getattr(node, "name", None) or ""
+            if name.startswith("_") and not name.endswith("__"):
+                names.add(f"_{owner.name}{name}" if name.startswith("__") else name)
+    return names
+
+
+def reached_names(tree: ast.AST) -> set[str]:
+    """Name the attributes that a module uses of other objects, and those that a class inherits."""
+    others: set[str] = set()
+    own: set[str] = set()
+    made: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) != "self":
+            others.add(node.attr)
+        elif isinstance(node, ast.Attribute):
+            (made if isinstance(node.ctx, ast.Store) else own).add(node.attr)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            made.add(node.name)
+        elif isinstance(node, ast.Constant) and "__" in str(node.value):  # for getattr
+            others.add(str(node.value))
+    return others | own - made
 
 
 def test_a_cpu_stream_actor_loads_neither_torch_nor_the_edge() -> None:

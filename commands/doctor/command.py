@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from commands.doctor.findings import Finding
-from commands.doctor.machine import check_gpu, check_model
+from commands.doctor.machine import check_gpu, check_model, check_webrtc
 from commands.doctor.network import check_tls, check_turn, check_udp
 from commands.doctor.storage import check_redis, check_s3
 from commands.local.child import StartFailed
@@ -13,7 +13,14 @@ from commands.local.storage import open_storage
 from serve_app.settings import Settings
 
 Check = Callable[[Settings], Iterator[Finding]]
-WITHOUT_STORAGE: tuple[Check, ...] = (check_model, check_gpu, check_udp, check_turn, check_tls)
+WITHOUT_STORAGE: tuple[Check, ...] = (
+    check_model,
+    check_gpu,
+    check_webrtc,
+    check_udp,
+    check_turn,
+    check_tls,
+)
 CHECKS: tuple[Check, ...] = (*WITHOUT_STORAGE, check_redis, check_s3)
 
 

@@ -1,10 +1,13 @@
-"""The machine: the model, how quick it is here, the GPU."""
+"""The machine: the model, how fast it is here, the GPU, the WebRTC library."""
 
+import asyncio
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import numpy as np
 
+from actors.aiortc_internals import AiortcChanged, check_aiortc
 from actors.denoiser import Denoiser, Engine, Model, ModelError, executor_on, load_model
 from commands.doctor.findings import Finding
 from serve_app.settings import Settings
@@ -45,6 +48,16 @@ def check_gpu(settings: Settings) -> Iterator[Finding]:
         yield Finding("GPU", str(error).partition("\n")[0], to_do)
     else:
         yield Finding("GPU", "CUDA runs the model")
+
+
+def check_webrtc(settings: Settings) -> Iterator[Finding]:
+    """Look for what hushcast takes from inside aiortc and aioice."""
+    try:
+        asyncio.run(check_aiortc())
+    except AiortcChanged as error:
+        yield Finding("WebRTC", str(error), "Install hushcast again, from its requirements.lock.")
+    else:
+        yield Finding("WebRTC", f"aiortc {version('aiortc')} has all that hushcast relies on")
 
 
 def _share_of_a_core(model: Model) -> float:

@@ -1,4 +1,4 @@
-"""hushcast over HTTP, as a client that waits when it is told to wait."""
+"""A client of the HTTP API that waits when the server tells it to."""
 
 import json
 import secrets
@@ -15,23 +15,23 @@ PATIENCE_S = 120.0
 SDP = "application/sdp"
 
 Pause = Callable[[float], None]
-"""Waits for some seconds; may raise, to give up the waiting."""
+"""Waits for some seconds; may raise to give up."""
 
-# Not through a proxy: the sound does not go through it either.
+# Not through a proxy: the sound does not use one either.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ApiError(Exception):
-    """The server refused, or cannot be reached; the message is a sentence."""
+    """The server refused or cannot be reached; the message is a sentence."""
 
 
 class Missing(ApiError):
-    """What was asked for is not there: 401 or 404."""
+    """The server does not know what was asked for: 401 or 404."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said, and how long the last try took."""
+    """What the server answered, and how long the last try took."""
 
     text: str
     headers: "Message[str, str]"
@@ -61,9 +61,9 @@ class Api:
         pause: Pause = time.sleep,
         patience_s: float = PATIENCE_S,
     ) -> Answer:
-        """Ask, again when told `Retry-After`, until patience ends. A text is sent as SDP.
+        """Send a request, and again after each `Retry-After` for up to `patience_s`.
 
-        Raises ApiError, or Missing.
+        Text is sent as SDP. Raises ApiError, or Missing.
         """
         data, headers = _encode(body)
         if self.token:
@@ -91,7 +91,7 @@ class Api:
 
 @dataclass
 class Account:
-    """An account of the load test's own."""
+    """An account that the load test made."""
 
     username: str
     api: Api
@@ -99,7 +99,7 @@ class Account:
 
     @classmethod
     def new(cls, url: str, role: str) -> "Account":
-        """Think up an account; nothing is asked yet."""
+        """Choose a name and a password; nothing is sent yet."""
         name = f"load-{role}-{secrets.token_hex(5)}"
         return cls(name, Api(url), secrets.token_urlsafe(16))
 
@@ -116,17 +116,17 @@ class Account:
         self.api.token = json.loads(answer.text)["token"]
 
     def befriend(self, other: "Account") -> None:
-        """Become friends: one asks, the other one accepts."""
+        """Become friends: one asks, the other accepts."""
         self.api.call("PUT", f"/api/friends/{other.username}")
         other.api.call("PUT", f"/api/friends/{self.username}")
 
     def stream(self) -> dict[str, Any] | None:
-        """Get the own stream."""
+        """Get this account's stream."""
         stream: dict[str, Any] | None = self.api.get("/api/me")["stream"]
         return stream
 
     def remove(self) -> None:
-        """Delete the account with all that it has; none is there afterwards."""
+        """Delete the account with all that it has; one that is not there is fine."""
         try:
             if self.api.token is None:
                 self.sign_in()
@@ -153,6 +153,6 @@ def _told(refusal: urllib.error.HTTPError, what: str) -> ApiError:
     try:
         text = json.loads(text)["detail"]
     except (ValueError, TypeError, KeyError):
-        pass  # not our server's way to refuse: what it said is the best there is
+        pass  # it did not come from hushcast: show what it said
     kind = Missing if refusal.code in (401, 404) else ApiError
     return kind(f"{what}: {refusal.code} {text}")

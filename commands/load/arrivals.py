@@ -1,4 +1,4 @@
-"""What came to one listener, and when: frames missing, frames late, mouth to ear."""
+"""What reached one listener, and when: frames missing, frames late, mouth to ear."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ from commands.load.marker import Ruler
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 LATE_S = 0.06
-"""Later than the promptest frame by more than this: a browser's usual buffer has run dry."""
+"""A frame this much later than the fastest one finds a browser's usual buffer empty."""
 STALLED_S = 0.2
-"""Silence before the end of the measurement that is longer than this is counted as missing."""
+"""Longer silence before the end of the measurement counts as missing frames."""
 PIECE_FRAMES = 50
-"""One second is looked for at a time."""
+"""How much sound is searched for at once: one second."""
 MAX_CONCEALED_FRAMES = 50
 
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """What became of a listener's frames of 20 ms."""
+    """What happened to a listener's frames of 20 ms."""
 
     expected: int
     received: int
     lost: int
-    """Sequence numbers that never came: lost on the way."""
+    """Sequence numbers that never arrived: lost on the way."""
     unsent: int
-    """Frames of the timeline that the server gave no sequence number: it dropped them itself, or
-    had stopped to send before the end."""
+    """Frames of the timeline to which the server gave no sequence number: it dropped them or
+    stopped sending before the end."""
     late: int
-    """Came, but more than 60 ms later than the promptest."""
+    """Arrived, but more than 60 ms later than the fastest."""
 
 
 class Arrivals:
-    """The packets of one listener, in the order in which they came."""
+    """The packets of one listener, in order of arrival."""
 
     def __init__(self, *, keep_sound: bool) -> None:
         self.first_at: float | None = None
@@ -44,7 +44,7 @@ class Arrivals:
         self._sequence = self._timestamp = 0
 
     def add(self, at: float, sequence: int, timestamp: int, payload: bytes) -> None:
-        """Note a packet that came `at` (time.monotonic); both numbers may wrap."""
+        """Note a packet that arrived `at` (time.monotonic); both numbers may wrap."""
         if self.first_at is None:
             self.first_at, self._sequence, self._timestamp = at, sequence, timestamp
         self._sequence += _signed(sequence - self._sequence, 16)
@@ -53,7 +53,7 @@ class Arrivals:
         self._came.append((at, self._sequence, self._timestamp, kept))
 
     def counts(self, ended_at: float) -> FrameCounts:
-        """Count frames from the first that came to `ended_at`."""
+        """Count frames from the first arrival to `ended_at`."""
         if not self._came:
             return FrameCounts(0, 0, 0, 0, 0)
         at, sequence, timestamp, _ = zip(*self._came, strict=True)
@@ -72,10 +72,10 @@ class Arrivals:
         )
 
     def mouth_to_ear_s(self, ruler: Ruler, began: float) -> NDArray[np.float64]:
-        """Get for each frame how long after it was said it came; empty where nothing is found.
+        """Get the time from speaking to arrival of each frame, in seconds; empty if none is found.
 
-        `began` is when the publisher sent its first frame, whose last sample was said then. A
-        frame that comes could be played at once: no jitter buffer is counted.
+        `began` is when the publisher sent its first frame, whose last sample was spoken then. A
+        frame counts as playable on arrival: no jitter buffer is included.
         """
         order = sorted(self._came, key=lambda each: each[1])
         latencies = []
@@ -86,7 +86,9 @@ class Arrivals:
             first_at, _, first_timestamp, _ = piece[0]
             spoken_at = began - FRAME_S + found / SAMPLE_RATE
             round_s = ruler.length / SAMPLE_RATE
-            spoken_at += (first_at - spoken_at) // round_s * round_s  # the newest time it was said
+            spoken_at += (
+                (first_at - spoken_at) // round_s * round_s
+            )  # the latest time it was spoken
             for at, _, timestamp, _ in piece:
                 latencies.append(at - spoken_at - (timestamp - first_timestamp) / SAMPLE_RATE)
         return np.array(latencies)

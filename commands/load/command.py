@@ -1,5 +1,6 @@
-"""`hushcast load`: what is asked for, checked; what was measured, told."""
+"""`hushcast load`: check the call, run it, report what was measured."""
 
+import asyncio
 import json
 import sys
 from argparse import Namespace
@@ -7,8 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from actors.aiortc_internals import AiortcChanged, check_aiortc
 from commands.load.api import ApiError
-from commands.load.marker import AudioRefused, built_in, encode, read_audio
+from commands.load.marker import AudioRefused, built_in, read_audio
+from commands.load.peers import encode
 from commands.load.processes import CrewLost
 from commands.load.report import numbers, passed, table
 from commands.load.scenario import Scenario, Wanted
@@ -16,14 +19,15 @@ from commands.load.wire import Faults
 from commands.local.signals import Interrupted, Signals
 
 MAX_LOSS_PERCENT = 50.0
+BITRATE = 64_000
 
 
 class Refused(Exception):
-    """The call asks for what cannot be done."""
+    """The call asks for something that cannot be done."""
 
 
 class ProgressLine:
-    """One line of a terminal that says how far it is; nothing where there is no terminal."""
+    """One line of a terminal that shows progress; nothing where there is no terminal."""
 
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty()
@@ -35,7 +39,7 @@ class ProgressLine:
 
 
 def run(options: Namespace, signals: Signals) -> int:
-    """Put load on an instance and tell how it bore it; returns the exit code.
+    """Put load on an instance and report how it coped; returns the exit code.
 
     1 when peers failed or frames are missing that were not lost on purpose, 2 when the call is
     refused or the instance cannot be used, 130 after Ctrl-C. Accounts are removed on every path.
@@ -44,12 +48,13 @@ def run(options: Namespace, signals: Signals) -> int:
     scenario = None
     try:
         wanted = _wanted(options)
+        asyncio.run(check_aiortc())
         scenario = Scenario(wanted, signals, progress.say)
         told = numbers(_chosen(options), scenario.run())
         _write(options.json, told)
     except Interrupted:
         return signals.exit_code
-    except (Refused, AudioRefused, ApiError, CrewLost) as problem:
+    except (Refused, AudioRefused, AiortcChanged, ApiError, CrewLost) as problem:
         progress.say("")
         print(problem, file=sys.stderr)
         return 2
@@ -71,13 +76,13 @@ def _wanted(options: Namespace) -> Wanted:
         seconds=options.seconds,
         faults=Faults(options.loss / 100, options.burst, options.jitter / 1000),
         sound=sound,
-        packets=tuple(encode(sound)),
+        packets=tuple(encode(sound, bitrate=BITRATE)),
         denoise=bool(options.audio),
     )
 
 
 def _check(options: Namespace) -> None:
-    """Refuse what makes no sense, before anything is made. Written so that NaN is refused."""
+    """Refuse values that make no sense, NaN among them, before anything is created."""
     parts = urlsplit(options.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Refused("--url: give the URL of an instance, for example http://127.0.0.1:8000")

@@ -1,4 +1,4 @@
-"""A process full of peers, and what it tells the process that started it."""
+"""A process full of peers, and what it reports to the process that started it."""
 
 import asyncio
 import socket
@@ -14,8 +14,9 @@ from actors.ice import gather_on
 from actors.opus import Sound
 from commands.load.api import Api, ApiError
 from commands.load.arrivals import FrameCounts
+from commands.load.client import Client, PeerFailed
 from commands.load.marker import Ruler
-from commands.load.peers import ListenerPeer, Peer, PeerFailed, PublisherPeer
+from commands.load.peers import PacketListener, Peer, PublisherPeer
 from commands.load.wire import Faults, Tally, inject
 
 LAG_INTERVAL_S = 0.05
@@ -41,19 +42,19 @@ class Listening:
 
 @dataclass(frozen=True)
 class Job:
-    """What a process does: publish packets, or listen for sound."""
+    """What a process does: publish packets or listen."""
 
     url: str
     faults: Faults
     peers: tuple[Publishing, ...] | tuple[Listening, ...]
     packets: tuple[bytes, ...]
     sound: Sound
-    """What the packets hold: listeners look for it."""
+    """What the packets hold; listeners look for it in what they hear."""
 
 
 @dataclass(frozen=True)
 class Started:
-    """A peer is connected, or failed; in the order of the job's peers."""
+    """A peer connected or failed; sent in the order of the job's peers."""
 
     failure: str | None
     answered_s: float = 0.0
@@ -64,7 +65,7 @@ class Started:
 
 @dataclass(frozen=True)
 class PublisherResult:
-    """What one publisher did, and what the server told of it last."""
+    """What one publisher did, and the last levels that the server sent it."""
 
     sent: int
     worst_lateness_s: float
@@ -89,19 +90,19 @@ class CrewResult:
     listeners: list[ListenerResult] = field(default_factory=list)
     datagrams: Tally = field(default_factory=Tally)
     worst_lag_s: float = 0.0
-    """How late the process's event loop was at worst: its own slowness, not the server's."""
+    """How late the process's event loop was at worst: slowness of its own, not the server's."""
 
 
 def crew_main(pipe: Connection) -> None:
-    """Run a process of peers: gets a Job, tells `Started` for each peer, and after any message
-    its CrewResult. When the other end of the pipe is closed, it ends.
+    """Run a process of peers: receive a Job, send `Started` for each peer and, after the next
+    message, the CrewResult. Ends when the other end of the pipe is closed.
     """
     try:
         job: Job = pipe.recv()
         _gather_near(job.url)
         asyncio.run(_Crew(job, pipe).run())
     except (BrokenPipeError, EOFError):
-        return  # whoever wanted to know is gone
+        return  # the process that started this one is gone
 
 
 class _Crew:
@@ -109,12 +110,12 @@ class _Crew:
         self._job = job
         self._pipe = pipe
         self._publishers: list[PublisherPeer] = []
-        self._listeners: list[tuple[ListenerPeer, Listening]] = []
-        self._open: list[tuple[Peer, Api]] = []
+        self._listeners: list[tuple[PacketListener, Client, Listening]] = []
+        self._clients: list[Client] = []
         self._worst_lag_s = 0.0
 
     async def run(self) -> None:
-        """Start all peers, wait to be told to stop, close them, tell the result."""
+        """Start all peers, wait for the message to stop, close them, send the result."""
         publishing = isinstance(self._job.peers[0], Publishing)
         tally = inject(self._job.faults, outgoing=publishing)
         told = asyncio.Event()
@@ -134,17 +135,17 @@ class _Crew:
             await asyncio.gather(work, stop, lag, return_exceptions=True)
             asyncio.get_running_loop().remove_reader(self._pipe.fileno())
             await self._close_all()
-        self._pipe.recv()  # raises EOFError where nobody waits for the result
+        self._pipe.recv()  # raises EOFError when nobody waits for the result
         result = CrewResult(
             [_published(peer) for peer in self._publishers],
-            [self._heard(peer, wish, ended_at) for peer, wish in self._listeners],
+            [self._heard(*listener, ended_at) for listener in self._listeners],
             tally,
             self._worst_lag_s,
         )
         self._pipe.send(result)
 
     async def _start_all(self) -> None:
-        """Start one after the other: no start waits for another one's arithmetic here."""
+        """Start one after the other, so that no start waits for the arithmetic of another."""
         for wish in self._job.peers:
             try:
                 if isinstance(wish, Publishing):
@@ -157,32 +158,36 @@ class _Crew:
 
     async def _publish(self, wish: Publishing) -> Started:
         peer = PublisherPeer(list(self._job.packets))
-        await self._start(peer, Api(self._job.url, wish.token), "/whip")
+        client = await self._connect(peer, wish.token, "/whip")
         await peer.microphone.begun.wait()
         self._publishers.append(peer)
-        return _started(peer, peer.microphone.began)
+        return _started(client, peer.microphone.began)
 
     async def _listen(self, wish: Listening) -> Started:
-        peer = ListenerPeer(keep_sound=wish.measure_latency)
-        await self._start(peer, Api(self._job.url, wish.token), f"/whep/{wish.publisher}")
-        self._listeners.append((peer, wish))
-        return _started(peer)
+        peer = PacketListener(keep_sound=wish.measure_latency)
+        client = await self._connect(peer, wish.token, f"/whep/{wish.publisher}")
+        self._listeners.append((peer, client, wish))
+        return _started(client)
 
-    async def _start(self, peer: Peer, api: Api, path: str) -> None:
-        self._open.append((peer, api))
-        await peer.start(api, path)
+    async def _connect(self, peer: Peer, token: str, path: str) -> Client:
+        client = Client(Api(self._job.url, token), peer)
+        self._clients.append(client)
+        await client.connect(path)
+        return client
 
     async def _close_all(self) -> None:
-        closes = [peer.close(api) for peer, api in self._open]
-        # A session that has ended already, or a server that has, is no news here.
+        closes = [client.close() for client in self._clients]
+        # The session or the server may have ended before: that does not matter any more.
         await asyncio.gather(*closes, return_exceptions=True)
 
-    def _heard(self, peer: ListenerPeer, wish: Listening, ended_at: float) -> ListenerResult:
+    def _heard(
+        self, peer: PacketListener, client: Client, wish: Listening, ended_at: float
+    ) -> ListenerResult:
         arrivals = peer.arrivals
         latencies: NDArray[np.float64] = np.empty(0)
         if wish.measure_latency:
             latencies = arrivals.mouth_to_ear_s(Ruler(self._job.sound), wish.began)
-        first_s = None if arrivals.first_at is None else arrivals.first_at - peer.asked_at
+        first_s = None if arrivals.first_at is None else arrivals.first_at - client.asked_at
         return ListenerResult(first_s, arrivals.counts(ended_at), latencies, wish.measure_latency)
 
     async def _watch_lag(self) -> None:
@@ -192,8 +197,8 @@ class _Crew:
             self._worst_lag_s = max(self._worst_lag_s, time.monotonic() - due)
 
 
-def _started(peer: Peer, began: float = 0.0) -> Started:
-    return Started(None, peer.answered_s, peer.connected_s, peer.tries, began)
+def _started(client: Client, began: float = 0.0) -> Started:
+    return Started(None, client.answered_s, client.connected_s, client.tries, began)
 
 
 def _published(peer: PublisherPeer) -> PublisherResult:
@@ -202,7 +207,7 @@ def _published(peer: PublisherPeer) -> PublisherResult:
 
 
 def _gather_near(url: str) -> None:
-    """Use loopback for an instance on loopback, where aioice has no candidate by itself."""
+    """Use loopback for an instance on loopback; by itself aioice has no candidate there."""
     host = urlsplit(url).hostname or ""
     addresses = {each[4][0] for each in socket.getaddrinfo(host, None)}
     near = [a for a in addresses if isinstance(a, str) and (a == "::1" or a.startswith("127."))]

@@ -1,4 +1,4 @@
-"""Sound that can be found again: what is published, and where in it a listener's sound lies."""
+"""Sound that can be found again: what is published, and where a listener's sound lies in it."""
 
 from pathlib import Path
 
@@ -7,17 +7,15 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusEncoder, Sound
+from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, Sound
 
 MARKER_S = 8.0
 MIN_AUDIO_S = 2.0
 MAX_AUDIO_S = 120.0
 CERTAIN = 0.3
-"""A correlation above this is no accident: a second of the marker has some 6,000 degrees of
-freedom, so that wrong places stay below 0.1."""
+"""A correlation above this is a match: a second of the marker has some 6,000 degrees of freedom,
+so wrong places stay below 0.1."""
 AUDIBLE_RMS = 1e-3
-
-_BITRATE = 64000
 
 
 class AudioRefused(Exception):
@@ -25,10 +23,10 @@ class AudioRefused(Exception):
 
 
 def built_in() -> Sound:
-    """Make [T] samples of noise in the voice band, -20 dBFS, that nowhere repeats itself.
+    """Make [T] samples of noise in the voice band, -20 dBFS, that never repeats itself.
 
-    Noise is found to the sample wherever the network took some away. The model would remove
-    it, so the measured streams are not denoised; the model runs all the same, the delay is equal.
+    Noise can be located to the sample even where some of it was lost. The model would remove it,
+    so the measured streams are not denoised; the model still runs, and the delay is the same.
     """
     length = round(MARKER_S * SAMPLE_RATE)
     dice = np.random.default_rng(2)
@@ -48,20 +46,14 @@ def read_audio(path: Path) -> Sound:
     except (OSError, soundfile.LibsndfileError) as error:
         raise AudioRefused(f"{path}: {error}") from error
     if len(sound) < MIN_AUDIO_S * SAMPLE_RATE:
-        raise AudioRefused(f"{path}: is shorter than {MIN_AUDIO_S:g} s")
+        raise AudioRefused(f"{path}: shorter than {MIN_AUDIO_S:g} s")
     if not np.isfinite(sound).all() or np.sqrt(np.mean(sound**2)) < AUDIBLE_RMS:
-        raise AudioRefused(f"{path}: there is no sound in it")
+        raise AudioRefused(f"{path}: contains no sound")
     return np.asarray(sound[: len(sound) // FRAME_SAMPLES * FRAME_SAMPLES], np.float32)
 
 
-def encode(sound: Sound) -> list[bytes]:
-    """Encode whole frames ahead of time, so that playing them costs the generator little."""
-    encoder = OpusEncoder(bitrate=_BITRATE)
-    return [encoder.encode(frame) for frame in sound.reshape(-1, FRAME_SAMPLES)]
-
-
 class Ruler:
-    """Finds where in a sound [T], played round and round, a piece of it was taken."""
+    """Finds where a piece was taken from a sound [T] that is played in a loop."""
 
     def __init__(self, sound: Sound) -> None:
         self.length = len(sound)
@@ -70,7 +62,7 @@ class Ruler:
         self._energy_before: NDArray[np.float64] = twice
 
     def find(self, piece: Sound) -> int | None:
-        """Get the sample at which the piece begins; None where that is not certain."""
+        """Get the sample at which the piece begins; None when it is not certain."""
         energy = float(np.sum(piece.astype(np.float64) ** 2))
         if len(piece) > self.length or energy < AUDIBLE_RMS**2 * len(piece):
             return None

@@ -1,4 +1,8 @@
-"""The publishers and listeners themselves: peer connections that cost the generator little."""
+"""Publishers and listeners of `hushcast load`, the tests and the benchmarks: real WebRTC peers.
+
+They cost their process little: a publisher plays packets that were encoded before, and a listener
+decodes nothing.
+"""
 
 from __future__ import annotations  # Packet is generic to type checkers only
 
@@ -18,22 +22,29 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from av.packet import Packet
 
-from actors.opus import FRAME_SAMPLES, SAMPLE_RATE
+from actors.aiortc_internals import tap_packets
+from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusEncoder, Sound
 from actors.receive import Packet as RtpPacket
-from actors.sessions import PacketTap
-from commands.load.api import Api
 from commands.load.arrivals import Arrivals
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
-CONNECT_LIMIT_S = 30.0
 
 
-class PeerFailed(Exception):
-    """A peer did not come up; the message says how far it came."""
+def encode(sound: Sound, *, bitrate: int = 96_000) -> list[bytes]:
+    """Encode sound [T] to packets of 20 ms; a last piece shorter than that is left out."""
+    encoder = OpusEncoder(bitrate=bitrate)
+    whole = len(sound) // FRAME_SAMPLES * FRAME_SAMPLES
+    return [encoder.encode(frame) for frame in sound[:whole].reshape(-1, FRAME_SAMPLES)]
 
 
 class Microphone(MediaStreamTrack):
-    """Plays encoded packets in real time, round and round."""
+    """Plays encoded packets in real time, in a loop.
+
+    Attributes:
+        begun: set once the first packet is due; `began` is that moment on time.monotonic.
+        played: packets so far.
+        worst_lateness_s: how late a packet was at worst.
+    """
 
     kind = "audio"
 
@@ -63,42 +74,30 @@ class Microphone(MediaStreamTrack):
 
 
 class Peer:
-    """One peer connection, and when it got how far. Whoever starts it closes it."""
+    """A client's side of one peer connection; the caller closes it. `gather_on` says where.
+
+    Attributes:
+        connected: set once the connection is established.
+    """
 
     def __init__(self) -> None:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.connected = asyncio.Event()
         self.connection.on("connectionstatechange", self._follow)
-        self.asked_at = 0.0
-        self.answered_s = 0.0
-        self.connected_s = 0.0
-        self.tries = 0
-        self._session: str | None = None
 
-    async def start(self, api: Api, path: str) -> None:
-        """Post the offer and wait for the connection. Raises ApiError, PeerFailed."""
+    async def offer(self) -> str:
+        """Make an offer with all candidates in it."""
         await self.connection.setLocalDescription(await self.connection.createOffer())
-        offer = self.connection.localDescription.sdp
-        answer = await asyncio.to_thread(api.call, "POST", path, offer)
-        self.asked_at, self.answered_s = answer.asked_at, answer.took_s
-        self.tries = answer.tries
-        self._session = answer.headers["Location"]
-        await self.connection.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
-        try:
-            async with asyncio.timeout(CONNECT_LIMIT_S):
-                await self.connected.wait()
-        except TimeoutError as error:
-            state = self.connection.iceConnectionState
-            raise PeerFailed(f"answered, but not connected: ICE is {state}") from error
-        self.connected_s = time.monotonic() - self.asked_at
+        return self.connection.localDescription.sdp
 
-    async def close(self, api: Api) -> None:
-        """End the session at the server, then here."""
-        try:
-            if self._session:
-                await asyncio.to_thread(api.call, "DELETE", self._session, patience_s=5)
-        finally:
-            await self.connection.close()
+    async def accept(self, answer_sdp: str) -> None:
+        """Take the server's answer."""
+        answer = RTCSessionDescription(sdp=answer_sdp, type="answer")
+        await self.connection.setRemoteDescription(answer)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self.connection.close()
 
     def _follow(self) -> None:
         if self.connection.connectionState == "connected":
@@ -106,35 +105,33 @@ class Peer:
 
 
 class PublisherPeer(Peer):
-    """Publishes, and keeps the newest of what the server tells of it."""
+    """Publishes packets, and keeps the newest levels that the server sent.
 
-    def __init__(self, packets: list[bytes]) -> None:
+    Attributes:
+        stats: what came over the data channel last; empty before, or without `stats`.
+    """
+
+    def __init__(self, packets: list[bytes], *, stats: bool = True) -> None:
         super().__init__()
         self.microphone = Microphone(packets)
         self.stats: dict[str, float] = {}
         self.connection.addTransceiver(self.microphone, direction="sendonly")
-        channel: RTCDataChannel = self.connection.createDataChannel("stats")
-        channel.on("message", self._told)
+        if stats:
+            channel: RTCDataChannel = self.connection.createDataChannel("stats")
+            channel.on("message", self._keep_stats)
 
-    def _told(self, message: str) -> None:
+    def _keep_stats(self, message: str) -> None:
         self.stats = json.loads(message)
 
 
-class ListenerPeer(Peer):
-    """Listens without decoding: notes when which packet came, and keeps them if asked to."""
+class PacketListener(Peer):
+    """Listens without decoding: notes when each packet came, and keeps the sound if asked to."""
 
     def __init__(self, *, keep_sound: bool) -> None:
         super().__init__()
         self.arrivals = Arrivals(keep_sound=keep_sound)
-        self.connection.addTransceiver("audio", direction="recvonly")
-        self.connection.on("track", self._tap)
-
-    def _tap(self, track: MediaStreamTrack) -> None:
-        """Take packets before aiortc's jitter buffer and decoder; see PacketTap."""
-        for transceiver in self.connection.getTransceivers():
-            receiver: Any = transceiver.receiver
-            assert hasattr(receiver, "_RTCRtpReceiver__jitter_buffer")
-            receiver._RTCRtpReceiver__jitter_buffer = PacketTap(self._take)
+        transceiver = self.connection.addTransceiver("audio", direction="recvonly")
+        tap_packets(transceiver.receiver, self._take)
 
     def _take(self, packet: RtpPacket) -> None:
         self.arrivals.add(

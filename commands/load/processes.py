@@ -1,4 +1,4 @@
-"""Crews seen from outside: processes that are started, asked, and ended whatever happens."""
+"""Crews from outside: processes that are started, asked, and ended on every path."""
 
 import multiprocessing
 import signal
@@ -16,11 +16,11 @@ _spawn = multiprocessing.get_context("spawn")  # a fork would copy threads and s
 
 
 class CrewLost(Exception):
-    """A process of the load test's own ended, or does not answer."""
+    """A process of the load test ended or does not answer."""
 
 
 class Crew:
-    """One process of peers. Whoever makes it calls `start` and, on every path, `end`."""
+    """One process of peers. The caller calls `start` and, on every path, `end`."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -31,9 +31,9 @@ class Crew:
 
     def start(self) -> None:
         """Start the process."""
-        # A terminal sends Ctrl-C to all its processes; only this one decides what follows. What
-        # is blocked stays so in the new process, also while it imports; but starting
-        # multiprocessing's tracker, which the first process would do, unblocks it.
+        # A terminal sends Ctrl-C to all its processes, but only this one decides what follows.
+        # Blocked signals stay blocked in the new process, also while it imports; but starting
+        # multiprocessing's tracker, which the first process would do, unblocks them.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
@@ -43,18 +43,18 @@ class Crew:
         self._far_end.close()
 
     def begin(self) -> None:
-        """Give it its job. Not as an argument: where a new process ends before it has read all of
-        them, multiprocessing waits for ever."""
+        """Send it its job. Not as an argument: multiprocessing waits for ever when a new process
+        ends before it has read its arguments."""
         self._send(self._job)
 
     def started(self, signals: Signals) -> Started:
-        """Wait until its next peer is up or has failed. Raises CrewLost, Interrupted."""
+        """Wait until its next peer connects or fails. Raises CrewLost, Interrupted."""
         told = self._read(signals)
         assert isinstance(told, Started)
         return told
 
     def stop(self) -> None:
-        """Let it close its peers and work out its result."""
+        """Tell it to close its peers and work out its result."""
         self._send("stop")
 
     def result(self, signals: Signals) -> CrewResult:
@@ -64,7 +64,7 @@ class Crew:
         return told
 
     def end(self) -> None:
-        """End it: politely, then not. Its sessions end with its accounts anyway."""
+        """End it: ask first, then kill. Its sessions end with their accounts anyway."""
         self._pipe.close()
         if self._process.pid is None:
             self._far_end.close()
@@ -94,7 +94,7 @@ class Crew:
 
 
 def crews_of(jobs: list[Job], enter: Callable[[Callable[[], None]], object]) -> list[Crew]:
-    """Start a process for each job; `enter` gets what ends it."""
+    """Start a process for each job; `enter` receives the call that ends it."""
     crews = []
     for job in jobs:
         crew = Crew(job)

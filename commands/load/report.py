@@ -1,4 +1,4 @@
-"""What a load test measured: as numbers for programs, as a table for people."""
+"""What a load test measured: numbers for programs, a table for people."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ FRAME_KEYS = ("expected", "received", "lost", "unsent", "late")
 
 @dataclass
 class Measured:
-    """Everything that the processes told."""
+    """Everything that the processes reported."""
 
     publishers: list[Started] = field(default_factory=list)
     listeners: list[Started] = field(default_factory=list)
@@ -23,7 +23,7 @@ class Measured:
 
 
 def numbers(options: dict[str, Any], measured: Measured) -> dict[str, Any]:
-    """Sum up what was measured: times in ms, counts of frames of 20 ms, shares 0..1."""
+    """Summarise what was measured: times in ms, counts of 20 ms frames, shares 0..1."""
     heard = [each for crew in measured.listening for each in crew.listeners]
     published = [each for crew in measured.publishing for each in crew.publishers]
     stats = [each.stats for each in published]
@@ -68,7 +68,7 @@ def numbers(options: dict[str, Any], measured: Measured) -> dict[str, Any]:
 
 
 def passed(told: dict[str, Any], *, harmed: bool) -> bool:
-    """Tell whether all peers came up and heard, and no frame is missing that we did not lose."""
+    """Tell whether all peers connected and heard, and no frame is missing but on purpose."""
     frames = told["frames"]
     gaps = frames["unsent"] + (0 if harmed else frames["lost"])
     return not told["failures"] and not gaps and frames["received"] > 0
@@ -85,7 +85,7 @@ ROWS = {
 
 
 def table(told: dict[str, Any]) -> str:
-    """Write the numbers for people."""
+    """Format the numbers for people."""
     frames, server, generator = told["frames"], told["server"], told["generator"]
     lines = [f"{'ms':<34}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}{'n':>9}"]
     for key, title in ROWS.items():
@@ -129,7 +129,7 @@ def _spread(seconds: Iterable[float]) -> dict[str, float] | None:
 
 
 def _drift(latencies: list[NDArray[np.float64]]) -> float:
-    """Get how much more the last tenth of the time took than the first, ms; medians."""
+    """Get by how many ms the median of the last tenth exceeds that of the first."""
     heard = [each for each in latencies if len(each)]
     if not heard:
         return 0.0

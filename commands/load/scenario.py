@@ -16,9 +16,9 @@ from commands.local.signals import Signals
 PUBLISHERS_PER_PROCESS = 10
 LISTENERS_PER_PROCESS = 25
 LISTENERS_PER_ACCOUNT = 25
-"""Fewer than the offers that an account may post in a minute."""
+"""Below the number of offers that an account may post in a minute."""
 MEASURED_LISTENERS = 10
-"""How many keep their sound, to look for it after the end."""
+"""How many keep their sound, to be located after the end."""
 LIVE_LIMIT_S = 30.0
 POLL_S = 0.2
 
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a load test is to do."""
+    """What a load test should do."""
 
     url: str
     publishers: int
@@ -50,7 +50,7 @@ class Scenario:
         self._measured = Measured()
 
     def run(self) -> Measured:
-        """Make accounts, publish, listen, measure; end and remove everything on every path.
+        """Create accounts, publish, listen, measure; end and remove everything on every path.
 
         Raises Interrupted, ApiError, CrewLost. `left_behind` names accounts that could not be
         removed.
@@ -79,17 +79,17 @@ class Scenario:
         heard = [(ear, voice) for ear, voice in hearing if voice.username in began]
         listening = self._listen(heard, began, stack)
         self._wait()
-        self._say("collecting what was measured")
+        self._say("collecting the results")
         self._measured.listening = self._stop(listening)
         self._measured.publishing = self._stop(publishing)
 
     def _accounts(self, count: int, role: str, stack: ExitStack) -> list[Account]:
         accounts = []
         for n in range(count):
-            self._say(f"making accounts: {role} {n + 1} of {count}")
+            self._say(f"creating accounts: {role} {n + 1} of {count}")
             self._signals.pause(0)
             account = Account.new(self._wanted.url, role)
-            stack.callback(self._remove, account)  # before it exists: an answer may get lost
+            stack.callback(self._remove, account)  # before it exists: the answer may get lost
             account.create(self._signals.pause)
             accounts.append(account)
         return accounts
@@ -158,12 +158,12 @@ class Scenario:
         return started
 
     def _wait_live(self, voices: Sequence[Account]) -> None:
-        """Wait until streams are live, and let the marker through undenoised."""
+        """Wait until the streams are live, then switch denoising off for the marker."""
         for voice in voices:
             give_up = time.monotonic() + LIVE_LIMIT_S
             while (stream := voice.stream()) is None or stream["state"] != "live":
                 if time.monotonic() > give_up:
-                    raise ApiError(f"{voice.username} is connected, but does not get live")
+                    raise ApiError(f"{voice.username} connected but did not go live")
                 self._signals.pause(POLL_S)
             if not self._wanted.denoise:
                 voice.api.call("PATCH", "/api/stream", {"denoise": False})

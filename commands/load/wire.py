@@ -1,4 +1,4 @@
-"""A bad network for the peers of a process: datagrams are lost or come late."""
+"""A bad network for the peers of a process: datagrams are lost or late."""
 
 import asyncio
 import random
@@ -12,8 +12,8 @@ from actors.ice import IceConnection
 
 @dataclass(frozen=True)
 class Faults:
-    """What happens to datagrams: a share `loss` (0..1) is lost, `burst` of them in a row; the
-    others are delayed by up to `jitter_s`, evenly distributed, so that they may overtake."""
+    """What happens to datagrams: a share `loss` (0..1) is lost, `burst` in a row; the others are
+    delayed by up to `jitter_s`, uniformly distributed, so they may overtake each other."""
 
     loss: float = 0.0
     burst: int = 1
@@ -32,17 +32,17 @@ class Tally:
 
 
 class Line:
-    """Decides over the datagrams of one socket, one after the other."""
+    """Decides what happens to each datagram of one socket."""
 
     def __init__(self, faults: Faults, tally: Tally) -> None:
         self._faults = faults
         self._tally = tally
         self._left_of_burst = 0
-        # Of bursts of `burst`, begun with this probability, `loss` of all datagrams are lost.
+        # Bursts that begin with this probability lose the share `loss` of all datagrams.
         self._begins = faults.loss / (faults.burst * (1 - faults.loss) + faults.loss)
 
     def delay_s(self) -> float | None:
-        """Get how long the next datagram takes; None: it is lost."""
+        """Get the delay of the next datagram; None when it is lost."""
         if not self._left_of_burst and random.random() < self._begins:
             self._left_of_burst = self._faults.burst
         if self._left_of_burst:
@@ -54,14 +54,14 @@ class Line:
 
 
 class FaultyTransport:
-    """Stands between aioice and a socket on the way out."""
+    """Stands between aioice and a socket, on the way out."""
 
     def __init__(self, transport: asyncio.DatagramTransport, line: Line) -> None:
         self._transport = transport
         self._line = line
 
     def sendto(self, data: bytes, address: Any = None) -> None:
-        """Send a datagram now or later, or never."""
+        """Send a datagram now, later or never."""
         delay_s = self._line.delay_s()
         if delay_s is not None:
             _after(delay_s, self._send, data, address)
@@ -75,9 +75,9 @@ class FaultyTransport:
 
 
 def inject(faults: Faults, *, outgoing: bool) -> Tally:
-    """Let every later peer connection of this process suffer, on its way out or its way in.
+    """Put every later peer connection of this process on a bad network, outgoing or incoming.
 
-    STUN and DTLS suffer like sound: so does a real network.
+    STUN and DTLS suffer like sound, as they do on a real network.
     """
     tally = Tally()
 

@@ -28,6 +28,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.app.client import SDP, Person
 from tests.app.test_bad_input import processes
 from tests.app.test_faults import hosting
+from tests.mangling import mangled
 from tests.peers import PublisherPeer, encode
 from tests.running import App
 from tests.sounds import speech_like
@@ -92,31 +93,6 @@ def test_requests(app: App, account: httpx.Client, answers: Counter[str]) -> Non
             case.validate_response(answer, checks=checks)
 
         request()
-
-
-@st.composite
-def mangled(draw: st.DrawFn, text: str) -> str:
-    """Change a text of lines: leave some out, say some twice, swap them, write nonsense."""
-    lines = text.splitlines()
-    for _ in range(draw(st.integers(1, 6))):
-        at = draw(st.integers(0, len(lines) - 1))
-        change = draw(st.sampled_from(["drop", "repeat", "move", "word", "number", "nonsense"]))
-        if change == "drop" and len(lines) > 1:
-            del lines[at]
-        elif change == "repeat":
-            lines[at:at] = [lines[at]] * draw(st.integers(1, 40))
-        elif change == "move":
-            lines.insert(draw(st.integers(0, len(lines) - 1)), lines.pop(at))
-        elif change == "word":
-            words = re.split(r"([ :=/])", lines[at])
-            words[draw(st.integers(0, len(words) - 1))] = draw(st.text(max_size=20))
-            lines[at] = "".join(words)
-        elif change == "number":
-            number = str(draw(st.sampled_from([-1, 0, 1, 65536, 2**31, 2**64, 10**30])))
-            lines[at] = re.sub(r"\d+", number, lines[at], count=1)
-        else:
-            lines[at] = draw(st.text(max_size=80))
-    return "\r\n".join(lines) + "\r\n"
 
 
 async def _offer() -> str:

@@ -4,13 +4,17 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import logging
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from actors.errors import IceRestartRefused
+from foundation.redis import RedisUnavailable
 from recordings.store import RecordingStore, StoreConfig
 from tests import statuses
 from tests.edge.conftest import Edge, MakeEdge
@@ -100,6 +104,49 @@ async def test_an_ice_restart_is_refused_with_what_is_allowed(
     headers = FRAGMENT | {"if-match": "*"}
     answer = await ada.http.patch("/whip/sessions/x", content="a=ice-ufrag:n", headers=headers)
     assert answer.status_code == 405 and "DELETE" in answer.headers["allow"]
+
+
+def failed_task(cause: Exception) -> Exception:
+    """Make what Ray raises for an exception in an actor's method."""
+    trace = f"Traceback (most recent call last):\n  File stream.py\n{cause!r}"
+    make: Any = RayTaskError
+    error: Exception = make("publish", trace, cause, "a stream actor", 1, "127.0.0.1")
+    return error.as_instanceof_cause()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (failed_task(ValueError("a bug")), 500),
+        (failed_task(AttributeError("a bug")), 500),
+        (failed_task(RedisUnavailable("Redis is away.")), 503),
+        (failed_task(ActorDiedError()), 503),
+        (ActorDiedError(), 503),
+        (ActorUnavailableError("away", None), 503),
+    ],
+    ids=["ValueError", "AttributeError", "Redis is away", "another died", "died", "away"],
+)
+async def test_a_bug_in_an_actor_is_a_500_and_an_actor_out_of_reach_a_503(
+    edge: Edge,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    status: int,
+) -> None:
+    """The bug is logged once, with its trace; only what may get better says when to try again."""
+    ada = await edge.person("ada")
+
+    async def fail(*arguments: str) -> None:
+        raise error
+
+    monkeypatch.setattr(edge.streams, "publish", fail)
+    answer = await ada.http.post("/whip", content=OFFER, headers=SDP)
+    assert answer.status_code == status
+    assert ("retry-after" in answer.headers) is (status == 503)
+    assert "bug" not in answer.text
+    logged = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [record.getMessage() for record in logged] == ["POST /whip failed"] * (status == 500)
+    assert ("stream.py" in caplog.text) is (status == 500)
 
 
 async def test_turn_credentials_are_told_to_those_who_are_signed_in(make_edge: MakeEdge) -> None:

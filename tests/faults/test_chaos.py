@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from actors.aiortc_internals import sockets
 from foundation.redis import connect
 from recordings.store import RecordingStore
 from tests.app.client import Person
@@ -147,9 +148,8 @@ def _hosting(peer: PublisherPeer, instance: Instance) -> psutil.Process:
 
 def _cut(peer: PublisherPeer) -> None:
     """Take the network away: nothing more is sent, not even a goodbye."""
-    ice = peer.connection.getTransceivers()[0].sender.transport.transport
-    for protocol in ice._connection._protocols:
-        protocol.transport.abort()
+    for socket in sockets(peer.connection.getTransceivers()[0]):
+        socket.abort()
 
 
 async def _lost_s(outcome: Outcome) -> float:
