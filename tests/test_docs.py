@@ -18,7 +18,7 @@ LEFTOVERS = r"\bTO[D]O\b|\bFIX[M]E\b|\bXX[X]\b|see the test's outpu[t]"
 PLACEHOLDER = r"\b[A-Z]{2,}(?:_[A-Z]+)+\b"
 """Capitals with underscores, which outside of code stand for a figure that nobody put in."""
 
-# docs/benchmarks.md alone measures. Where else a figure is quoted, it stands in one of these phrases.
+# docs/benchmarks.md alone measures. A figure that is quoted elsewhere stands in one of these phrases.
 BENCHMARKS = "docs/benchmarks.md"
 MEASURED = {
     "a publisher alone": r"\| hushcast, one in a process \| ([\d.]+) %",
@@ -121,7 +121,7 @@ def test_the_error_against_the_official_output_is_the_largest_measured() -> None
     """Documents that name it name the worst of the table of clips."""
     text = (ROOT / BENCHMARKS).read_text()
     table = text[text.index("| clip | dfn2 | dfn2_ll |") : text.index("Batches of different sizes")]
-    worst = max((float(cell) for cell in re.findall(r"\d\.\de-\d", table)))
+    worst = max(float(cell) for cell in re.findall(r"\d\.\de-\d", table))
     quoted = [q for q in quotes(r"(\d(?:\.\d)?e-\d+)") if q[0] != Path(BENCHMARKS).name]
     assert quoted
     for document, figure in quoted:
