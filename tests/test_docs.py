@@ -18,7 +18,7 @@ LEFTOVERS = r"\bTO[D]O\b|\bFIX[M]E\b|\bXX[X]\b|see the test's outpu[t]"
 PLACEHOLDER = r"\b[A-Z]{2,}(?:_[A-Z]+)+\b"
 """Capitals with underscores, which outside of code stand for a figure that nobody put in."""
 
-# docs/benchmarks.md alone measures. A figure that is quoted elsewhere stands in one of these phrases.
+# docs/benchmarks.md alone measures. Elsewhere a figure is quoted in one of these phrases.
 BENCHMARKS = "docs/benchmarks.md"
 MEASURED = {
     "a publisher alone": r"\| hushcast, one in a process \| ([\d.]+) %",
