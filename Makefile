@@ -1,28 +1,34 @@
-# run: start hushcast here. test: everything but the long runs. check: style, types, known
-# vulnerabilities, fast tests.
-# lint: its first half. bench: benchmarks. soak: the long runs. lock: renew the pinned dependencies.
+# run: start hushcast here. test: everything but the long runs, with coverage. check: style, types,
+# known vulnerabilities, fast tests. lint: style and types, nothing compiled, no torch.
+# bench: benchmarks. soak: the long runs. lock: renew the pinned dependencies. docs: renew
+# docs/settings.md.
 
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --no-header --python-version 3.11
+# The floor in pyproject.toml is for the whole suite: with ARGS only a part of it may run.
+COVERAGE := --cov $(if $(ARGS),--cov-fail-under=0)
 export OMP_NUM_THREADS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: run test lint check bench soak lock clean
+.PHONY: run test lint check bench soak lock docs clean
 
 run: $(VENV)/.run
 	exec $(BIN)/hushcast up --port $(PORT) $(ARGS)
 
 test: $(VENV)/.test check-system
-	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest -m "not soak" $(ARGS)
+	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest -m "not soak" $(COVERAGE) $(ARGS)
 
-lint: $(VENV)/.test
+lint: $(VENV)/.lint node_modules/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	npm run --silent lint
 
-check: lint
+check: lint $(VENV)/.test
 	$(BIN)/python -m tests.audit
 	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest -m "not slow and not soak" -q $(ARGS)
 
@@ -36,13 +42,18 @@ soak: $(VENV)/.test check-system
 # Every dependency of every dependency, pinned with hashes: an install next year gives the same.
 lock: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --generate-hashes --quiet --no-header \
-	    --python-version 3.11 pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --universal --generate-hashes --quiet --no-header \
-	    --python-version 3.11 --extra test --extra bench -c requirements.lock pyproject.toml -o requirements-test.lock
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) --extra lint -c requirements.lock pyproject.toml -o requirements-lint.lock
+	$(COMPILE) --extra test --extra bench -c requirements.lock -c requirements-lint.lock \
+	    pyproject.toml -o requirements-test.lock
+	npm install --package-lock-only --omit-lockfile-registry-resolved
+
+# docs/settings.md, from serve_app/settings.py.
+docs: $(VENV)/.test
+	$(BIN)/python -m tests.settings_reference
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) node_modules build *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -51,16 +62,27 @@ $(VENV)/bin/python:
 	@test -x $@ && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps -e .
+	@touch $@
+
+$(VENV)/.lint: requirements-lint.lock | $(VENV)/bin/python
+	$(PIP) --require-hashes -r requirements-lint.lock
 	@touch $@
 
 $(VENV)/.test: requirements-test.lock requirements-torch.txt pyproject.toml | $(VENV)/bin/python
 	@PYTHON=$(PYTHON) tests/system-packages build
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	@touch $@ $(VENV)/.run
+	$(PIP) --require-hashes -r requirements-test.lock
+	$(PIP) -r requirements-torch.txt
+	$(PIP) --no-deps -e .
+	@touch $@ $(VENV)/.run $(VENV)/.lint
+
+# What checks the pages' JavaScript; the pages themselves need no Node.js.
+node_modules/.installed: package.json package-lock.json
+	@command -v npm >/dev/null || { echo "make lint needs npm: install Node.js 18 or later and npm" \
+	    "(on Debian: tests/system-packages lint)" >&2; exit 1; }
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 .PHONY: check-system
 check-system:

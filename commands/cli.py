@@ -15,7 +15,7 @@ Run = Callable[[argparse.Namespace, Signals], int]
 
 BUILDER = "commands.local.hushcast:build_local_app"
 """What `hushcast up` runs."""
-_FLAGS = (
+UP_FLAGS = (
     "host",
     "port",
     "data_dir",
@@ -25,6 +25,7 @@ _FLAGS = (
     "tls_cert",
     "tls_key",
 )
+"""Settings that `hushcast up` has flags for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -126,7 +127,7 @@ def _with_settings(run: Callable[["Settings", Signals], int]) -> Run:
     def read_and_run(options: argparse.Namespace, signals: Signals) -> int:
         from serve_app.settings import SettingsError, read_settings
 
-        flags = {name: value for name, value in vars(options).items() if name in _FLAGS}
+        flags = {name: value for name, value in vars(options).items() if name in UP_FLAGS}
         try:
             settings = read_settings(flags)
         except SettingsError as problem:

@@ -1,6 +1,29 @@
+/**
+ * The messages of docs/api.md.
+ *
+ * @import { ServerClock } from "./clock.js"
+ * @typedef {{
+ *   username: string, stream_id: string, state: "connecting" | "live" | "reconnecting",
+ *   started_at: string | null, listeners: number, denoise: boolean,
+ *   attenuation_limit_db: number | null, share_original: boolean,
+ * }} Stream
+ * @typedef {{
+ *   id: string, username: string, stream_id: string, started_at: string, duration_s: number,
+ *   size_bytes: number, state: "recording" | "storing" | "ready" | "recovered", peaks: number[],
+ * }} Recording
+ * @typedef {{ action: string, session: string | null, stream_id: string }} Control
+ * @typedef {{
+ *   input_dbfs: number | null, output_dbfs: number | null, late_hops: number, loss: number,
+ * }} Stats
+ */
+
 /** A refusal or failure, with a sentence a person can act on. */
 export class ApiError extends Error {
-  /** `status` 0 means that the server could not be reached. */
+  /**
+   * `status` 0 means that the server could not be reached.
+   * @param {string} message
+   * @param {{ status?: number, retryAfterMs?: number }} [about]
+   */
   constructor(message, { status = 0, retryAfterMs = 0 } = {}) {
     super(message);
     this.name = "ApiError";
@@ -33,49 +56,80 @@ const SENTENCES = new Map([
 export class Api extends EventTarget {
   #clock;
 
+  /** @param {ServerClock} clock */
   constructor(clock) {
     super();
     this.#clock = clock;
   }
 
+  /** @param {string} path */
   get(path) {
     return this.#json("GET", path);
   }
 
+  /**
+   * @param {string} path
+   * @param {object} [body]
+   */
   post(path, body) {
     return this.#json("POST", path, body);
   }
 
+  /** @param {string} path */
   put(path) {
     return this.#json("PUT", path);
   }
 
+  /**
+   * @param {string} path
+   * @param {object} body
+   */
   patch(path, body) {
     return this.#json("PATCH", path, body);
   }
 
-  /** Delete what is there; the request outlives the page. */
+  /**
+   * Delete what is there; the request outlives the page.
+   * @param {string} path
+   */
   delete(path) {
     return this.#json("DELETE", path, undefined, { keepalive: true });
   }
 
-  /** Post an SDP offer; the Response of the 201 has the answer. */
+  /**
+   * Post an SDP offer; the Response of the 201 has the answer.
+   * @param {string} path
+   * @param {string} sdp
+   */
   offer(path, sdp) {
     const headers = { "Content-Type": "application/sdp", Accept: "application/sdp" };
     return this.#request("POST", path, { headers, body: sdp });
   }
 
-  /** Send trickled candidates to a session (RFC 9725 section 4.3.1). */
+  /**
+   * Send trickled candidates to a session (RFC 9725 section 4.3.1).
+   * @param {string} path
+   * @param {string} fragment
+   * @param {string | null} etag
+   */
   trickle(path, fragment, etag) {
-    const headers = { "Content-Type": "application/trickle-ice-sdpfrag" };
-    if (etag) headers["If-Match"] = etag;
+    const headers = new Headers({ "Content-Type": "application/trickle-ice-sdpfrag" });
+    if (etag) headers.set("If-Match", etag);
     return this.#request("PATCH", path, { headers, body: fragment });
   }
 
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {object} [body]
+   * @param {RequestInit} [options]
+   * @returns {Promise<any>} what docs/api.md says of this path
+   */
   async #json(method, path, body, options = {}) {
-    const init = { ...options, headers: { Accept: "application/json" } };
+    const headers = new Headers({ Accept: "application/json" });
+    const init = { ...options, headers };
     if (body !== undefined) {
-      init.headers["Content-Type"] = "application/json";
+      headers.set("Content-Type", "application/json");
       init.body = JSON.stringify(body);
     }
     const response = await this.#request(method, path, init);
@@ -83,6 +137,11 @@ export class Api extends EventTarget {
     return text ? JSON.parse(text) : null;
   }
 
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {RequestInit} init
+   */
   async #request(method, path, init) {
     const sentAt = Date.now();
     let response;
@@ -104,6 +163,7 @@ export class Api extends EventTarget {
   }
 }
 
+/** @param {Response} response */
 async function refusal(response) {
   const { status } = response;
   const fallback = SENTENCES.get(status) ?? `The server answered with an error (${status}).`;
@@ -113,6 +173,10 @@ async function refusal(response) {
   });
 }
 
+/**
+ * @param {Response} response
+ * @returns {Promise<string | null>}
+ */
 async function sentence(response) {
   try {
     const { detail } = await response.json();
@@ -123,7 +187,10 @@ async function sentence(response) {
   }
 }
 
-/** Read Retry-After, seconds or a date, in ms. */
+/**
+ * Read Retry-After, seconds or a date, in ms.
+ * @param {string | null} header
+ */
 function retryAfter(header) {
   if (!header) return 0;
   const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now();

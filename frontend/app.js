@@ -5,6 +5,11 @@ import { ProfileView } from "./views/profile.js";
 import { Shell } from "./views/shell.js";
 import { SignInView } from "./views/sign_in.js";
 
+/**
+ * @import { Api } from "./api.js"
+ * @import { ServerClock } from "./clock.js"
+ */
+
 const PROFILE = /^\/u\/([^/]+)\/?$/;
 
 /**
@@ -16,9 +21,12 @@ export class App {
   #api;
   #clock;
   #shell;
+  /** @type {Visit | null} */
   #visit = null;
+  /** @type {HomeView | ProfileView | SignInView | null} */
   #view = null;
 
+  /** @param {{ api: Api, clock: ServerClock, root: HTMLElement }} parts */
   constructor({ api, clock, root }) {
     this.#api = api;
     this.#clock = clock;
@@ -39,6 +47,7 @@ export class App {
     }
   }
 
+  /** @param {string} username */
   #begin(username) {
     const visit = new Visit({
       api: this.#api,
@@ -77,8 +86,10 @@ export class App {
     this.#show();
   }
 
+  /** @param {MouseEvent} event */
   #followLink(event) {
-    const anchor = event.target.closest("a[data-route]");
+    /** @type {HTMLAnchorElement | null} */
+    const anchor = /** @type {Element} */ (event.target).closest("a[data-route]");
     if (!anchor || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
     if (anchor.pathname !== location.pathname) history.pushState(null, "", anchor.pathname);
@@ -89,15 +100,16 @@ export class App {
 
   #show() {
     this.#view?.close();
-    this.#view = this.#makeView();
-    this.#shell.show(this.#view.element);
-    this.#view.start?.();
+    const view = this.#makeView();
+    this.#view = view;
+    this.#shell.show(view.element);
+    view.start();
   }
 
   #makeView() {
     const { notice } = this.#shell;
     if (!this.#visit) {
-      return new SignInView({ api: this.#api, notice, onSignedIn: (name) => this.#begin(name) });
+      return new SignInView({ api: this.#api, notice, onSignedIn: this.#begin.bind(this) });
     }
     const name = location.pathname.match(PROFILE)?.[1];
     if (name) return new ProfileView(this.#visit, decodeURIComponent(name));

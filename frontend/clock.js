@@ -8,7 +8,12 @@ export class ServerClock {
   #low = -Infinity;
   #high = Infinity;
 
-  /** Take in one answer: its Date header, and when it was asked for and got, in ms. */
+  /**
+   * Take in one answer: its Date header, and when it was asked for and got, in ms.
+   * @param {string | null} date
+   * @param {number} sentAt
+   * @param {number} gotAt
+   */
   learn(date, sentAt, gotAt) {
     const stamp = Date.parse(date ?? "");
     if (!Number.isFinite(stamp)) return;
@@ -30,10 +35,13 @@ export class ServerClock {
   }
 }
 
-/** Write seconds as m:ss, or h:mm:ss from an hour on. */
+/**
+ * Write seconds as m:ss, or h:mm:ss from an hour on.
+ * @param {number} seconds
+ */
 export function formatDuration(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
-  const pad = (number) => String(number).padStart(2, "0");
+  const pad = (/** @type {number} */ number) => String(number).padStart(2, "0");
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   return h ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`;
 }

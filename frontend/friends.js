@@ -1,3 +1,11 @@
+/**
+ * @import { Api, Stream } from "./api.js"
+ * @import { Presence } from "./presence.js"
+ * @typedef {{
+ *   friends: { username: string, stream: Stream | null }[], incoming: string[], outgoing: string[],
+ * }} FriendList
+ */
+
 /** The list of friends and of requests in both directions; `change` when it has changed. */
 export class Friends extends EventTarget {
   #api;
@@ -5,10 +13,17 @@ export class Friends extends EventTarget {
   #abort = new AbortController();
   #turn = 0;
 
+  /** @type {string[]} */
   friends = [];
+  /** @type {string[]} */
   incoming = [];
+  /** @type {string[]} */
   outgoing = [];
 
+  /**
+   * @param {Api} api
+   * @param {Presence} presence
+   */
   constructor(api, presence) {
     super();
     this.#api = api;
@@ -19,14 +34,21 @@ export class Friends extends EventTarget {
     }
   }
 
-  /** Ask for a friendship, or accept one. Gives "requested" or "friends". Raises ApiError. */
+  /**
+   * Ask for a friendship, or accept one. Gives "requested" or "friends". Raises ApiError.
+   * @param {string} username
+   * @returns {Promise<"requested" | "friends">}
+   */
   async add(username) {
     const { state } = await this.#api.put(`/api/friends/${encodeURIComponent(username)}`);
     await this.refresh();
     return state;
   }
 
-  /** End, decline or withdraw. Raises ApiError. */
+  /**
+   * End, decline or withdraw. Raises ApiError.
+   * @param {string} username
+   */
   async remove(username) {
     await this.#api.delete(`/api/friends/${encodeURIComponent(username)}`);
     await this.refresh();
@@ -35,6 +57,7 @@ export class Friends extends EventTarget {
   /** Fetch the list. Raises ApiError. */
   async refresh() {
     const turn = ++this.#turn;
+    /** @type {FriendList} */
     const list = await this.#api.get("/api/friends");
     if (turn !== this.#turn || this.#abort.signal.aborted) return; // a newer one is coming
     this.friends = list.friends.map(({ username }) => username);

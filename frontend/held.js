@@ -2,6 +2,12 @@ import { ApiError } from "./api.js";
 import { Backoff, aborted, pause } from "./waiting.js";
 import { WhipConnection } from "./whip.js";
 
+/**
+ * @import { Api } from "./api.js"
+ * @import { Presence } from "./presence.js"
+ * @typedef {"off" | "connecting" | "connected" | "reconnecting"} Phase
+ */
+
 const GOODBYE_MS = 1_000; // news of the reason arrive within this time of the goodbye
 const OVERLAP_MS = 3_000;
 
@@ -14,12 +20,21 @@ const OVERLAP_MS = 3_000;
  * A subclass says what to offer and where, and when to go on after a loss.
  */
 export class HeldConnection extends EventTarget {
+  /** @type {Phase} */
   #phase = "off";
+  /** @type {AbortController | null} */
   #abort = null;
+  /** @type {Set<WhipConnection>} */
   #open = new Set();
+  /** @type {string | null} */
   #session = null;
+  /** @type {((reason: string) => void) | null} */
   #renew = null;
 
+  /**
+   * @param {Api} api
+   * @param {Presence} presence
+   */
   constructor(api, presence) {
     super();
     this.api = api;
@@ -35,14 +50,20 @@ export class HeldConnection extends EventTarget {
     return this.#session;
   }
 
-  /** The ids of all sessions that are open; two while one replaces the other. */
+  /**
+   * The ids of all sessions that are open; two while one replaces the other.
+   * @returns {string[]}
+   */
   get sessions() {
-    return [...this.#open].map((connection) => connection.session).filter(Boolean);
+    return [...this.#open].flatMap(({ session }) => session ?? []);
   }
 
   // -- what a subclass says
 
-  /** The path to post the offer to. */
+  /**
+   * The path to post the offer to.
+   * @returns {string}
+   */
   get url() {
     throw new Error("a subclass names its url");
   }
@@ -52,23 +73,39 @@ export class HeldConnection extends EventTarget {
     return true;
   }
 
-  /** Add to the peer connection what is to be offered. */
-  prepare(_connection) {
+  /**
+   * Add to the peer connection what is to be offered.
+   * @param {RTCPeerConnection} _pc
+   */
+  prepare(_pc) {
     throw new Error("a subclass prepares its offer");
   }
 
-  /** A session has begun on the server. */
+  /**
+   * A session has begun on the server.
+   * @param {string} _session
+   */
   begun(_session) {}
 
-  /** A connection has taken over from the one before it. */
+  /**
+   * A connection has taken over from the one before it.
+   * @param {WhipConnection} _old
+   */
   replaced(_old) {}
 
-  /** Whether to offer again; asked before every attempt once a connection was lost. */
+  /**
+   * Whether to offer again; asked before every attempt once a connection was lost.
+   * @param {AbortSignal} _signal
+   */
   async mayReturn(_signal) {
     return true;
   }
 
-  /** Whether there is still something to connect to. */
+  /**
+   * Whether there is still something to connect to.
+   * @param {string} _reason
+   * @param {AbortSignal} _signal
+   */
   async isWanted(_reason, _signal) {
     return true;
   }
@@ -99,13 +136,15 @@ export class HeldConnection extends EventTarget {
 
   // -- the life of it
 
+  /** @param {AbortController} abort */
   async #run(abort) {
     const { signal } = abort;
+    /** @type {WhipConnection | null} */
     let current = null;
     let returning = false;
     try {
       for (;;) {
-        const renewed = new Promise((resolve) => (this.#renew = resolve));
+        const renewed = this.#renewed();
         const next = await this.#connect(signal, returning);
         if (!next) break;
         returning = true;
@@ -127,7 +166,11 @@ export class HeldConnection extends EventTarget {
     }
   }
 
-  async #end(abort, error = null) {
+  /**
+   * @param {AbortController} abort
+   * @param {unknown} [error]
+   */
+  async #end(abort, error) {
     if (this.#abort !== abort) return;
     await this.stop();
     if (error instanceof ApiError) this.say(error.message);
@@ -138,6 +181,8 @@ export class HeldConnection extends EventTarget {
   /**
    * Open a connection, again and again until it succeeds or is refused for good; null when it
    * may not return.
+   * @param {AbortSignal} signal
+   * @param {boolean} returning
    */
   async #connect(signal, returning) {
     const backoff = new Backoff();
@@ -164,20 +209,38 @@ export class HeldConnection extends EventTarget {
     }
   }
 
+  /**
+   * Wait for `renew()`.
+   * @returns {Promise<string>}
+   */
+  #renewed() {
+    return new Promise((resolve) => {
+      this.#renew = resolve;
+    });
+  }
+
+  /** @param {string} session */
   #begin(session) {
     this.#session = session;
     this.begun(session);
   }
 
-  /** After a goodbye, wait for the news that explain it; then ask whether to go on. */
+  /**
+   * After a goodbye, wait for the news that explain it; then ask whether to go on.
+   * @param {string} reason
+   * @param {AbortSignal} signal
+   */
   async #goOn(reason, signal) {
     if (reason !== "closed") return this.isWanted(reason, signal);
-    const renewed = new Promise((resolve) => (this.#renew = resolve));
+    const renewed = this.#renewed();
     const news = await Promise.race([renewed, pause(GOODBYE_MS, signal)]);
     return this.isWanted(news ?? "closed", signal);
   }
 
-  /** Let a replaced connection go: at once, or when the server has let go of it, or soon. */
+  /**
+   * Let a replaced connection go: at once, or when the server has let go of it, or soon.
+   * @param {WhipConnection} connection
+   */
   async #retire(connection) {
     this.replaced(connection);
     if (!this.deletesReplaced) {
@@ -187,18 +250,26 @@ export class HeldConnection extends EventTarget {
     await this.#drop(connection, { tell: this.deletesReplaced });
   }
 
+  /**
+   * @param {WhipConnection} connection
+   * @param {{ tell: boolean }} options
+   */
   async #drop(connection, options) {
     await connection.close(options);
     this.#open.delete(connection);
   }
 
+  /** @param {Phase} phase */
   #setPhase(phase) {
     if (phase === this.#phase) return;
     this.#phase = phase;
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Tell the person something; an empty text says that it is over. */
+  /**
+   * Tell the person something; an empty text says that it is over.
+   * @param {string} message
+   */
   say(message) {
     this.dispatchEvent(new CustomEvent("notice", { detail: message }));
   }

@@ -1,5 +1,10 @@
 import { HeldConnection } from "./held.js";
 
+/**
+ * @import { Api, Control, Stream } from "./api.js"
+ * @import { Presence } from "./presence.js"
+ */
+
 const RETURN_MS = 10_000; // a stream whose actor was lost begins again within this time
 const HEARD = ["live", "reconnecting"];
 
@@ -9,17 +14,25 @@ const HEARD = ["live", "reconnecting"];
  */
 export class Listener extends HeldConnection {
   #audio;
-  #username = null;
+  #username = "";
   #sound = "denoised";
+  /** @type {string | null} */
   #streamId = null;
   #abort = new AbortController();
 
+  /**
+   * @param {Api} api
+   * @param {Presence} presence
+   * @param {HTMLAudioElement} audio
+   */
   constructor(api, presence, audio) {
     super(api, presence);
     this.#audio = audio;
     const { signal } = this.#abort;
-    presence.addEventListener("control", ({ detail }) => this.#obey(detail), { signal });
-    presence.addEventListener("stream", ({ detail }) => this.#follow(detail), { signal });
+    const obey = (/** @type {CustomEvent} */ { detail }) => this.#obey(detail);
+    const follow = (/** @type {CustomEvent} */ { detail }) => this.#follow(detail);
+    presence.addEventListener("control", obey, { signal });
+    presence.addEventListener("stream", follow, { signal });
   }
 
   get url() {
@@ -45,21 +58,28 @@ export class Listener extends HeldConnection {
     this.#audio.volume = volume;
   }
 
-  /** Listen to this person, and to nobody else. */
-  async start(username) {
+  /**
+   * Listen to this person, and to nobody else.
+   * @param {string} username
+   */
+  async listen(username) {
     if (this.phase !== "off") await this.stop();
     this.#username = username;
     this.#sound = "denoised";
-    super.start();
+    this.start();
   }
 
+  /** @param {{ tell?: boolean }} [options] */
   async stop(options) {
     this.#audio.srcObject = null;
     this.#streamId = null;
     await super.stop(options);
   }
 
-  /** Hear the denoised or the original sound; the present one plays until the other is there. */
+  /**
+   * Hear the denoised or the original sound; the present one plays until the other is there.
+   * @param {string} sound
+   */
   choose(sound) {
     if (sound === this.#sound) return;
     this.#sound = sound;
@@ -74,6 +94,7 @@ export class Listener extends HeldConnection {
 
   // -- of HeldConnection
 
+  /** @param {RTCPeerConnection} pc */
   prepare(pc) {
     const { receiver } = pc.addTransceiver("audio", { direction: "recvonly" });
     const media = new MediaStream([receiver.track]);
@@ -86,6 +107,10 @@ export class Listener extends HeldConnection {
     this.#streamId = this.#stream?.stream_id ?? null;
   }
 
+  /**
+   * @param {string} reason
+   * @param {AbortSignal} signal
+   */
   async isWanted(reason, signal) {
     if (reason === "closed" || (reason === "refused" && this.phase === "connecting")) {
       if (!this.presence.isOnline) await this.presence.refresh();
@@ -103,14 +128,16 @@ export class Listener extends HeldConnection {
   }
 
   get #isHeard() {
-    return HEARD.includes(this.#stream?.state);
+    return HEARD.includes(this.#stream?.state ?? "off");
   }
 
+  /** @param {Control} control */
   #obey({ action, session, stream_id: streamId }) {
     if (this.phase === "off" || action !== "relisten") return;
     if (session ? session === this.session : streamId === this.#streamId) this.renew();
   }
 
+  /** @param {{ username: string, stream: Stream | null }} news */
   #follow({ username, stream }) {
     if (this.phase === "off" || username !== this.#username) return;
     const another = this.#streamId && stream && stream.stream_id !== this.#streamId;
@@ -119,16 +146,19 @@ export class Listener extends HeldConnection {
   }
 
   #checkSound() {
-    const { share_original: shared = true } = this.#stream ?? {};
-    if (!shared) this.choose("denoised");
+    if (this.#stream?.share_original === false) this.choose("denoised");
   }
 
-  /** Wait until the stream can be heard, RETURN_MS at most. */
+  /**
+   * Wait until the stream can be heard, RETURN_MS at most.
+   * @param {AbortSignal} signal
+   * @returns {Promise<void>}
+   */
   #untilHeard(signal) {
     if (this.#isHeard) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const done = new AbortController();
-      const end = (settle) => {
+      const end = (/** @type {(reason: any) => void} */ settle) => {
         done.abort();
         clearTimeout(timer);
         settle(signal.reason);
@@ -140,6 +170,7 @@ export class Listener extends HeldConnection {
     });
   }
 
+  /** @param {MediaStream} media */
   async #play(media) {
     if (this.phase === "off") return;
     this.#audio.srcObject = media;

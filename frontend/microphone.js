@@ -1,6 +1,7 @@
 /** The microphone cannot be used; the message says why and what to do. */
 export class MicrophoneError extends Error {}
 
+/** @type {Record<string, string>} */
 const SENTENCES = {
   NotAllowedError:
     "The browser was not allowed to use the microphone. Allow it in the address bar, then press Start again.",
@@ -20,6 +21,7 @@ const INSECURE =
  * Dispatches `lost` when the device disappears while in use.
  */
 export class Microphone extends EventTarget {
+  /** @type {MediaStreamTrack | null} */
   #track = null;
   #turn = 0;
 
@@ -31,6 +33,7 @@ export class Microphone extends EventTarget {
   /**
    * Open a device, or the default one, in place of what is open. Gives its track, or null
    * when it was stopped meanwhile. Raises MicrophoneError.
+   * @param {string} deviceId an empty one is the default's
    */
   async start(deviceId) {
     const turn = ++this.#turn;
@@ -60,8 +63,10 @@ export async function microphones() {
     .map(({ deviceId, label }) => ({ id: deviceId, label }));
 }
 
+/** @param {string} deviceId */
 async function open(deviceId) {
   if (!navigator.mediaDevices) throw new MicrophoneError(INSECURE);
+  /** @type {MediaTrackConstraints} */
   const audio = {
     echoCancellation: false,
     noiseSuppression: false,

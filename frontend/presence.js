@@ -1,6 +1,8 @@
 import { ApiError } from "./api.js";
 import { Backoff, pause } from "./waiting.js";
 
+/** @import { Api, Stream } from "./api.js" */
+
 const POLL_MS = 3_000;
 const OPEN_TIMEOUT_MS = 5_000;
 
@@ -14,15 +16,22 @@ const OPEN_TIMEOUT_MS = 5_000;
  */
 export class Presence extends EventTarget {
   #api;
+  /** @type {Map<string, Stream | null>} */
   #streams = new Map();
+  /** @type {Map<string, number>} */
   #versions = new Map();
   #version = 0;
+  /** @type {WebSocket | null} */
   #socket = null;
   #online = false;
+  /** @type {string | null} */
   #publishing = null;
-  #poll = null;
+  /** @type {number | undefined} */
+  #poll;
+  /** @type {AbortController | null} */
   #abort = null;
 
+  /** @param {Api} api */
   constructor(api) {
     super();
     this.#api = api;
@@ -33,14 +42,18 @@ export class Presence extends EventTarget {
     return this.#online;
   }
 
-  /** A person's stream, null when there is none. */
+  /**
+   * A person's stream, null when there is none.
+   * @param {string} username
+   */
   streamOf(username) {
     return this.#streams.get(username) ?? null;
   }
 
   start() {
-    this.#abort = new AbortController();
-    this.#run(this.#abort.signal);
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.#run(abort.signal);
   }
 
   stop() {
@@ -51,13 +64,20 @@ export class Presence extends EventTarget {
     this.#streams.clear();
   }
 
-  /** Say, now and after every reconnection, that this page publishes by this session. */
+  /**
+   * Say, now and after every reconnection, that this page publishes by this session.
+   * @param {string | null} session
+   */
   publishing(session) {
     this.#publishing = session;
     this.#tellPublishing();
   }
 
-  /** Take in a stream learned elsewhere, unless more is known already. */
+  /**
+   * Take in a stream learned elsewhere, unless more is known already.
+   * @param {string} username
+   * @param {Stream | null} stream
+   */
   learn(username, stream) {
     if (!this.#streams.has(username)) this.#set(username, stream);
   }
@@ -72,6 +92,7 @@ export class Presence extends EventTarget {
     }
   }
 
+  /** @param {AbortSignal} signal */
   async #run(signal) {
     const backoff = new Backoff();
     while (!signal.aborted) {
@@ -88,7 +109,11 @@ export class Presence extends EventTarget {
     }
   }
 
-  /** Open a socket and hold it until it ends. Gives whether there was a snapshot. */
+  /**
+   * Open a socket and hold it until it ends. Gives whether there was a snapshot.
+   * @param {AbortSignal} signal
+   * @returns {Promise<boolean>}
+   */
   #connect(signal) {
     const url = new URL("/api/presence", location.href);
     url.protocol = url.protocol.replace("http", "ws");
@@ -111,6 +136,7 @@ export class Presence extends EventTarget {
     });
   }
 
+  /** @param {any} message */
   #take(message) {
     switch (message.type) {
       case "snapshot":
@@ -135,12 +161,14 @@ export class Presence extends EventTarget {
     }
   }
 
+  /** @param {{ username: string, version: number, stream: Stream | null }} change */
   #takeStream({ username, version, stream }) {
     if (version < (this.#versions.get(username) ?? this.#version)) return;
     this.#versions.set(username, version);
     this.#set(username, stream);
   }
 
+  /** @param {Stream[]} streams */
   #replace(streams) {
     const now = new Map(streams.map((stream) => [stream.username, stream]));
     for (const username of new Set([...this.#streams.keys(), ...now.keys()])) {
@@ -148,11 +176,16 @@ export class Presence extends EventTarget {
     }
   }
 
+  /**
+   * @param {string} username
+   * @param {Stream | null} stream
+   */
   #set(username, stream) {
     this.#streams.set(username, stream);
     this.dispatchEvent(new CustomEvent("stream", { detail: { username, stream } }));
   }
 
+  /** @param {boolean} online */
   #setOnline(online) {
     if (online === this.#online) return;
     this.#online = online;
@@ -160,8 +193,9 @@ export class Presence extends EventTarget {
   }
 
   #tellPublishing() {
-    if (!this.#online || !this.#publishing || this.#socket.readyState !== WebSocket.OPEN) return;
-    this.#socket.send(JSON.stringify({ type: "publishing", session: this.#publishing }));
+    const socket = this.#socket;
+    if (!this.#online || !this.#publishing || socket?.readyState !== WebSocket.OPEN) return;
+    socket.send(JSON.stringify({ type: "publishing", session: this.#publishing }));
   }
 
   #startPolling() {
@@ -172,6 +206,6 @@ export class Presence extends EventTarget {
 
   #stopPolling() {
     clearInterval(this.#poll);
-    this.#poll = null;
+    this.#poll = undefined;
   }
 }

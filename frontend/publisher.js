@@ -2,6 +2,12 @@ import { ApiError } from "./api.js";
 import { HeldConnection } from "./held.js";
 import { Microphone, MicrophoneError } from "./microphone.js";
 
+/**
+ * @import { Api, Control } from "./api.js"
+ * @import { Presence } from "./presence.js"
+ * @import { WhipConnection } from "./whip.js"
+ */
+
 const ENDED = "Your stream was ended.";
 const UNHEARD = "No sound arrived from your microphone, so the stream did not begin.";
 const TAKEN_OVER = "Your stream now comes from another page or device.";
@@ -17,17 +23,27 @@ export class Publisher extends HeldConnection {
   #microphone = new Microphone();
   #deviceId = "";
   #starting = false;
+  /** @type {RTCRtpSender | null} */
   #sender = null;
+  /** @type {string | null} */
   #seenStream = null;
+  /** @type {string | null} */
   #leftStream = null;
+  /** @type {Set<string>} */
   #begunSessions = new Set();
   #abort = new AbortController();
 
+  /**
+   * @param {Api} api
+   * @param {Presence} presence
+   * @param {string} username
+   */
   constructor(api, presence, username) {
     super(api, presence);
     this.#username = username;
     const { signal } = this.#abort;
-    presence.addEventListener("control", ({ detail }) => this.#obey(detail), { signal });
+    const obey = (/** @type {CustomEvent} */ { detail }) => this.#obey(detail);
+    presence.addEventListener("control", obey, { signal });
     presence.addEventListener("stream", () => this.#follow(), { signal });
     this.#microphone.addEventListener("lost", () => this.#replaceMicrophone(), { signal });
   }
@@ -74,6 +90,7 @@ export class Publisher extends HeldConnection {
     }
   }
 
+  /** @param {{ tell?: boolean }} [options] */
   async stop(options) {
     this.#microphone.stop();
     this.#leftStream = this.stream?.stream_id ?? null;
@@ -95,7 +112,10 @@ export class Publisher extends HeldConnection {
     this.stop({ tell: false });
   }
 
-  /** Use this microphone from now on, also in the midst of a stream. Raises MicrophoneError. */
+  /**
+   * Use this microphone from now on, also in the midst of a stream. Raises MicrophoneError.
+   * @param {string} deviceId
+   */
   async choose(deviceId) {
     this.#deviceId = deviceId;
     if (this.#microphone.track) await this.#changeTrack(deviceId);
@@ -108,8 +128,10 @@ export class Publisher extends HeldConnection {
 
   // -- of HeldConnection
 
+  /** @param {RTCPeerConnection} pc */
   prepare(pc) {
-    const transceiver = pc.addTransceiver(this.#microphone.track, { direction: "sendonly" });
+    const track = /** @type {MediaStreamTrack} */ (this.#microphone.track);
+    const transceiver = pc.addTransceiver(track, { direction: "sendonly" });
     const stats = pc.createDataChannel("stats", { ordered: false, maxRetransmits: 0 });
     stats.addEventListener("message", ({ data }) => {
       this.dispatchEvent(new CustomEvent("stats", { detail: JSON.parse(data) }));
@@ -117,12 +139,16 @@ export class Publisher extends HeldConnection {
     this.#sender = transceiver.sender;
   }
 
+  /** @param {string} session */
   begun(session) {
     this.#begunSessions.add(session);
     this.presence.publishing(session);
   }
 
-  /** Two senders at once would each take the stream over from the other. */
+  /**
+   * Two senders at once would each take the stream over from the other.
+   * @param {WhipConnection} old
+   */
   replaced(old) {
     old.mute();
   }
@@ -140,6 +166,7 @@ export class Publisher extends HeldConnection {
     }
   }
 
+  /** @param {string} reason */
   async isWanted(reason) {
     if (reason !== "closed") return true;
     if (!this.presence.isOnline) await this.presence.refresh();
@@ -150,6 +177,7 @@ export class Publisher extends HeldConnection {
 
   // -- news
 
+  /** @param {Control} control */
   #obey({ action, session, stream_id: streamId }) {
     if (this.phase === "off") return;
     const meant = session ? session === this.session : streamId === this.#seenStream;
@@ -188,11 +216,13 @@ export class Publisher extends HeldConnection {
     }
   }
 
+  /** @param {string} deviceId */
   async #changeTrack(deviceId) {
     const track = await this.#microphone.start(deviceId);
-    if (track) await this.#sender.replaceTrack(track);
+    if (track) await this.#sender?.replaceTrack(track);
   }
 
+  /** @param {boolean} starting */
   #setStarting(starting) {
     if (starting === this.#starting) return;
     this.#starting = starting;

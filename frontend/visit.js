@@ -5,10 +5,20 @@ import { MicrophoneError } from "./microphone.js";
 import { Presence } from "./presence.js";
 import { Publisher } from "./publisher.js";
 
+/**
+ * @import { Api } from "./api.js"
+ * @import { ServerClock } from "./clock.js"
+ * @import { Notice } from "./views/notice.js"
+ * @typedef {{
+ *   api: Api, clock: ServerClock, username: string, audio: HTMLAudioElement, notice: Notice,
+ * }} VisitParts
+ */
+
 /** Everything that lives from signing in to signing out, whichever view is shown. */
 export class Visit {
   #abort = new AbortController();
 
+  /** @param {VisitParts} parts */
   constructor({ api, clock, username, audio, notice }) {
     this.api = api;
     this.clock = clock;
@@ -22,8 +32,9 @@ export class Visit {
 
   start() {
     const { signal } = this.#abort;
+    const tell = (/** @type {CustomEvent} */ { detail }) => this.notice.show(detail);
     for (const part of [this.publisher, this.listener, this.friends]) {
-      part.addEventListener("notice", ({ detail }) => this.notice.show(detail), { signal });
+      part.addEventListener("notice", tell, { signal });
     }
     this.presence.start();
   }
@@ -41,7 +52,10 @@ export class Visit {
     this.presence.stop();
   }
 
-  /** Do something a person asked for; what stands in its way is told them. Gives whether it went well. */
+  /**
+   * Do something a person asked for; what stands in its way is told them. Gives whether it went well.
+   * @param {() => unknown} action
+   */
   async attempt(action) {
     this.notice.clear();
     try {

@@ -1,10 +1,15 @@
-/** Wait; ends early when the network comes back, rejects when aborted. */
+/**
+ * Wait; ends early when the network comes back, rejects when aborted.
+ * @param {number} ms
+ * @param {AbortSignal} signal
+ * @returns {Promise<void>}
+ */
 export function pause(ms, signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const done = new AbortController();
     const timer = setTimeout(() => end(resolve), ms);
-    const end = (settle) => {
+    const end = (/** @type {(reason: any) => void} */ settle) => {
       clearTimeout(timer);
       done.abort();
       settle(signal.reason);
@@ -14,7 +19,11 @@ export function pause(ms, signal) {
   });
 }
 
-/** A promise that rejects when the signal aborts. */
+/**
+ * A promise that rejects when the signal aborts.
+ * @param {AbortSignal} signal
+ * @returns {Promise<never>}
+ */
 export function aborted(signal) {
   return new Promise((_, reject) => {
     if (signal.aborted) reject(signal.reason);

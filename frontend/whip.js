@@ -1,5 +1,7 @@
 import { ApiError } from "./api.js";
 
+/** @import { Api } from "./api.js" */
+
 const CONNECT_TIMEOUT_MS = 12_000;
 const DISCONNECTED_MS = 2_000;
 const TRICKLE_BATCH_MS = 20;
@@ -17,39 +19,50 @@ export class WhipConnection {
   #url;
   #pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   #abort = new AbortController();
-  #location = null;
+  #location = "";
+  /** @type {string | null} */
   #etag = null;
-  #trickle = null;
-  #settleLost;
+  /** @type {(reason: "closed" | "failed") => void} */
+  #settleLost = () => {};
+  /** @type {Promise<void> | null} */
   #closing = null;
 
+  /**
+   * @param {Api} api
+   * @param {string} url
+   */
   constructor(api, url) {
     this.#api = api;
     this.#url = url;
-    this.lost = new Promise((resolve) => (this.#settleLost = resolve));
+    /** @type {Promise<"closed" | "failed">} */
+    this.lost = new Promise((resolve) => {
+      this.#settleLost = resolve;
+    });
   }
 
   /** The server's id of this session, null before its answer. */
   get session() {
-    return this.#location?.split("/").pop() ?? null;
+    return this.#location.split("/").pop() || null;
   }
 
   /**
    * Offer what `prepare(pc)` adds and connect. `onSession` is called as soon as the server has
    * answered. Raises ApiError when refused or when no connection comes about in time.
+   * @param {(pc: RTCPeerConnection) => void} prepare
+   * @param {(session: string) => void} onSession
    */
-  async open(prepare, onSession = () => {}) {
+  async open(prepare, onSession) {
     prepare(this.#pc);
     const offer = await this.#pc.createOffer();
-    const response = await this.#api.offer(this.#url, offer.sdp);
-    this.#location = new URL(response.headers.get("Location"), response.url).pathname;
+    const response = await this.#api.offer(this.#url, offer.sdp ?? "");
+    this.#location = new URL(response.headers.get("Location") ?? "", response.url).pathname;
     this.#etag = response.headers.get("ETag");
     const answer = await response.text();
     if (this.#closing) {
       await this.#leave(); // closed while the request was under way
       this.#abort.signal.throwIfAborted();
     }
-    onSession(this.session);
+    onSession(this.session ?? "");
     await this.#connect(offer, answer, iceServers(response.headers.get("Link")));
   }
 
@@ -64,10 +77,15 @@ export class WhipConnection {
     return this.#closing;
   }
 
+  /**
+   * @param {RTCSessionDescriptionInit} offer
+   * @param {string} answer
+   * @param {RTCIceServer[]} servers
+   */
   async #connect(offer, answer, servers) {
     const pc = this.#pc;
     pc.setConfiguration({ bundlePolicy: "max-bundle", iceServers: servers });
-    this.#trickle = new Trickle(pc, this.#abort.signal, (fragment) =>
+    new Trickle(pc, this.#abort.signal, (fragment) =>
       this.#api.trickle(this.#location, fragment, this.#etag),
     );
     const connected = this.#watch();
@@ -78,7 +96,10 @@ export class WhipConnection {
     await connected;
   }
 
-  /** Follow the connection's state; resolves when it is connected for the first time. */
+  /**
+   * Follow the connection's state; resolves when it is connected for the first time.
+   * @returns {Promise<void>}
+   */
   #watch() {
     const { signal } = this.#abort;
     return new Promise((resolve, reject) => {
@@ -108,7 +129,7 @@ export class WhipConnection {
   #watchGoodbye() {
     const [transceiver] = this.#pc.getTransceivers();
     const transport = transceiver.sender.transport ?? transceiver.receiver.transport;
-    transport.addEventListener(
+    transport?.addEventListener(
       "statechange",
       () => {
         if (transport.state === "closed") this.#settleLost("closed");
@@ -117,6 +138,7 @@ export class WhipConnection {
     );
   }
 
+  /** @param {boolean} tell */
   async #close(tell) {
     this.#abort.abort();
     try {
@@ -139,10 +161,18 @@ export class WhipConnection {
 class Trickle {
   #pc;
   #send;
+  /** @type {string[]} */
   #waiting = [];
-  #timer = null;
+  /** @type {number | undefined} */
+  #timer;
+  /** @type {Promise<unknown>} */
   #sent = Promise.resolve();
 
+  /**
+   * @param {RTCPeerConnection} pc
+   * @param {AbortSignal} signal
+   * @param {(fragment: string) => Promise<unknown>} send
+   */
   constructor(pc, signal, send) {
     this.#pc = pc;
     this.#send = send;
@@ -150,6 +180,7 @@ class Trickle {
     signal.addEventListener("abort", () => clearTimeout(this.#timer));
   }
 
+  /** @param {RTCIceCandidate | null} candidate */
   #add(candidate) {
     const line = candidate?.candidate ? `a=${candidate.candidate}` : "a=end-of-candidates";
     if (!this.#waiting.includes(line)) this.#waiting.push(line);
@@ -157,9 +188,9 @@ class Trickle {
   }
 
   #flush() {
-    const fragment = sdpFragment(this.#pc.localDescription.sdp, this.#waiting);
+    const fragment = sdpFragment(this.#pc.localDescription?.sdp ?? "", this.#waiting);
     this.#waiting = [];
-    this.#timer = null;
+    this.#timer = undefined;
     this.#sent = this.#sent
       .then(() => this.#send(fragment))
       .catch((error) => {
@@ -169,20 +200,27 @@ class Trickle {
   }
 }
 
-/** Write candidates as an SDP fragment for the bundled transport (RFC 8840 section 9). */
+/**
+ * Write candidates as an SDP fragment for the bundled transport (RFC 8840 section 9).
+ * @param {string} sdp
+ * @param {string[]} lines
+ */
 function sdpFragment(sdp, lines) {
-  const attribute = (name) => sdp.match(new RegExp(`^a=${name}:.*$`, "m"))[0].trim();
-  const media = sdp.match(/^m=.*$/m)[0].trim();
-  const head = [attribute("ice-ufrag"), attribute("ice-pwd"), media, attribute("mid")];
+  const first = (/** @type {string} */ line) => sdp.match(new RegExp(`^${line}.*$`, "m"))?.[0].trim();
+  const head = [first("a=ice-ufrag:"), first("a=ice-pwd:"), first("m="), first("a=mid:")];
   return [...head, ...lines, ""].join("\r\n");
 }
 
-/** Read ICE servers from a Link header (RFC 9725 section 4.6). */
+/**
+ * Read ICE servers from a Link header (RFC 9725 section 4.6).
+ * @param {string | null} link
+ */
 function iceServers(link) {
   const servers = [];
   for (const [, url, rest] of (link ?? "").matchAll(/<([^>]*)>([^<]*)/g)) {
     if (!/rel="?ice-server"?/.test(rest)) continue;
-    const value = (name) => rest.match(new RegExp(`${name}="?([^";,]*)"?`))?.[1];
+    const value = (/** @type {string} */ name) => rest.match(new RegExp(`${name}="?([^";,]*)"?`))?.[1];
+    /** @type {RTCIceServer} */
     const server = { urls: url };
     if (value("username")) {
       server.username = value("username");

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from limits import parse
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from actors.models import DEFAULT_MODEL, ModelName
@@ -118,88 +126,145 @@ def _release() -> str:
         return "0"
 
 
-WebUrl = Annotated[str, _url_of("http", "https")]
-Address = Annotated[str, AfterValidator(_address)]
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+def _form(text: str) -> WithJsonSchema:
+    """Say how a value is written, for docs/settings.md."""
+    return WithJsonSchema({"type": "string", "format": text})
+
+
+def _shown(default: str) -> JsonDict:
+    """Say what a default is that Python works out, for docs/settings.md."""
+    return {"default": default}
+
+
+WebUrl = Annotated[str, _url_of("http", "https"), _form("http:// or https:// URL")]
+Address = Annotated[str, AfterValidator(_address), _form("an IP address")]
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _form("comma list")]
 Rate = Annotated[str, AfterValidator(_rate)]
-Folder = Annotated[Path, AfterValidator(_folder)]
-File = Annotated[Path, AfterValidator(_readable)]
+Folder = Annotated[Path, AfterValidator(_folder), _form("a folder")]
+File = Annotated[Path, AfterValidator(_readable), _form("a file")]
 
 
 class Settings(BaseSettings):
     """Everything that can be set. Plain data: it travels to Ray's processes.
 
     Each field is `HUSHCAST_` and its name in capitals; flags of `hushcast up` come before the
-    environment. Raises SettingsError through `read_settings`.
+    environment. Raises SettingsError through `read_settings`. docs/settings.md is made from the
+    fields, their docstrings and the comments between them: `make docs`.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     # Where it serves.
     host: str = Field("127.0.0.1", min_length=1)
+    """Address to serve the pages on; `0.0.0.0` for every one of the machine's."""
     port: int = Field(8000, ge=1, le=65535)
-    public_url: Annotated[WebUrl, AfterValidator(_origin)] | None = None
-    """The pages' origin behind a proxy."""
+    """TCP port of the pages."""
+    public_url: Annotated[WebUrl, AfterValidator(_origin), _form("an origin")] | None = None
+    """The pages' address behind a proxy; limits then count the proxy's clients."""
     tls_cert: File | None = None
+    """Certificate chain, PEM: with `tls_key`, the pages come over HTTPS without a proxy."""
     tls_key: File | None = None
-    """A certificate chain and its key, PEM: pages come over HTTPS, without a proxy."""
+    """Private key of `tls_cert`, PEM."""
 
     # Where things are kept.
-    data_dir: Folder = Field(default_factory=lambda: Path("var").absolute())
-    spool_dir: Folder = Field(default_factory=lambda fields: fields["data_dir"] / "spool")
-    redis_url: Annotated[str, _url_of("redis", "rediss")] | None = Field(None, repr=False)
-    """None: `hushcast up` brings its own."""
+    data_dir: Folder = Field(
+        default_factory=lambda: Path("var").absolute(), json_schema_extra=_shown("`var`")
+    )
+    """Folder for what hushcast keeps on this machine."""
+    spool_dir: Folder = Field(
+        default_factory=lambda fields: fields["data_dir"] / "spool",
+        json_schema_extra=_shown("`spool` in `data_dir`"),
+    )
+    """Folder for recordings under way; should outlive the process."""
+    redis_url: (
+        Annotated[str, _url_of("redis", "rediss"), _form("redis:// or rediss:// URL")] | None
+    ) = Field(None, repr=False)
+    """Your Redis or Valkey, 7 or later; without it `hushcast up` starts a Valkey."""
     s3_endpoint: WebUrl | None = None
+    """Your object storage; with a bucket and no endpoint, Amazon's."""
     s3_bucket: str | None = Field(None, min_length=3, max_length=63)
-    """With no endpoint: Amazon's. Neither: `hushcast up` brings its own."""
+    """Bucket for recordings; without it `hushcast up` starts a SeaweedFS."""
     s3_region: str = "us-east-1"
+    """Region of the bucket."""
     s3_public_endpoint: WebUrl | None = None
-    """What browsers reach; used for signing and in the content security policy."""
+    """The storage's address for browsers, signed for and in the CSP; without it hushcast relays."""
     s3_access_key: str | None = Field(None, repr=False)
+    """Access key; without it keys are found the way boto3 finds them."""
     s3_secret_key: str | None = Field(None, repr=False)
-    """None: found the way boto3 finds them."""
+    """Secret key that belongs to `s3_access_key`."""
     keep_days: float | None = Field(None, gt=0)
-    """Recordings that ended longer ago are deleted; None: never."""
+    """Recordings that ended more days ago are deleted within the hour; without it none are."""
     keep_gb_per_user: float | None = Field(None, gt=0)
-    """Of each user's recordings the newest so many GB (10^9 bytes) are kept; None: all."""
+    """GB (10^9 bytes) of recordings kept per user, the newest; without it all are kept."""
 
     # How sound travels.
-    ice_addresses: Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_split)] = ()
-    """Gather on these only; empty: on the machine's addresses."""
+    ice_addresses: Annotated[
+        tuple[Address, ...], NoDecode, BeforeValidator(_split), _form("IP addresses, comma list")
+    ] = Field((), json_schema_extra=_shown("the machine's own"))
+    """Gather media addresses on these only; `127.0.0.1` is allowed."""
     public_ip: Address | None = None
+    """Public address of a 1:1 NAT; offered beside the machine's own addresses."""
     udp_ports: Annotated[
         tuple[int, int] | None,
         NoDecode,
         BeforeValidator(_low_high),
         AfterValidator(lambda ports: ports and _ports_in_order(ports)),
-    ] = None
+        _form("LOW-HIGH"),
+    ] = Field(None, json_schema_extra=_shown("any free port"))
+    """Ports for media; each session takes one, and gets 503 when they are used up."""
     turn_urls: Annotated[
-        tuple[Annotated[str, AfterValidator(_ice_url)], ...], NoDecode, BeforeValidator(_split)
+        tuple[Annotated[str, AfterValidator(_ice_url)], ...],
+        NoDecode,
+        BeforeValidator(_split),
+        _form("turn: or turns: URLs, comma list"),
     ] = ()
+    """TURN servers that clients are told of."""
     turn_secret: str | None = Field(None, repr=False)
+    """The TURN servers' shared secret; clients get credentials made with it, for a day."""
 
     # Stream actors.
     model: ModelName = DEFAULT_MODEL
-    warm_actors: int = Field(default_factory=lambda: 1 if (os.cpu_count() or 1) <= 2 else 2, ge=0)
-    """How many are ready, model loaded, for the next streams."""
+    """The network: `dfn2` has 50 ms of latency, `dfn2_ll` 10 ms."""
+    warm_actors: int = Field(
+        default_factory=lambda: 1 if (os.cpu_count() or 1) <= 2 else 2,
+        ge=0,
+        json_schema_extra=_shown("1 on up to 2 cores, else 2"),
+    )
+    """How many actors wait for the next streams with the model loaded."""
     streams_per_actor: int = Field(1, ge=1)
+    """How many streams share one process and one batched model."""
     actor_num_cpus: float = Field(0.2, gt=0)
+    """CPUs that Ray sets aside for each actor."""
     actor_num_gpus: float = Field(0.0, ge=0)
+    """Share of a GPU for each actor; above 0 the model runs on CUDA (`hushcast[gpu]`)."""
     connect_timeout_s: float = Field(15.0, gt=0)
+    """Seconds a peer connection may take to come up."""
     grace_s: float = Field(10.0, ge=0)
+    """Seconds a stream waits for its publisher to come back."""
     publisher_timeout_s: float = Field(5.0, gt=0)
+    """Seconds without sound after which a publisher counts as lost."""
 
     # People.
-    secret_key: str = Field("", repr=False)
-    """Signs tokens; 32 characters or more. `hushcast up` makes one up and keeps it."""
+    secret_key: str = Field("", repr=False, json_schema_extra=_shown("made at the first start"))
+    """Signs sign-ins, 32 characters or more; the same on every node of a cluster."""
     admins: CommaList = ()
-    limits: Annotated[dict[str, Rate], NoDecode, BeforeValidator(_named_rates)] = Field({})
-    """Rates that differ from the usual ones: `accounts=600/minute offers=100/minute`."""
+    """Names of administrators; without effect so far."""
+    limits: Annotated[
+        dict[str, Rate], NoDecode, BeforeValidator(_named_rates), _form("NAME=RATE, several")
+    ] = Field({}, json_schema_extra=_shown(""))
+    """Rates that replace the usual ones: `accounts=600/minute offers=100/minute`."""
 
-    release: str = Field(default_factory=_release)
-    """What this is; actors carry it."""
+    # The build.
+    release: str = Field(
+        default_factory=_release, json_schema_extra=_shown("the installed version")
+    )
+    """Version that actors are started with; those of another one exit when idle."""
 
     @model_validator(mode="after")
     def _together(self) -> Self:

@@ -1,11 +1,22 @@
 /**
+ * @typedef {(
+ *   context: CanvasRenderingContext2D, width: number, height: number,
+ *   colour: (name: string) => string,
+ * ) => void} Draw
+ */
+
+/**
  * Keep a canvas as sharp as the screen and draw it anew when its size or the colour scheme
  * changes. `draw(context, width, height, colour)` works in CSS pixels; `colour("--ink")` reads
  * a custom property. Gives a function that asks for a drawing. Ends with `signal`.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Draw} draw
+ * @param {AbortSignal} signal
  */
 export function keepDrawn(canvas, draw, signal) {
-  const context = canvas.getContext("2d");
-  const colour = (name) => getComputedStyle(canvas).getPropertyValue(name).trim();
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const colour = (/** @type {string} */ name) =>
+    getComputedStyle(canvas).getPropertyValue(name).trim();
   let asked = false;
 
   const redraw = () => {
@@ -31,7 +42,14 @@ export function keepDrawn(canvas, draw, signal) {
   return ask;
 }
 
-/** Draw an upright bar with round ends around the middle line. */
+/**
+ * Draw an upright bar with round ends around the middle line.
+ * @param {CanvasRenderingContext2D} context
+ * @param {number} x
+ * @param {number} middle
+ * @param {number} width
+ * @param {number} half
+ */
 export function bar(context, x, middle, width, half) {
   context.beginPath();
   context.roundRect(x, middle - half, width, half * 2, width / 2);

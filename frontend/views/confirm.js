@@ -1,7 +1,12 @@
 import { button, el } from "../dom.js";
 
-/** Ask before something that cannot be undone. Resolves to whether the person agrees. */
+/**
+ * Ask before something that cannot be undone. Resolves to whether the person agrees.
+ * @param {{ question: string, consequence: string, yes: string }} words
+ * @returns {Promise<boolean>}
+ */
 export function confirm({ question, consequence, yes }) {
+  /** @type {HTMLDialogElement} */
   const dialog = el(
     "dialog",
     { class: "confirm", testid: "confirm-dialog", "aria-labelledby": "confirm-question" },

@@ -2,12 +2,15 @@ import { button, el, icon, link } from "../dom.js";
 import { confirm } from "./confirm.js";
 import { Timer } from "./timer.js";
 
+/** @import { Visit } from "../visit.js" */
+
 const ORDER = ["live", "reconnecting", "connecting", "off"];
 
 /** Friends with their live state, live ones first; requests; adding a friend. */
 export class FriendsPanel {
   #visit;
   #abort = new AbortController();
+  /** @type {Map<string, FriendRow>} */
   #rows = new Map();
   #name = el("input", {
     testid: "friend-add-name",
@@ -38,6 +41,7 @@ export class FriendsPanel {
     this.#form,
   );
 
+  /** @param {Visit} visit */
   constructor(visit) {
     this.#visit = visit;
   }
@@ -46,7 +50,8 @@ export class FriendsPanel {
     const { signal } = this.#abort;
     const { friends, presence } = this.#visit;
     friends.addEventListener("change", () => this.#render(), { signal });
-    presence.addEventListener("stream", ({ detail }) => this.#renderStream(detail), { signal });
+    const onStream = (/** @type {CustomEvent} */ { detail }) => this.#renderStream(detail);
+    presence.addEventListener("stream", onStream, { signal });
     this.#form.addEventListener("submit", (event) => this.#add(event));
     this.#empty.hidden = true; // until the list is there
     this.#render();
@@ -58,6 +63,7 @@ export class FriendsPanel {
     for (const row of this.#rows.values()) row.close();
   }
 
+  /** @param {SubmitEvent} event */
   async #add(event) {
     event.preventDefault();
     const name = this.#name.value.trim().toLowerCase();
@@ -90,23 +96,27 @@ export class FriendsPanel {
     this.#sort();
   }
 
+  /** @param {{ username: string }} change */
   #renderStream({ username }) {
-    if (!this.#rows.has(username)) return;
-    this.#rows.get(username).render();
+    const row = this.#rows.get(username);
+    if (!row) return;
+    row.render();
     this.#sort();
   }
 
   /** Put the rows in order, unless they are: a moved one would lose focus. */
   #sort() {
-    const rank = (row) => ORDER.indexOf(row.state);
-    const byName = (a, b) => a.username.localeCompare(b.username);
-    const rows = [...this.#rows.values()].sort((a, b) => rank(a) - rank(b) || byName(a, b));
+    const rank = (/** @type {FriendRow} */ row) => ORDER.indexOf(row.state);
+    const rows = [...this.#rows.values()].sort(
+      (a, b) => rank(a) - rank(b) || a.username.localeCompare(b.username),
+    );
     const wanted = rows.map((row) => row.element);
     const shown = this.#list.children;
     const same = wanted.length === shown.length && wanted.every((row, i) => row === shown[i]);
     if (!same) this.#list.replaceChildren(...wanted);
   }
 
+  /** @param {string} name */
   #incoming(name) {
     const { friends } = this.#visit;
     const accept = () => this.#visit.attempt(() => friends.add(name));
@@ -124,6 +134,7 @@ export class FriendsPanel {
     );
   }
 
+  /** @param {string} name */
   #outgoing(name) {
     const withdraw = () => this.#visit.attempt(() => this.#visit.friends.remove(name));
     return el(
@@ -141,6 +152,10 @@ class FriendRow {
   #state = el("span", { class: "state" });
   #timer;
 
+  /**
+   * @param {Visit} visit
+   * @param {string} username
+   */
   constructor(visit, username) {
     this.#visit = visit;
     this.username = username;

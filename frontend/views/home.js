@@ -4,12 +4,18 @@ import { FriendsPanel } from "./friends_panel.js";
 import { Recordings } from "./recordings.js";
 import { StreamCard } from "./stream_card.js";
 
+/** @import { Visit } from "../visit.js" */
+
 /** The own page: the stream, the friends, the recordings. */
 export class HomeView {
   #visit;
   #onAccountDeleted;
   #parts;
 
+  /**
+   * @param {Visit} visit
+   * @param {{ onAccountDeleted: () => void }} calls
+   */
   constructor(visit, { onAccountDeleted }) {
     this.#visit = visit;
     this.#onAccountDeleted = onAccountDeleted;

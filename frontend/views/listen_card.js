@@ -2,6 +2,8 @@ import { button, el, icon } from "../dom.js";
 import { StateBadge } from "./state_badge.js";
 import { Timer } from "./timer.js";
 
+/** @import { Visit } from "../visit.js" */
+
 const REMEMBERED = "hushcast.volume";
 
 const SOUNDS = [
@@ -22,6 +24,11 @@ export class ListenCard {
   #volume = el("input", { type: "range", min: 0, max: 1, step: 0.01, testid: "volume", "aria-label": "Volume" });
   #sounds = el("fieldset", { class: "segments", testid: "sound" }, el("legend", {}, "Sound"));
 
+  /**
+   * @param {Visit} visit
+   * @param {string} username
+   * @param {{ mine: boolean }} whose
+   */
   constructor(visit, username, { mine }) {
     this.#visit = visit;
     this.#username = username;
@@ -49,12 +56,14 @@ export class ListenCard {
     listener.addEventListener("ended", () => this.#sayEnded(), { signal });
     presence.addEventListener("stream", () => this.#render(), { signal });
     this.#listen.addEventListener("click", () =>
-      this.#visit.attempt(() => listener.start(this.#username)),
+      this.#visit.attempt(() => listener.listen(this.#username)),
     );
     this.#unlisten.addEventListener("click", () => listener.stop());
-    this.#sounds.addEventListener("change", ({ target }) => listener.choose(target.value));
+    this.#sounds.addEventListener("change", ({ target }) =>
+      listener.choose(/** @type {HTMLInputElement} */ (target).value),
+    );
     this.#volume.addEventListener("input", () => this.#setVolume(this.#volume.value));
-    this.#setVolume(localStorage.getItem(REMEMBERED) ?? 1);
+    this.#setVolume(localStorage.getItem(REMEMBERED) ?? "1");
     this.#render();
   }
 
@@ -86,6 +95,7 @@ export class ListenCard {
     if (text !== this.#sentence.textContent) this.#sentence.textContent = text;
   }
 
+  /** @param {string} volume */
   #setVolume(volume) {
     this.#volume.value = volume;
     this.#visit.listener.volume = Number(volume);
@@ -97,6 +107,11 @@ export class ListenCard {
   }
 }
 
+/**
+ * @param {string} name
+ * @param {string} state
+ * @param {string} phase
+ */
 function sentence(name, state, phase) {
   if (phase === "connecting") return "Connecting…";
   if (phase === "reconnecting") return "The connection was lost. It is being restored.";

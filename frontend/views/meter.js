@@ -2,7 +2,10 @@ import { el } from "../dom.js";
 
 const FLOOR_DBFS = -72;
 
-/** Say how far up a level lies between the meter's floor and full scale, 0..1. */
+/**
+ * Say how far up a level lies between the meter's floor and full scale, 0..1.
+ * @param {number} dbfs
+ */
 export function height(dbfs) {
   return Math.min(1, Math.max(0, 1 - dbfs / FLOOR_DBFS));
 }
@@ -15,6 +18,7 @@ export class Meter {
   #meter;
   #held = FLOOR_DBFS;
 
+  /** @param {{ testid: string, label: string, kind: string }} about */
   constructor({ testid, label, kind }) {
     this.#meter = el(
       "div",
@@ -34,12 +38,16 @@ export class Meter {
     this.set(null);
   }
 
-  /** Show a level, or none at all for null. */
+  /**
+   * Show a level, or none at all for null.
+   * @param {number | null} dbfs
+   */
   set(dbfs) {
-    const level = Number.isFinite(dbfs) ? Math.max(-100, Math.min(0, dbfs)) : -100;
+    const level = Math.max(-100, Math.min(0, dbfs ?? -100));
     this.#held = Math.max(level, this.#held - 1.5);
-    this.#bar.style.setProperty("--level", height(level));
-    this.#peak.style.setProperty("--level", height(dbfs === null ? FLOOR_DBFS : this.#held));
+    this.#bar.style.setProperty("--level", String(height(level)));
+    const peak = height(dbfs === null ? FLOOR_DBFS : this.#held);
+    this.#peak.style.setProperty("--level", String(peak));
     this.#meter.setAttribute("aria-valuenow", level.toFixed(1));
     this.#meter.setAttribute("aria-valuetext", dbfs === null ? "no sound" : `${Math.round(level)} dBFS`);
     this.#number.textContent = dbfs === null ? "–" : `${Math.round(level)} dB`;

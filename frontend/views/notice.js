@@ -12,7 +12,10 @@ export class Notice {
     this.clear();
   }
 
-  /** Say this instead of what was said before; nothing for an empty text. */
+  /**
+   * Say this instead of what was said before; nothing for an empty text.
+   * @param {string} message
+   */
   show(message) {
     this.#text.textContent = message;
     this.element.classList.toggle("empty", !message);

@@ -2,17 +2,28 @@ import { button, el } from "../dom.js";
 import { ListenCard } from "./listen_card.js";
 import { Recordings } from "./recordings.js";
 
+/**
+ * @import { Stream } from "../api.js"
+ * @import { Visit } from "../visit.js"
+ */
+
 /** A person's page: their stream and recordings, or the way to become friends. */
 export class ProfileView {
   #visit;
   #username;
   #abort = new AbortController();
+  /** @type {(ListenCard | Recordings)[]} */
   #parts = [];
   #turn = 0;
+  /** @type {boolean | null} */
   #friend = null;
 
   element = el("div", { class: "profile" });
 
+  /**
+   * @param {Visit} visit
+   * @param {string} username
+   */
   constructor(visit, username) {
     this.#visit = visit;
     this.#username = username;
@@ -45,6 +56,7 @@ export class ProfileView {
     });
   }
 
+  /** @param {{ friend: boolean, stream: Stream | null }} person */
   #show({ friend, stream }) {
     const mine = this.#username === this.#visit.username;
     const near = friend || mine;
@@ -56,6 +68,7 @@ export class ProfileView {
     else this.#showStranger();
   }
 
+  /** @param {boolean} mine */
   #showNear(mine) {
     const listen = new ListenCard(this.#visit, this.#username, { mine });
     const heading = mine ? "Your recordings" : "Recordings";
@@ -90,6 +103,7 @@ export class ProfileView {
     );
   }
 
+  /** @param {Node[]} elements */
   #place(...elements) {
     this.element.replaceChildren(...elements);
   }

@@ -3,7 +3,13 @@ import { button, el, icon } from "../dom.js";
 import { confirm } from "./confirm.js";
 import { Waveform } from "./waveform.js";
 
+/**
+ * @import { Recording } from "../api.js"
+ * @import { Visit } from "../visit.js"
+ */
+
 const KEPT = ["ready", "recovered"];
+/** @type {Record<string, string>} */
 const STATES = {
   recording: "Being recorded",
   storing: "Being stored",
@@ -25,11 +31,17 @@ export class RecordingRow extends EventTarget {
   #download;
   #delete;
   #waveform;
+  /** @type {number | null} */
   #resumeAt = null;
 
+  /**
+   * @param {Visit} visit
+   * @param {Recording} recording
+   */
   constructor(visit, recording) {
     super();
     this.#visit = visit;
+    this.recording = recording;
     const { id } = recording;
     const when = DATE.format(new Date(recording.started_at));
     this.#title.textContent = when;
@@ -54,7 +66,10 @@ export class RecordingRow extends EventTarget {
     this.set(recording);
   }
 
-  /** Show the recording as it is now. */
+  /**
+   * Show the recording as it is now.
+   * @param {Recording} recording
+   */
   set(recording) {
     const kept = KEPT.includes(recording.state);
     this.recording = recording;
@@ -85,7 +100,8 @@ export class RecordingRow extends EventTarget {
   #listen() {
     const audio = this.#audio;
     this.#play.addEventListener("click", () => (audio.paused ? this.#start() : audio.pause()));
-    this.#waveform.addEventListener("seek", ({ detail }) => this.#seek(detail));
+    const onSeek = (/** @type {CustomEvent<number>} */ { detail }) => this.#seek(detail);
+    this.#waveform.addEventListener("seek", onSeek);
     audio.addEventListener("play", () => this.dispatchEvent(new Event("play")));
     for (const type of ["play", "pause", "ended"]) {
       audio.addEventListener(type, () => this.#renderPlaying());
@@ -112,6 +128,7 @@ export class RecordingRow extends EventTarget {
     }
   }
 
+  /** @param {number} position */
   #seek(position) {
     if (this.#audio.readyState === HTMLMediaElement.HAVE_NOTHING) this.#resumeAt = position;
     else this.#audio.currentTime = position;
@@ -132,12 +149,17 @@ export class RecordingRow extends EventTarget {
     this.#about.textContent = describe(this.recording, position);
   }
 
+  /**
+   * @param {Recording} recording
+   * @param {string} when
+   */
   #makeDelete(recording, when) {
     if (recording.username !== this.#visit.username) return null;
     const attributes = { class: "quiet icon-only", testid: "delete", "aria-label": "Delete", title: "Delete" };
     return button({ ...attributes, on: { click: () => this.#confirmDelete(when) } }, icon("trash"));
   }
 
+  /** @param {string} when */
   async #confirmDelete(when) {
     const sure = await confirm({
       question: "Delete this recording?",
@@ -151,6 +173,10 @@ export class RecordingRow extends EventTarget {
   }
 }
 
+/**
+ * @param {Recording} recording
+ * @param {number} position
+ */
 function describe({ state, duration_s: duration, size_bytes: size }, position) {
   const played = position ? `${formatDuration(position)} of ` : "";
   const parts = [

@@ -2,6 +2,8 @@ import { el } from "../dom.js";
 import { bar, keepDrawn } from "./canvas.js";
 import { height } from "./meter.js";
 
+/** @import { Draw } from "./canvas.js" */
+
 const STEP = 5;
 const WIDTH = 3;
 const KEPT = 400;
@@ -12,15 +14,20 @@ const KEPT = 400;
  */
 export class Ribbon {
   #abort = new AbortController();
+  /** @type {[number, number][]} */
   #levels = [];
   #redraw;
 
   element = el("canvas", { class: "ribbon", "aria-hidden": "true" });
 
   constructor() {
-    this.#redraw = keepDrawn(this.element, (...canvas) => this.#draw(...canvas), this.#abort.signal);
+    this.#redraw = keepDrawn(this.element, this.#draw, this.#abort.signal);
   }
 
+  /**
+   * @param {number} input
+   * @param {number} output
+   */
   push(input, output) {
     this.#levels.push([height(input), height(output)]);
     if (this.#levels.length > KEPT) this.#levels.shift();
@@ -36,7 +43,8 @@ export class Ribbon {
     this.#abort.abort();
   }
 
-  #draw(context, width, height, colour) {
+  /** @type {Draw} */
+  #draw = (context, width, height, colour) => {
     const middle = height / 2;
     const count = Math.floor(width / STEP);
     const rest = colour("--line");
@@ -51,5 +59,5 @@ export class Ribbon {
       context.fillStyle = voice;
       bar(context, x, middle, WIDTH, Math.max(WIDTH / 2, output ** 1.6 * middle));
     }
-  }
+  };
 }

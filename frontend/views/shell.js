@@ -2,6 +2,11 @@ import { button, el, icon, link } from "../dom.js";
 import { Notice } from "./notice.js";
 import { Timer } from "./timer.js";
 
+/**
+ * @import { ServerClock } from "../clock.js"
+ * @import { Visit } from "../visit.js"
+ */
+
 const LINK_PATIENCE_MS = 1_500;
 
 /** What stays on the page whichever view is shown: header, notices, the listening sound. */
@@ -11,11 +16,16 @@ export class Shell {
   #outlet = el("main", { id: "view", tabindex: -1 });
   #account = el("nav", { class: "account", "aria-label": "Account" });
   #onSignOut;
+  /** @type {AccountParts | null} */
   #parts = null;
 
   notice = new Notice();
   audio = el("audio", { testid: "listen-audio" });
 
+  /**
+   * @param {HTMLElement} root
+   * @param {{ clock: ServerClock, onSignOut: () => void }} parts
+   */
   constructor(root, { clock, onSignOut }) {
     this.#root = root;
     this.#clock = clock;
@@ -26,12 +36,16 @@ export class Shell {
     root.append(header, this.notice.element, this.#outlet, this.audio);
   }
 
+  /** @param {HTMLElement} element */
   show(element) {
     this.#outlet.replaceChildren(element);
     this.#root.classList.toggle("at-home", element.classList.contains("home"));
   }
 
-  /** Show who is signed in, and what goes on; null for nobody. */
+  /**
+   * Show who is signed in, and what goes on; null for nobody.
+   * @param {Visit | null} visit
+   */
   attend(visit) {
     this.#parts?.close();
     this.#parts = visit && new AccountParts(visit, this.#clock, this.#onSignOut);
@@ -45,11 +59,17 @@ class AccountParts {
   #visit;
   #timer;
   #abort = new AbortController();
-  #patience = null;
+  /** @type {number | undefined} */
+  #patience;
   #link = el("span", { class: "link-state", testid: "link-state", role: "status" });
   #onAir;
   #listening = link("/", { class: "pill listening", testid: "listening-to" });
 
+  /**
+   * @param {Visit} visit
+   * @param {ServerClock} clock
+   * @param {() => void} onSignOut
+   */
   constructor(visit, clock, onSignOut) {
     this.#visit = visit;
     this.#timer = new Timer(clock);
@@ -94,6 +114,8 @@ class AccountParts {
     clearTimeout(this.#patience);
     this.#link.textContent = "";
     if (this.#visit.presence.isOnline) return;
-    this.#patience = setTimeout(() => (this.#link.textContent = "Reconnecting…"), LINK_PATIENCE_MS);
+    this.#patience = setTimeout(() => {
+      this.#link.textContent = "Reconnecting…";
+    }, LINK_PATIENCE_MS);
   }
 }

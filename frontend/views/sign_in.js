@@ -1,6 +1,12 @@
 import { ApiError } from "../api.js";
 import { button, el } from "../dom.js";
 
+/**
+ * @import { Api } from "../api.js"
+ * @import { Notice } from "./notice.js"
+ */
+
+/** @type {Record<string, { heading: string, password: AutoFill }>} */
 const WORDS = {
   "sign-in": { heading: "Welcome back", password: "current-password" },
   "create-account": { heading: "Create your account", password: "new-password" },
@@ -66,6 +72,7 @@ export class SignInView {
     this.#form,
   );
 
+  /** @param {{ api: Api, notice: Notice, onSignedIn: (name: string) => void }} parts */
   constructor({ api, notice, onSignedIn }) {
     this.#api = api;
     this.#notice = notice;
@@ -80,9 +87,11 @@ export class SignInView {
 
   close() {}
 
+  /** @param {SubmitEvent} event */
   async #submit(event) {
     event.preventDefault();
-    const purpose = event.submitter?.value ?? this.#form.dataset.purpose;
+    const pressed = /** @type {HTMLButtonElement | null} */ (event.submitter);
+    const purpose = pressed?.value ?? this.#form.dataset.purpose ?? "sign-in";
     this.#turnTo(purpose);
     const empty = [this.#username, this.#password].find((field) => !field.value);
     if (empty) return empty.focus();
@@ -102,6 +111,7 @@ export class SignInView {
     }
   }
 
+  /** @param {string} purpose */
   #turnTo(purpose) {
     this.#form.dataset.purpose = purpose;
     this.#heading.textContent = WORDS[purpose].heading;
@@ -111,6 +121,7 @@ export class SignInView {
     for (const rule of this.#rules) rule.hidden = purpose === "sign-in";
   }
 
+  /** @param {boolean} busy */
   #setBusy(busy) {
     for (const each of [this.#signIn, this.#create]) each.disabled = busy;
   }

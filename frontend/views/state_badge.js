@@ -4,11 +4,13 @@ import { el } from "../dom.js";
 export class StateBadge {
   #word;
 
-  constructor({ testid } = {}) {
+  /** @param {{ testid: string }} about */
+  constructor({ testid }) {
     this.#word = el("span", { testid, role: "status" }, "off");
     this.element = el("span", { class: "badge", data: { state: "off" } }, this.#word);
   }
 
+  /** @param {string} state */
   set(state) {
     if (this.#word.textContent === state) return;
     this.#word.textContent = state;

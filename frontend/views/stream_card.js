@@ -5,8 +5,14 @@ import { StateBadge } from "./state_badge.js";
 import { StreamSettings } from "./stream_settings.js";
 import { Timer } from "./timer.js";
 
+/**
+ * @import { Stats } from "../api.js"
+ * @import { Visit } from "../visit.js"
+ */
+
 const SILENT_AFTER_MS = 1_000;
 
+/** @type {Record<string, string>} */
 const SENTENCES = {
   off: "Nobody hears you until you press Start.",
   live: "Your friends can hear you.",
@@ -27,11 +33,14 @@ export class StreamCard {
   #listeners = el("span", { class: "listeners", testid: "listeners" });
   #sentence = el("p", { class: "sentence" });
   #quality = el("p", { class: "quality hint" });
-  #start = button({ class: "primary large", testid: "start" }, icon("microphone"), "Start");
+  #startText = el("span", {}, "Start");
+  #start = button({ class: "primary large", testid: "start" }, icon("microphone"), this.#startText);
   #stop = button({ class: "stop large", testid: "stop" }, icon("stop"), "Stop");
   #settings;
-  #silence = null;
+  /** @type {number | undefined} */
+  #silence;
 
+  /** @param {Visit} visit */
   constructor(visit) {
     this.#visit = visit;
     this.#timer = new Timer(visit.clock, { testid: "timer", class: "clock" });
@@ -54,7 +63,8 @@ export class StreamCard {
     const { signal } = this.#abort;
     const { publisher } = this.#visit;
     publisher.addEventListener("change", () => this.#render(), { signal });
-    publisher.addEventListener("stats", ({ detail }) => this.#show(detail), { signal });
+    const onStats = (/** @type {CustomEvent<Stats>} */ { detail }) => this.#show(detail);
+    publisher.addEventListener("stats", onStats, { signal });
     this.#start.addEventListener("click", () => this.#visit.attempt(() => publisher.start()));
     this.#stop.addEventListener("click", () => this.#visit.attempt(() => this.#end()));
     this.#settings.start();
@@ -87,13 +97,14 @@ export class StreamCard {
     this.#badge.set(state);
     this.#timer.set(off ? null : (stream?.started_at ?? null));
     this.#listeners.textContent = off || !stream ? "" : count(stream.listeners);
-    this.#sentence.textContent = (isElsewhere ? SENTENCES.elsewhere : SENTENCES[state]);
+    this.#sentence.textContent = SENTENCES[isElsewhere ? "elsewhere" : state];
     this.#start.hidden = !off && !isElsewhere;
-    this.#start.lastChild.textContent = isElsewhere ? "Stream from here" : "Start";
+    this.#startText.textContent = isElsewhere ? "Stream from here" : "Start";
     this.#stop.hidden = off;
     if (off) this.#hush();
   }
 
+  /** @param {Stats} stats */
   #show({ input_dbfs: input, output_dbfs: output, late_hops: late, loss }) {
     if (this.#visit.publisher.phase === "off") return;
     this.#input.set(input);
@@ -113,12 +124,17 @@ export class StreamCard {
   }
 }
 
+/** @param {number} listeners */
 function count(listeners) {
   if (!listeners) return "Nobody is listening yet";
   return listeners === 1 ? "1 listener" : `${listeners} listeners`;
 }
 
-/** Say what impairs the sound; the loss is a share, 0..1. */
+/**
+ * Say what impairs the sound; the loss is a share, 0..1.
+ * @param {number} loss
+ * @param {number} late
+ */
 function trouble(loss, late) {
   const parts = [];
   if (loss > 0.01) parts.push(`${(loss * 100).toFixed(1)} % of your sound was lost on the way`);

@@ -1,6 +1,8 @@
 import { el, toggle } from "../dom.js";
 import { microphones } from "../microphone.js";
 
+/** @import { Visit } from "../visit.js" */
+
 const FULL_DB = 42; // the slider's end: no limit
 const PAUSE_MS = 120;
 const REMEMBERED = "hushcast.microphone";
@@ -9,7 +11,8 @@ const REMEMBERED = "hushcast.microphone";
 export class StreamSettings {
   #visit;
   #abort = new AbortController();
-  #patching = null;
+  /** @type {number | undefined} */
+  #patching;
   #denoise = toggle({
     testid: "denoise-switch",
     label: "Remove noise",
@@ -26,6 +29,7 @@ export class StreamSettings {
   #amountText = el("output", { for: "limit" });
   #device = el("select", { id: "device", testid: "microphone" });
 
+  /** @param {Visit} visit */
   constructor(visit) {
     this.#visit = visit;
     const amount = el(
@@ -70,14 +74,13 @@ export class StreamSettings {
 
   #render() {
     const { publisher } = this.#visit;
-    const { stream } = publisher;
-    const live = ["live", "reconnecting"].includes(publisher.state) && Boolean(stream);
-    const sliding = this.#patching !== null;
+    const live = ["live", "reconnecting"].includes(publisher.state) ? publisher.stream : null;
+    const sliding = this.#patching !== undefined;
     for (const input of [this.#denoise.input, this.#share.input, this.#amount]) input.disabled = !live;
-    this.#denoise.input.checked = live ? stream.denoise : true;
-    this.#share.input.checked = live && stream.share_original;
-    this.#amount.disabled = !(live && stream.denoise);
-    if (!sliding) this.#amount.value = live ? (stream.attenuation_limit_db ?? FULL_DB) : FULL_DB;
+    this.#denoise.input.checked = live?.denoise ?? true;
+    this.#share.input.checked = live?.share_original ?? false;
+    this.#amount.disabled = !live?.denoise;
+    if (!sliding) this.#amount.value = String(live?.attenuation_limit_db ?? FULL_DB);
     this.#renderAmount();
     if (publisher.phase === "connected" && !this.#device.dataset.named) this.#listDevices();
   }
@@ -100,10 +103,11 @@ export class StreamSettings {
     clearTimeout(this.#patching);
     this.#patching = setTimeout(async () => {
       await this.#patch({ attenuation_limit_db: this.#limit });
-      this.#patching = null;
+      this.#patching = undefined;
     }, PAUSE_MS);
   }
 
+  /** @param {object} change */
   async #patch(change) {
     const went = await this.#visit.attempt(() => this.#visit.api.patch("/api/stream", change));
     if (!went) this.#render();

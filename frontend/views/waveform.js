@@ -2,6 +2,8 @@ import { formatDuration } from "../clock.js";
 import { el } from "../dom.js";
 import { bar, keepDrawn } from "./canvas.js";
 
+/** @import { Draw } from "./canvas.js" */
+
 const STEP = 4;
 const WIDTH = 2.5;
 
@@ -13,6 +15,7 @@ export class Waveform extends EventTarget {
   #abort = new AbortController();
   #canvas = el("canvas", { "aria-hidden": "true" });
   #range = el("input", { type: "range", min: 0, step: "any", value: 0, testid: "seek" });
+  /** @type {number[]} */
   #peaks = [];
   #duration = 0;
   #position = 0;
@@ -20,27 +23,36 @@ export class Waveform extends EventTarget {
 
   element = el("div", { class: "waveform" }, this.#canvas, this.#range);
 
+  /** @param {string} label */
   constructor(label) {
     super();
     this.#range.setAttribute("aria-label", label);
     this.#range.addEventListener("input", () => this.#seek());
     this.#range.addEventListener("keydown", (event) => this.#step(event));
-    this.#redraw = keepDrawn(this.#canvas, (...canvas) => this.#draw(...canvas), this.#abort.signal);
+    this.#redraw = keepDrawn(this.#canvas, this.#draw, this.#abort.signal);
   }
 
-  /** Show these peaks, 0..1, over a duration in seconds. */
+  /**
+   * Show these peaks, 0..1, over a duration in seconds.
+   * @param {number[]} peaks
+   * @param {number} duration
+   * @param {{ enabled: boolean }} state
+   */
   set(peaks, duration, { enabled }) {
     this.#peaks = peaks ?? [];
     this.#duration = duration;
-    this.#range.max = duration || 1;
+    this.#range.max = String(duration || 1);
     this.#range.disabled = !enabled;
     this.move(this.#position);
   }
 
-  /** Show the position, in seconds. */
+  /**
+   * Show the position, in seconds.
+   * @param {number} position
+   */
   move(position) {
     this.#position = position;
-    this.#range.value = position;
+    this.#range.value = String(position);
     const words = `${formatDuration(position)} of ${formatDuration(this.#duration)}`;
     this.#range.setAttribute("aria-valuetext", words);
     this.#redraw();
@@ -55,16 +67,22 @@ export class Waveform extends EventTarget {
     this.dispatchEvent(new CustomEvent("seek", { detail: this.#position }));
   }
 
-  /** Arrow keys move by 5 s: a range with step "any" has no step of its own. */
+  /**
+   * Arrow keys move by 5 s: a range with step "any" has no step of its own.
+   * @param {KeyboardEvent} event
+   */
   #step(event) {
-    const by = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5 }[event.key];
+    /** @type {Record<string, number>} */
+    const steps = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5 };
+    const by = steps[event.key];
     if (!by) return;
     event.preventDefault();
-    this.#range.value = this.#position + by;
+    this.#range.value = String(this.#position + by);
     this.#seek();
   }
 
-  #draw(context, width, height, colour) {
+  /** @type {Draw} */
+  #draw = (context, width, height, colour) => {
     const count = Math.floor(width / STEP);
     const middle = height / 2;
     const played = this.#duration ? (this.#position / this.#duration) * count : 0;
@@ -73,9 +91,13 @@ export class Waveform extends EventTarget {
       context.fillStyle = i < played ? before : after;
       bar(context, i * STEP, middle, WIDTH, Math.max(WIDTH / 2, this.#peak(i, count) * middle));
     }
-  }
+  };
 
-  /** The highest peak in one of `count` equal parts. */
+  /**
+   * The highest peak in one of `count` equal parts.
+   * @param {number} i
+   * @param {number} count
+   */
   #peak(i, count) {
     const from = Math.floor((i * this.#peaks.length) / count);
     const to = Math.max(from + 1, Math.floor(((i + 1) * this.#peaks.length) / count));
