@@ -18,7 +18,6 @@ export class Listener extends HeldConnection {
     super(api, presence);
     this.#audio = audio;
     const { signal } = this.#abort;
-    presence.addEventListener("control", ({ detail }) => this.#obey(detail), { signal });
     presence.addEventListener("stream", ({ detail }) => this.#follow(detail), { signal });
   }
 
@@ -104,11 +103,6 @@ export class Listener extends HeldConnection {
 
   get #isHeard() {
     return HEARD.includes(this.#stream?.state);
-  }
-
-  #obey({ action, session, stream_id: streamId }) {
-    if (this.phase === "off" || action !== "relisten") return;
-    if (session ? session === this.session : streamId === this.#streamId) this.renew();
   }
 
   #follow({ username, stream }) {
