@@ -82,7 +82,7 @@ class StatusChange:
     def from_json(text: str | bytes) -> "StatusChange":
         """Read a message of `CHANNEL`; ValueError, TypeError or KeyError on anything else."""
         fields = json.loads(text)
-        stream = fields.get("stream")
+        stream = fields["stream"] if "stream" in fields else None
         return StatusChange(
             version=int(fields["version"]),
             username=str(fields["username"]),
@@ -242,11 +242,20 @@ class StatusStore:
 
     async def read_many(self, usernames: list[str]) -> list[StreamStatus]:
         """Get the streams of those users that have one, in this order."""
-        return [status for _, status in (await self._read(usernames)).values()]
+        return [status for _, status in (await self.read_versions(usernames)).values()]
 
-    async def read_all(self) -> dict[str, tuple[int, StreamStatus]]:
-        """Get every stream by username, each with the version of its last change."""
-        return await self._read([str(name) for name in await self._redis.hkeys(STREAMING_KEY)])
+    async def read_versions(self, usernames: list[str]) -> dict[str, tuple[int, StreamStatus]]:
+        """Get the streams of those users that have one, each with its last change's version."""
+        if not usernames:
+            return {}
+        found = {}
+        for name, text in zip(
+            usernames, await self._redis.mget(map(status_key, usernames)), strict=True
+        ):
+            if text:
+                written = json.loads(text)
+                found[name] = int(written["version"]), StreamStatus.from_json(written["stream"])
+        return found
 
     async def version(self) -> int:
         """Get the version of the newest change."""
@@ -281,18 +290,6 @@ class StatusStore:
         """Get a session's record; it outlives the session for an hour at most."""
         text = await self._redis.get(session_key(session_id))
         return SessionRecord(**json.loads(text)) if text else None
-
-    async def _read(self, usernames: list[str]) -> dict[str, tuple[int, StreamStatus]]:
-        if not usernames:
-            return {}
-        found = {}
-        for name, text in zip(
-            usernames, await self._redis.mget(map(status_key, usernames)), strict=True
-        ):
-            if text:
-                written = json.loads(text)
-                found[name] = int(written["version"]), StreamStatus.from_json(written["stream"])
-        return found
 
 
 def status_key(username: str) -> str:

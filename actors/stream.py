@@ -59,7 +59,7 @@ class StreamActorConfig:
 
 @dataclass(frozen=True)
 class ActorDescription:
-    """What the directory wants to know of an actor."""
+    """What the directory wants to know of an actor. Its capacity is 0 while it has no model."""
 
     name: str
     version: str
@@ -123,7 +123,8 @@ class StreamHost:
         """Tell what this actor hosts."""
         users = tuple(self._users())
         idle_s = 0.0 if users or self._recorder.busy else time.monotonic() - self._used_at
-        capacity = self._config.streams_per_actor
+        warm = self._sound_thread is not None and self._sound_thread.alive
+        capacity = self._config.streams_per_actor if warm else 0
         return ActorDescription(self._name, self._config.version, users, capacity, idle_s)
 
     async def reserve(self, username: str) -> str | None:
@@ -208,7 +209,9 @@ class StreamHost:
         await self._recorder.wait_stored()
 
     async def leave(self) -> None:
-        """End this actor. Whoever calls this made sure that nobody is here."""
+        """End this process, unless somebody is here or a recording is being stored."""
+        if self._users() or self._recorder.busy:
+            return
         ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # ray leaves it untyped
 
     def _reservations(self) -> dict[str, Reservation]:

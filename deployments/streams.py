@@ -1,13 +1,9 @@
 """What the ingress asks of streams, wherever in the cluster they live."""
 
-import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
-
-import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 from actors.errors import (
     ActorSilent,
@@ -15,19 +11,25 @@ from actors.errors import (
     NoPlace,
     NotLive,
     NotYourSession,
-    StreamError,
     UnknownSession,
 )
 from actors.offers import check_offer
 from actors.status import SessionRecord, StatusStore, StreamStatus
-from actors.stream import NAMESPACE
+from actors.stream import StreamHost
+from deployments.stream_actors import ActorGone, StreamActors
 from foundation.ids import new_id
-from foundation.redis import RedisUnavailable
 
 log = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
-ACTOR_TIMEOUT_S = 15.0
+P = ParamSpec("P")
+
+ANSWER_TIMEOUT_S = 15.0
+HOLDER_TIMEOUT_S = 5.0
+"""How long the actor that holds a user's lease may take to answer an offer.
+
+An actor that froze holds the lease for 10 s more; after that another one may have it.
+"""
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class SessionAnswer:
 
 
 class Directory(Protocol):
-    """Says which actor hosts a user's stream (see directory.py)."""
+    """Finds a place for a user's stream (see directory.py)."""
 
     async def assign(self, username: str) -> str:
-        """Get the name of the actor; raises NoCapacity."""
+        """Let an actor take the lease on a user's stream; returns its name. Raises NoCapacity."""
 
     async def count_warm(self) -> int:
         """Count the actors that are ready for a new stream."""
@@ -51,28 +53,39 @@ class Directory(Protocol):
 class Streams:
     """Finds the actor of a stream or session by name and passes the question on."""
 
-    def __init__(self, store: StatusStore, directory: Directory) -> None:
+    def __init__(self, store: StatusStore, directory: Directory, actors: StreamActors) -> None:
         self._store = store
         self._directory = directory
+        self._actors = actors
 
     async def publish(self, username: str, offer_sdp: str) -> SessionAnswer:
         """Open a publisher session; begins the user's stream, or takes it over once heard.
 
-        Raises OfferRefused, NoCapacity or RedisUnavailable.
+        Raises OfferRefused, NoCapacity, RedisUnavailable, or ActorSilent while an actor that does
+        not answer holds the user's lease.
         """
         check_offer(offer_sdp, publishes=True)
         session_id = new_id()
-        for _ in range(3):
-            grant = await self._store.host_of(username)
-            actor = grant.holder if grant else await self._directory.assign(username)
+        for _ in range(ATTEMPTS):
+            grant, limit_s = await self._store.host_of(username), HOLDER_TIMEOUT_S
+            if grant is None:
+                await self._directory.assign(username)
+                grant, limit_s = await self._store.host_of(username), ANSWER_TIMEOUT_S
+            if grant is None:
+                continue  # it lapsed at once: Redis has lost its data
+            arguments = (username, session_id, offer_sdp)
             try:
-                answer = await _ask(actor, "publish", username, session_id, offer_sdp)
+                answer = await self._actors.ask(
+                    grant.holder, limit_s, StreamHost.publish, *arguments
+                )
                 return SessionAnswer(session_id, answer)
             except (ActorGone, NoPlace):
-                log.info("actor %s cannot host the stream; another one is asked", actor)
-                grant = await self._store.host_of(username)
-                if grant is not None and grant.holder == actor:
-                    await self._store.revoke(username, grant)
+                log.info("actor %s cannot host the stream; another one is asked", grant.holder)
+                await self._store.revoke(username, grant)
+            except ActorSilent:
+                if grant == await self._store.host_of(username):
+                    raise
+                log.warning("actor %s is silent and lost its lease", grant.holder)
         raise NoCapacity("No stream could be started. Please try again.")
 
     async def listen(
@@ -86,9 +99,12 @@ class Streams:
         session_id = new_id()
         arguments = (username, session_id, offer_sdp, listener, original)
         try:
-            return SessionAnswer(session_id, await _ask(status.actor, "listen", *arguments))
+            answer = await self._actors.ask(
+                status.actor, ANSWER_TIMEOUT_S, StreamHost.listen, *arguments
+            )
         except ActorGone as gone:
             raise NotLive(f"{username} is not live.") from gone
+        return SessionAnswer(session_id, answer)
 
     async def trickle(self, session_id: str, caller: str, fragment: str) -> None:
         """Add a session's candidates.
@@ -97,7 +113,14 @@ class Streams:
         """
         record = await self._session(session_id, caller)
         try:
-            await _ask(record.actor, "trickle", record.username, session_id, fragment)
+            await self._actors.ask(
+                record.actor,
+                ANSWER_TIMEOUT_S,
+                StreamHost.trickle,
+                record.username,
+                session_id,
+                fragment,
+            )
         except ActorGone as gone:
             raise UnknownSession("This session has ended.") from gone
 
@@ -107,14 +130,14 @@ class Streams:
         Raises UnknownSession or NotYourSession.
         """
         record = await self._session(session_id, caller)
-        await _ask_if_there(record.actor, "end_session", record.username, session_id)
+        await self._ask_if_there(record.actor, StreamHost.end_session, record.username, session_id)
 
     async def stop(self, username: str, session_id: str | None) -> None:
         """End a user's stream, if there is one; with a session only while that one publishes."""
         grant = await self._store.host_of(username)
         if grant is not None:
             arguments = (username, session_id, "the publisher stopped it")
-            await _ask_if_there(grant.holder, "stop", *arguments)
+            await self._ask_if_there(grant.holder, StreamHost.stop, *arguments)
 
     async def control(self, username: str, changes: dict[str, bool | float | None]) -> StreamStatus:
         """Change a live stream's settings. Raises NotLive."""
@@ -122,17 +145,18 @@ class Streams:
         if status is None:
             raise NotLive("You are not live.")
         try:
-            changed: StreamStatus = await _ask(status.actor, "control", username, changes)
+            return await self._actors.ask(
+                status.actor, ANSWER_TIMEOUT_S, StreamHost.control, username, changes
+            )
         except ActorGone as gone:
             raise NotLive("You are not live.") from gone
-        return changed
 
     async def publisher_socket(self, session_id: str, caller: str, *, connected: bool) -> None:
         """Tell a stream that its publisher's page holds a presence socket, or lost it."""
         record = await self._store.read_session(session_id)
         if record is not None and record.owner == caller and record.publishes:
             arguments = (record.username, session_id, connected)
-            await _ask_if_there(record.actor, "publisher_socket", *arguments)
+            await self._ask_if_there(record.actor, StreamHost.publisher_socket, *arguments)
 
     async def status(self, username: str) -> StreamStatus | None:
         """Get a user's stream, None when there is none."""
@@ -155,36 +179,14 @@ class Streams:
             raise NotYourSession("This session belongs to somebody else.")
         return record
 
-
-class ActorGone(StreamError):
-    """The actor that was asked is not there any more."""
-
-
-async def _ask(actor: str, method: str, *arguments: Any) -> Any:
-    """Call an actor's method by the actor's name.
-
-    Raises the StreamError or RedisUnavailable that the method raised, RayTaskError for any other
-    error in it, ActorGone when the actor is dead, and ActorSilent when it does not answer in time.
-    """
-    try:
-        handle = ray.get_actor(actor, namespace=NAMESPACE)
-    except ValueError as error:
-        raise ActorGone(f"The actor of this stream is gone: {actor}") from error
-    try:
-        async with asyncio.timeout(ACTOR_TIMEOUT_S):
-            return await getattr(handle, method).remote(*arguments)
-    except RayTaskError as error:
-        if isinstance(error.cause, StreamError | RedisUnavailable):
-            raise error.cause from None
-        raise
-    except (ActorDiedError, ActorUnavailableError) as error:
-        raise ActorGone(f"The actor of this stream is gone: {actor}") from error
-    except TimeoutError as error:
-        raise ActorSilent("The stream's actor does not answer now.") from error
-
-
-async def _ask_if_there(actor: str, method: str, *arguments: Any) -> None:
-    try:
-        await _ask(actor, method, *arguments)
-    except ActorGone:
-        log.info("actor %s is gone; nothing is left to do for %s", actor, method)
+    async def _ask_if_there(
+        self,
+        actor: str,
+        method: Callable[Concatenate[StreamHost, P], Coroutine[Any, Any, None]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        try:
+            await self._actors.ask(actor, ANSWER_TIMEOUT_S, method, *args, **kwargs)
+        except ActorGone:
+            log.info("actor %s is gone; nothing is left to do for %s", actor, method.__name__)

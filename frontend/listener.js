@@ -1,7 +1,7 @@
 import { HeldConnection } from "./held.js";
 
 /**
- * @import { Api, Control, Stream } from "./api.js"
+ * @import { Api, Stream } from "./api.js"
  * @import { Presence } from "./presence.js"
  */
 
@@ -29,9 +29,7 @@ export class Listener extends HeldConnection {
     super(api, presence);
     this.#audio = audio;
     const { signal } = this.#abort;
-    const obey = (/** @type {CustomEvent} */ { detail }) => this.#obey(detail);
     const follow = (/** @type {CustomEvent} */ { detail }) => this.#follow(detail);
-    presence.addEventListener("control", obey, { signal });
     presence.addEventListener("stream", follow, { signal });
   }
 
@@ -129,12 +127,6 @@ export class Listener extends HeldConnection {
 
   get #isHeard() {
     return HEARD.includes(this.#stream?.state ?? "off");
-  }
-
-  /** @param {Control} control */
-  #obey({ action, session, stream_id: streamId }) {
-    if (this.phase === "off" || action !== "relisten") return;
-    if (session ? session === this.session : streamId === this.#streamId) this.renew();
   }
 
   /** @param {{ username: string, stream: Stream | null }} news */

@@ -11,8 +11,10 @@ from ray import serve
 from actors.status import StatusStore
 from actors.stream import StreamActorConfig
 from actors.stream_core import StreamTimes
-from deployments.directory import DirectoryClient, PoolConfig, StreamDirectory
+from deployments.directory import DirectoryClient, StreamDirectory
+from deployments.pool import PoolConfig
 from deployments.presence import Presence
+from deployments.stream_actors import RayStreamActors, StreamActorOptions
 from deployments.streams import Streams
 from foundation.redis import connect
 from recordings.index import RecordingIndex
@@ -20,7 +22,7 @@ from recordings.retention import Retention
 from recordings.store import RecordingStore, StoreConfig
 from serve_app import accounts
 from serve_app.accounts import Accounts
-from serve_app.ingress import build_api
+from serve_app.api import build_api
 from serve_app.rates import Rates
 from serve_app.services import Services
 from serve_app.settings import Settings, read_settings
@@ -61,7 +63,7 @@ def build_services(settings: Settings, directory: DirectoryClient) -> Services:
         redis=redis,
         accounts=people,
         rates=Rates(redis, settings.limits),
-        streams=Streams(status, directory),
+        streams=Streams(status, directory, RayStreamActors()),
         presence=Presence(
             settings.redis_url,
             status,
@@ -116,12 +118,8 @@ def pool_config(settings: Settings) -> PoolConfig:
         ),
         retention=_retention(settings),
     )
-    return PoolConfig(
-        actor=actor,
-        warm_actors=settings.warm_actors,
-        num_cpus=settings.actor_num_cpus,
-        num_gpus=settings.actor_num_gpus,
-    )
+    options = StreamActorOptions(actor, settings.actor_num_cpus, settings.actor_num_gpus)
+    return PoolConfig(options, settings.warm_actors)
 
 
 def build_app(args: AppArgs) -> serve.Application:

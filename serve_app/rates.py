@@ -9,7 +9,7 @@ from limits import RateLimitItem, parse
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from foundation.redis import RedisClient
+from foundation.redis import RedisClient, translated
 
 USUAL = {"accounts": "60/minute", "sign_ins": "10/5minutes", "offers": "60/minute"}
 """New accounts per address; failed sign-ins per user and address; offers per user."""
@@ -42,12 +42,18 @@ class Rates:
         }
 
     async def count(self, name: str, *who: str) -> None:
-        """Count one try. Raises TooOften, and counts nothing, when it is one too many."""
+        """Count one try.
+
+        Raises TooOften, and counts nothing, when it is one too many; or RedisUnavailable.
+        """
         rate = self._rates[name]
-        if not await self._limiter.hit(rate, name, *who):
+        with translated():
+            if await self._limiter.hit(rate, name, *who):
+                return
             window = await self._limiter.get_window_stats(rate, name, *who)
-            raise TooOften(max(1, math.ceil(window.reset_time - time.time())))
+        raise TooOften(max(1, math.ceil(window.reset_time - time.time())))
 
     async def forget(self, name: str, *who: str) -> None:
-        """Begin to count anew."""
-        await self._limiter.clear(self._rates[name], name, *who)
+        """Begin to count anew. Raises RedisUnavailable."""
+        with translated():
+            await self._limiter.clear(self._rates[name], name, *who)

@@ -59,6 +59,5 @@ def test_resources_of_actors_and_the_size_of_the_pool_are_settings() -> None:
         }
     )
     pool = pool_config(settings)
-    assert (pool.num_gpus, pool.num_cpus, pool.warm_actors) == (0.25, 1, 8)
-    assert (pool.actor.device, pool.actor.streams_per_actor) == ("cuda", 16)
-    assert pool.actor.streams_per_actor == 16
+    assert (pool.actor.num_gpus, pool.actor.num_cpus, pool.warm_actors) == (0.25, 1, 8)
+    assert (pool.actor.config.device, pool.actor.config.streams_per_actor) == ("cuda", 16)

@@ -17,7 +17,13 @@ ROOT = Path(__file__).parent.parent
 LAYERS = ["commands", "serve_app", "deployments", "actors", "recordings", "foundation"]
 """From the top down: a layer imports itself and what is below it."""
 OWNERS = {
-    "ray": ("commands/", "serve_app/", "deployments/", "actors/stream.py"),
+    "ray": (
+        "commands/",
+        "serve_app/",
+        "deployments/directory.py",
+        "deployments/stream_actors.py",
+        "actors/stream.py",
+    ),
     "fastapi": ("serve_app/",),
     "boto3": ("recordings/",),
     "redis": ("foundation/redis.py",),

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from actors.status import StatusStore, StreamState, StreamStatus
-from deployments.presence import (
+from actors.status import StatusChange, StatusStore, StreamState, StreamStatus
+from deployments.presence import Presence
+from deployments.subscription import (
     MAX_QUEUED_EVENTS,
     Control,
     Event,
     FriendsChanged,
-    Presence,
     Snapshot,
     StreamChanged,
     Subscription,
@@ -100,20 +100,61 @@ async def test_a_friend_is_told_a_snapshot_and_every_change(stage: Stage) -> Non
         assert eve.queue.empty()
 
 
-async def test_a_change_while_the_snapshot_is_read_is_told_once(stage: Stage) -> None:
+async def test_a_change_while_the_snapshot_is_read_is_told_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Changes that the snapshot holds already are left out, later ones are not."""
     presence = stage.replicas[0]
+    read_version, read_versions = stage.store.version, stage.store.read_versions
     with presence.subscribe("bob") as bob:
-        await asyncio.wait_for(presence._connected.wait(), 10)
-        await statuses.write(stage.store, ADA)
-        await until(lambda: bool(bob.early))
+
+        async def change_before_the_statuses() -> int:
+            version = await read_version()
+            await statuses.write(stage.store, ADA)
+            await until(lambda: len(bob.order._waiting["ada"]) == 1)
+            return version
+
+        async def change_after_the_statuses(
+            usernames: list[str],
+        ) -> dict[str, tuple[int, StreamStatus]]:
+            found = await read_versions(usernames)
+            await statuses.write(stage.store, replace(ADA, listeners=2))
+            await until(lambda: len(bob.order._waiting["ada"]) == 2)
+            return found
+
+        monkeypatch.setattr(stage.store, "version", change_before_the_statuses)
+        monkeypatch.setattr(stage.store, "read_versions", change_after_the_statuses)
         await presence.greet(bob)
-        snapshot = await following(bob)
+        snapshot, changed = await following(bob), await following(bob)
         assert isinstance(snapshot, Snapshot) and snapshot.streams == [ADA]
-        assert bob.queue.empty(), "the change is in the snapshot"
-        await statuses.write(stage.store, replace(ADA, listeners=2))
-        changed = await following(bob)
         assert isinstance(changed, StreamChanged) and changed.version > snapshot.version
+        assert changed.stream == replace(ADA, listeners=2)
+        assert bob.queue.empty(), "the first change is in the snapshot"
+
+
+async def test_a_message_costs_those_it_concerns(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is parsed once; a subscription of a stranger is not looked at."""
+    presence = stage.replicas[0]
+    parsed: list[str] = []
+    parse = StatusChange.from_json
+
+    def counted(text: str | bytes) -> StatusChange:
+        parsed.append(str(text))
+        return parse(text)
+
+    monkeypatch.setattr(StatusChange, "from_json", counted)
+    with presence.subscribe("bob") as bob, presence.subscribe("eve") as eve:
+        for subscription in (bob, eve):
+            await presence.greet(subscription)
+            await following(subscription)
+        monkeypatch.setattr(eve, "order", None)
+        await statuses.write(stage.store, ADA)
+        assert isinstance(await following(bob), StreamChanged)
+        await until(lambda: len(parsed) == len(stage.replicas))
+        monkeypatch.undo()
+    assert presence._subscriptions.hearing("ada") == [] and len(presence._subscriptions) == 0
 
 
 async def test_a_new_friend_appears_and_an_old_one_disappears(stage: Stage) -> None:

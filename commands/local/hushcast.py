@@ -1,11 +1,11 @@
 """What `hushcast up` runs: the whole application, with what ends its streams."""
 
 from commands.local.application import LocalApp
-from deployments.directory import drain_all
+from deployments.stream_actors import RayStreamActors, drain_all
 from serve_app.main import bind
 from serve_app.settings import Settings
 
 
 def build_local_app(settings: Settings) -> LocalApp:
     """Build the application for `hushcast up`, with what ends its streams."""
-    return LocalApp(bind(settings), lambda: drain_all("hushcast is stopping"))
+    return LocalApp(bind(settings), lambda: drain_all(RayStreamActors(), "hushcast is stopping"))

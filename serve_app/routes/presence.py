@@ -11,7 +11,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 
 from actors.errors import StreamError
-from deployments.presence import (
+from deployments.subscription import (
     Control,
     Event,
     FriendsChanged,
@@ -90,17 +90,17 @@ class Page:
         self._socket = socket
         self._token = token
         self._use = use
-        self._publishes: dict[str, asyncio.Task[None]] = {}
-        self._unsaid = asyncio.Event()
+        self._publishing: dict[str, asyncio.Task[None]] = {}
+        self._announcement_failed = asyncio.Event()
 
     async def run(self, subscription: Subscription) -> None:
         """Talk both ways until either side ends; then tell the streams that it is gone."""
         tasks = [
-            asyncio.create_task(self._tell(subscription), name="presence out"),
-            asyncio.create_task(self._listen(), name="presence in"),
-            asyncio.create_task(self._failed(), name="presence unsaid"),
+            asyncio.create_task(self._send(subscription), name="presence out"),
+            asyncio.create_task(self._receive(), name="presence in"),
+            asyncio.create_task(self._wait_for_failure(), name="presence failure"),
             # The first one may be stuck in a socket that nobody reads.
-            asyncio.create_task(_ended(subscription), name="presence end"),
+            asyncio.create_task(_wait_for_end(subscription), name="presence end"),
         ]
         try:
             left_s = self._token.expires_at - time.time()
@@ -111,7 +111,7 @@ class Page:
                 task.cancel()
             await asyncio.shield(self._leave(tasks))
 
-    async def _tell(self, subscription: Subscription) -> Close:
+    async def _send(self, subscription: Subscription) -> Close:
         try:
             await self._use.presence.greet(subscription)
             async for event in subscription:
@@ -125,7 +125,7 @@ class Page:
             return TRY_AGAIN
         raise AssertionError("a subscription ends with a reason")
 
-    async def _listen(self) -> Close:
+    async def _receive(self) -> Close:
         while True:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
@@ -138,39 +138,41 @@ class Page:
                 return UNREADABLE
             session = said.get("session")
             if said.get("type") == "publishing" and isinstance(session, str):
-                if (end := self._note(session)) is not None:
+                if (end := self._begin_publishing(session)) is not None:
                     return end
 
-    def _note(self, session: str) -> Close | None:
+    def _begin_publishing(self, session: str) -> Close | None:
         """Tell a stream, once, that this is its page's socket; the page is heard meanwhile."""
-        if session in self._publishes:
+        if session in self._publishing:
             return None
-        if len(self._publishes) >= MAX_SESSIONS:
+        if len(self._publishing) >= MAX_SESSIONS:
             return TOO_MANY
-        self._publishes[session] = asyncio.create_task(self._say(session), name="presence says")
+        self._publishing[session] = asyncio.create_task(
+            self._announce(session), name="presence announcement"
+        )
         return None
 
-    async def _say(self, session: str) -> None:
+    async def _announce(self, session: str) -> None:
         try:
             await self._use.streams.publisher_socket(session, self._token.username, connected=True)
-        except StreamError:
-            self._unsaid.set()  # the page connects again, and says it again
+        except (StreamError, RedisUnavailable):
+            self._announcement_failed.set()  # the page connects again, and says it again
             raise
 
-    async def _failed(self) -> Close:
-        await self._unsaid.wait()
+    async def _wait_for_failure(self) -> Close:
+        await self._announcement_failed.wait()
         return TRY_AGAIN
 
     async def _leave(self, tasks: "list[asyncio.Task[Close]]") -> None:
         """End what runs, then take back every `connected` that was said, and only those."""
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(self._take_back(*said) for said in self._publishes.items()))
+        await asyncio.gather(*(self._retract(*said) for said in self._publishing.items()))
 
-    async def _take_back(self, session: str, said: "asyncio.Task[None]") -> None:
+    async def _retract(self, session: str, said: "asyncio.Task[None]") -> None:
         try:
             await said
             await self._use.streams.publisher_socket(session, self._token.username, connected=False)
-        except StreamError as error:
+        except (StreamError, RedisUnavailable) as error:
             log.warning("a stream was not told of its page's socket: %s", error)
 
     async def _close(self, end: Close) -> None:
@@ -183,7 +185,7 @@ class Page:
             return
 
 
-async def _ended(subscription: Subscription) -> Close:
+async def _wait_for_end(subscription: Subscription) -> Close:
     await subscription.ended.wait()
     return ENDS[type(subscription.why)] if subscription.why else GONE
 

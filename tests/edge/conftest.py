@@ -15,7 +15,7 @@ from recordings.index import RecordingIndex
 from recordings.store import RecordingStore, StoreConfig
 from serve_app import accounts
 from serve_app.accounts import Accounts
-from serve_app.ingress import build_api
+from serve_app.api import build_api
 from serve_app.rates import Rates
 from serve_app.services import Services
 from serve_app.settings import Settings

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import deployments.presence
 from actors.status import CHANNEL, StreamState
-from deployments.presence import Control, Subscription
+from deployments.subscription import Control, Subscription
 from serve_app.accounts import ENDED_CHANNEL
 from tests import statuses
 from tests.edge.conftest import Edge, MakeEdge
@@ -141,7 +141,7 @@ async def test_a_friendship_made_while_the_snapshot_is_read_is_not_missed(
     async with replica.socket(f"?token={bob.token}") as socket:
         await read_it.wait()
         await people.befriend("bob", "ada")
-        [subscription] = presence._subscriptions
+        [subscription] = presence._subscriptions.all()
         await until(lambda: subscription.friends_are_old)
         go_on.set()
         assert (await next_of(socket))["streams"] == []
@@ -205,7 +205,7 @@ async def test_the_end_of_a_replica_is_told(serve: Serve) -> None:
     """1012: the page connects again, to another one."""
     replica = await serve()
     async with signed_in(replica, "ada") as socket:
-        [subscription] = replica.edge.services.presence._subscriptions
+        [subscription] = replica.edge.services.presence._subscriptions.all()
         task = next(task for task in asyncio.all_tasks() if task.get_name() == "presence")
         task.cancel()
         assert await close_of(socket) == (1012, "This server restarts.")
@@ -302,7 +302,7 @@ async def test_a_page_that_goes_while_its_stream_is_told_is_taken_back_afterward
     streams.may_go_on.clear()
     async with signed_in(replica, "ada") as socket:
         await socket.send(json.dumps({"type": "publishing", "session": "one"}))
-        await until(lambda: "presence says" in _running())
+        await until(lambda: "presence announcement" in _running())
     await until(lambda: "presence in" not in _running())
     assert streams.sockets == []
     streams.may_go_on.set()
@@ -351,9 +351,9 @@ async def test_a_socket_that_nobody_reads_is_closed_and_forgotten(serve: Serve) 
         async with connect(url, max_queue=1, compression=None, ping_interval=None) as stuck:
             await until(lambda: len(presence._subscriptions) == 2)
             stuck.transport.pause_reading()
-            subscription = next(s for s in presence._subscriptions if s.username == "ada")
+            subscription = next(s for s in presence._subscriptions.all() if s.username == "ada")
             await until(lambda: _flooded(subscription), interval_s=0)
-            await until(lambda: subscription not in presence._subscriptions)
+            await until(lambda: subscription not in presence._subscriptions.all())
             await statuses.write(replica.edge.streams.store, replace(live("bob"), listeners=3))
             assert (await next_of(bob))["stream"]["listeners"] == 3
             stuck.transport.abort()

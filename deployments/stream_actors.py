@@ -1,0 +1,199 @@
+"""The cluster's stream actors, as everybody asks them: typed, and never without a limit of time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.util import list_named_actors
+
+from actors.errors import ActorSilent, StreamError
+from actors.stream import (
+    NAME_PREFIX,
+    NAMESPACE,
+    ActorDescription,
+    StreamActor,
+    StreamActorConfig,
+    StreamHost,
+)
+from foundation.redis import RedisUnavailable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    # An actor has 36 threads: with an arena for each of them glibc gives little back. The parts of
+    # recordings, 5 MiB each, are mapped and unmapped instead of making holes in the heap.
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "1048576",
+}
+"""Of stream actors."""
+CLUSTER_TIMEOUT_S = 5.0
+"""How long Ray's control service (GCS) may take to name or find actors."""
+START_TIMEOUT_S = 600.0
+"""How long an actor may wait for resources, which tells Ray's autoscaler, and load its model."""
+DRAIN_TIMEOUT_S = 60.0
+MAX_HANDLES = 1000
+
+
+@dataclass(frozen=True)
+class StreamActorOptions:
+    """What a stream actor is told, and what it takes of a node."""
+
+    config: StreamActorConfig
+    num_cpus: float = 0.2
+    num_gpus: float = 0.0
+
+
+class ActorGone(StreamError):
+    """The actor that was asked does not exist any more."""
+
+
+class ActorFailed(Exception):
+    """An actor's method raised what nobody foresaw; the trace is in the cause."""
+
+
+class StreamActors(Protocol):
+    """The stream actors of a cluster, by name. A name is never used twice."""
+
+    async def names(self) -> set[str]:
+        """Name the actors there are, those included that still start. Raises ActorSilent."""
+
+    async def start(self, name: str, options: StreamActorOptions) -> ActorDescription:
+        """Start an actor; returns when its model is loaded.
+
+        Raises ActorGone, ActorSilent or ActorFailed; no actor stays behind then.
+        """
+
+    async def ask(
+        self,
+        name: str,
+        limit_s: float,
+        method: Callable[Concatenate[StreamHost, P], Coroutine[Any, Any, R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Call a method of an actor and get what it returns.
+
+        Raises the StreamError or RedisUnavailable that the method raised, ActorFailed for any
+        other error in it, ActorGone when the actor is dead, and ActorSilent when neither it nor
+        the cluster answers in time.
+        """
+
+
+class RayStreamActors:
+    """`StreamActors` in Ray.
+
+    Handles are kept: an actor that was asked before is asked again without Ray's GCS, which is
+    only ever waited for in threads.
+    """
+
+    def __init__(self) -> None:
+        self._handles: dict[str, Any] = {}
+        self._threads = ThreadPoolExecutor(4, "ray gcs")
+
+    async def names(self) -> set[str]:
+        """Name the actors that Ray knows."""
+        with _translated("the cluster"):
+            actors = await self._blocking(lambda: list_named_actors(all_namespaces=True))
+        names = {actor["name"] for actor in actors if actor["namespace"] == NAMESPACE}
+        return {name for name in names if name.startswith(NAME_PREFIX)}
+
+    async def start(self, name: str, options: StreamActorOptions) -> ActorDescription:
+        """Start an actor. Without free resources it stays pending."""
+        actor = StreamActor.options(
+            name=name,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            num_cpus=options.num_cpus,
+            num_gpus=options.num_gpus,
+            max_restarts=0,
+            max_concurrency=1000,
+            runtime_env={"env_vars": ENVIRONMENT},
+        )
+        with _translated(name):
+            handle: Any = await self._blocking(lambda: actor.remote(name, options.config))
+        self._keep(name, handle)
+        try:
+            return await self.ask(name, START_TIMEOUT_S, StreamHost.ready)
+        except (StreamError, ActorFailed):
+            with _translated(name):
+                await self._blocking(lambda: ray.kill(handle))
+            raise
+
+    async def ask(
+        self,
+        name: str,
+        limit_s: float,
+        method: Callable[Concatenate[StreamHost, P], Coroutine[Any, Any, R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Call a method of an actor, found by its name."""
+        try:
+            with _translated(f"{method.__name__} of {name}"):
+                async with asyncio.timeout(limit_s):
+                    handle = self._handles.get(name) or await self._find(name)
+                    result: R = await getattr(handle, method.__name__).remote(*args, **kwargs)
+                    return result
+        except ActorGone:
+            self._handles.pop(name, None)
+            raise
+
+    async def _find(self, name: str) -> Any:
+        try:
+            handle = await self._blocking(lambda: ray.get_actor(name, namespace=NAMESPACE))
+        except ValueError as error:
+            raise ActorGone("The actor of this stream is gone.") from error
+        self._keep(name, handle)
+        return handle
+
+    def _keep(self, name: str, handle: Any) -> None:
+        if len(self._handles) >= MAX_HANDLES:
+            del self._handles[next(iter(self._handles))]
+        self._handles[name] = handle
+
+    async def _blocking(self, call: Callable[[], T]) -> T:
+        """Run a call that waits for the GCS."""
+        async with asyncio.timeout(CLUSTER_TIMEOUT_S):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+async def drain_all(actors: StreamActors, reason: str) -> None:
+    """End every stream of the cluster and wait until the recordings are stored.
+
+    Asks the actors themselves, so it works whether or not a directory is alive. Raises ActorSilent
+    when the cluster cannot name them.
+    """
+    calls = (
+        actors.ask(name, DRAIN_TIMEOUT_S, StreamHost.drain, reason) for name in await actors.names()
+    )
+    await asyncio.gather(*calls, return_exceptions=True)
+
+
+@contextmanager
+def _translated(asked: str) -> Iterator[None]:
+    """Turn Ray's errors into ours."""
+    try:
+        yield
+    except RayTaskError as error:
+        if (cause := foreseen(error)) is not None:
+            raise cause from None
+        raise ActorFailed(f"{asked} failed") from error
+    except RayActorError as error:
+        raise ActorGone("The actor of this stream is gone.") from error
+    except RayError as error:
+        raise ActorSilent("The part that runs streams cannot be reached now.") from error
+    except TimeoutError as error:
+        raise ActorSilent("The stream's actor does not answer now.") from error
+
+
+def foreseen(error: RayTaskError) -> StreamError | RedisUnavailable | None:
+    """Get the refusal that a method of another process raised; None: it was another error."""
+    return error.cause if isinstance(error.cause, StreamError | RedisUnavailable) else None

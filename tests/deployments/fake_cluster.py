@@ -1,0 +1,131 @@
+"""A cluster of stream actors without Ray, whose actors freeze, die and fail when told to."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from actors.errors import ActorSilent, NoPlace, StreamError
+from actors.stream import ActorDescription, StreamHost
+from deployments.stream_actors import ActorFailed, ActorGone, StreamActorOptions
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Hold = Callable[[str, str], Awaitable[str]]
+"""Takes the lease on a user's stream for an actor, if nobody has it; returns who has."""
+
+
+@dataclass
+class FakeActor:
+    """What of a `StreamHost` the cluster needs; it notes what it is asked."""
+
+    name: str
+    capacity: int
+    hold: Hold
+    version: str = "1"
+    idle_s: float = 0.0
+    users: set[str] = field(default_factory=set)
+    calls: list[str] = field(default_factory=list)
+    frozen: bool = False
+    fails: Exception | None = None
+    """What `publish` raises, once."""
+
+    async def describe(self) -> ActorDescription:
+        """Describe it."""
+        idle_s = 0.0 if self.users else self.idle_s
+        return ActorDescription(self.name, self.version, tuple(self.users), self.capacity, idle_s)
+
+    async def reserve(self, username: str) -> str | None:
+        """Keep a place, if there is one and the lease is free."""
+        await asyncio.sleep(0.01)
+        if username not in self.users and len(self.users) >= self.capacity:
+            return None
+        self.users.add(username)
+        host = await self.hold(username, self.name)
+        if host != self.name:
+            self.users.discard(username)
+        return host
+
+    async def publish(self, username: str, session_id: str, offer_sdp: str) -> str:
+        """Answer."""
+        if self.fails is not None:
+            failure, self.fails = self.fails, None
+            raise failure
+        if username not in self.users:
+            raise NoPlace("This actor has no place for the stream.")
+        return f"answer of {self.name}"
+
+    async def leave(self) -> None:
+        """Exit, unless somebody is here."""
+        if not self.users:
+            raise ActorGone("The actor has ended.")
+
+
+class FakeCluster:
+    """`StreamActors` in memory. Starting takes `start_s`."""
+
+    def __init__(self, hold: Hold | None = None, *, capacity: int = 1, start_s: float = 1) -> None:
+        self.actors: dict[str, FakeActor] = {}
+        self.started: list[str] = []
+        self.start_s = start_s
+        self.startable = True
+        self.reachable = True
+        self._capacity = capacity
+        self._leases: dict[str, str] = {}
+        self._hold = hold or self._hold_in_memory
+
+    def add(self, name: str, **fields: Any) -> FakeActor:
+        """Put a warm actor into it."""
+        self.actors[name] = FakeActor(
+            name, **{"capacity": self._capacity, "hold": self._hold, **fields}
+        )
+        return self.actors[name]
+
+    def kill(self, name: str) -> None:
+        """End an actor as SIGKILL does; its leases stay."""
+        del self.actors[name]
+
+    async def names(self) -> set[str]:
+        """Name the actors."""
+        if not self.reachable:
+            raise ActorSilent("The part that runs streams cannot be reached now.")
+        return set(self.actors)
+
+    async def start(self, name: str, options: StreamActorOptions) -> ActorDescription:
+        """Start one, in a while."""
+        self.started.append(name)
+        await asyncio.sleep(self.start_s)
+        if not self.startable:
+            raise ActorFailed("the model has another checksum")
+        return await self.add(name).describe()
+
+    async def ask(
+        self,
+        name: str,
+        limit_s: float,
+        method: Callable[Concatenate[StreamHost, P], Coroutine[Any, Any, R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Call a method of the actor of this name."""
+        actor = self.actors.get(name)
+        if actor is None:
+            raise ActorGone("The actor of this stream is gone.")
+        actor.calls.append(method.__name__)
+        if actor.frozen:
+            await asyncio.sleep(limit_s)
+            raise ActorSilent("The stream's actor does not answer now.")
+        try:
+            result: R = await getattr(actor, method.__name__)(*args, **kwargs)
+        except ActorGone:
+            self.kill(name)
+            raise
+        except StreamError:
+            raise
+        except Exception as error:
+            raise ActorFailed(f"{method.__name__} of {name} failed") from error
+        return result
+
+    async def _hold_in_memory(self, username: str, actor: str) -> str:
+        return self._leases.setdefault(username, actor)

@@ -1,0 +1,253 @@
+"""The pool of stream actors in virtual time, on a cluster without Ray."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from actors.errors import NoCapacity
+from actors.stream import StreamActorConfig
+from deployments.pool import ASK_INTERVAL_S, ASK_TIMEOUT_S, ASSIGN_WAIT_S, Pool, PoolConfig
+from deployments.stream_actors import StreamActorOptions
+from recordings.store import StoreConfig
+from tests.deployments.fake_cluster import FakeCluster
+from tests.virtual_time import run
+
+
+def config(warm_actors: int, streams_per_actor: int = 1) -> PoolConfig:
+    """Make the configuration of a pool."""
+    store = StoreConfig(bucket="a-bucket")
+    actor = StreamActorConfig(
+        "redis://nowhere", store, "/nowhere", "1", streams_per_actor=streams_per_actor
+    )
+    return PoolConfig(StreamActorOptions(actor), warm_actors)
+
+
+@asynccontextmanager
+async def running(
+    cluster: FakeCluster, *, warm_actors: int = 0, streams_per_actor: int = 1
+) -> AsyncIterator[Pool]:
+    """Run a pool that knows the cluster."""
+    pool = Pool(config(warm_actors, streams_per_actor), cluster)
+    rounds = asyncio.create_task(pool.run())
+    await asyncio.sleep(0.1)
+    try:
+        yield pool
+        assert not rounds.done(), "a round never ends by itself"
+    finally:
+        rounds.cancel()
+        await asyncio.gather(rounds, return_exceptions=True)
+
+
+def now() -> float:
+    """Tell the virtual time."""
+    return asyncio.get_running_loop().time()
+
+
+def test_it_keeps_as_many_warm_as_asked_for() -> None:
+    """Also after some were used, and after one died."""
+
+    async def main() -> None:
+        cluster = FakeCluster()
+        async with running(cluster, warm_actors=2) as pool:
+            await asyncio.sleep(2)
+            assert pool.count_warm() == len(cluster.actors) == 2
+            host = await pool.assign("ada")
+            await asyncio.sleep(2)
+            assert pool.count_warm() == 2 and len(cluster.actors) == 3
+            cluster.kill(next(name for name in cluster.actors if name != host))
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert pool.count_warm() == 2 and len(cluster.started) == 4
+
+    run(main())
+
+
+def test_a_burst_gets_each_place_once() -> None:
+    """Twelve people and eight places: eight are hosted at once, and nobody is asked in vain."""
+
+    async def main() -> None:
+        cluster = FakeCluster()
+        for n in range(4):
+            cluster.add(f"actor-{n}", capacity=2)
+        async with running(cluster, streams_per_actor=2) as pool:
+            began = now()
+            people = [f"user-{n}" for n in range(12)]
+            hosts = await asyncio.gather(*map(pool.assign, people), return_exceptions=True)
+            assert [isinstance(host, NoCapacity) for host in hosts] == [False] * 8 + [True] * 4
+            assert sorted(map(str, hosts[:8])) == sorted(2 * list(cluster.actors))
+            assert now() - began == pytest.approx(ASSIGN_WAIT_S)
+            assert sum(actor.calls.count("reserve") for actor in cluster.actors.values()) == 8
+
+    run(main())
+
+
+def test_a_burst_of_one_user_finds_one_host() -> None:
+    """The lease decides; the places that lost are free again."""
+
+    async def main() -> None:
+        cluster = FakeCluster()
+        for n in range(4):
+            cluster.add(f"actor-{n}")
+        async with running(cluster) as pool:
+            hosts = await asyncio.gather(*(pool.assign("ada") for _ in range(4)))
+            assert len(set(hosts)) == 1
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert pool.count_warm() == 3
+
+    run(main())
+
+
+def test_an_assign_waits_for_an_actor_that_starts() -> None:
+    """It has its place as soon as that one is warm."""
+
+    async def main() -> None:
+        async with running(FakeCluster(start_s=2), warm_actors=1) as pool:
+            assert await pool.assign("ada")
+            assert now() == pytest.approx(2, abs=0.1)
+
+    run(main())
+
+
+def test_a_place_that_is_free_by_now_is_found_although_a_round_is_away() -> None:
+    """A stream ended since the last round: the actors are asked at once."""
+
+    async def main() -> None:
+        cluster = FakeCluster()
+        actor = cluster.add("actor-0", users={"ada"})
+        async with running(cluster) as pool:
+            actor.users.clear()
+            began = now()
+            assert await pool.assign("bob") == "actor-0"
+            assert now() - began < 0.1
+
+    run(main())
+
+
+def test_a_frozen_actor_delays_one_assign_once() -> None:
+    """That one waits for one time-out; those beside and after it do not, until it is well again."""
+
+    async def main() -> None:
+        cluster = FakeCluster()
+        frozen = cluster.add("actor-0")
+        async with running(cluster) as pool:
+            cluster.add("actor-1")
+            cluster.add("actor-2")
+            await asyncio.sleep(ASK_INTERVAL_S)
+            frozen.frozen = True
+            began = now()
+            first = asyncio.create_task(pool.assign("ada"))
+            await asyncio.sleep(0)
+            bobs = await pool.assign("bob")
+            assert bobs != "actor-0" and now() - began < 0.1
+            assert await first not in ("actor-0", bobs)
+            assert now() - began == pytest.approx(ASK_TIMEOUT_S, abs=0.1)
+            cluster.actors[bobs].users.clear()
+            began = now()
+            assert await pool.assign("cid") == bobs and now() - began < 0.1
+            assert frozen.calls.count("reserve") == 1
+            assert pool.count_warm() == 0, "a frozen actor's place is not warm"
+            frozen.frozen = False
+            await asyncio.sleep(ASK_TIMEOUT_S + ASK_INTERVAL_S)
+            assert await pool.assign("dan") == "actor-0"
+
+    run(main())
+
+
+def test_where_all_are_frozen_there_is_no_capacity() -> None:
+    """Nobody is free; it waits no longer than for an actor that starts."""
+
+    async def main() -> None:
+        cluster = FakeCluster(start_s=60)
+        frozen = [cluster.add(f"actor-{n}") for n in range(3)]
+        async with running(cluster) as pool:
+            await asyncio.sleep(ASK_INTERVAL_S)
+            for actor in frozen:
+                actor.frozen = True
+            await asyncio.sleep(ASK_TIMEOUT_S + ASK_INTERVAL_S)
+            began = now()
+            with pytest.raises(NoCapacity):
+                await pool.assign("ada")
+            assert now() - began == pytest.approx(ASSIGN_WAIT_S)
+
+    run(main())
+
+
+def test_an_actor_that_died_is_forgotten_and_the_next_one_asked() -> None:
+    """Whether it is found out by asking for a place or by a bug in the answer."""
+
+    async def main() -> None:
+        cluster = FakeCluster()
+        for n in range(2):
+            cluster.add(f"actor-{n}")
+        async with running(cluster) as pool:
+            cluster.kill("actor-0")
+            assert await pool.assign("ada") == "actor-1"
+
+    run(main())
+
+
+def test_surplus_actors_and_those_without_a_model_exit() -> None:
+    """As many stay as shall be warm, and everybody who hosts."""
+
+    async def main() -> None:
+        cluster = FakeCluster()
+        for n in range(4):
+            cluster.add(f"actor-{n}", idle_s=1e6)
+        cluster.add("busy", users={"ada"}, idle_s=1e6)
+        cluster.add("no model", capacity=0)
+        async with running(cluster, warm_actors=2) as pool:
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert pool.count_warm() == 2 and len(cluster.actors) == 3
+            assert "busy" in cluster.actors and "no model" not in cluster.actors
+            assert cluster.started == []
+
+    run(main())
+
+
+def test_actors_of_another_release_exit_when_their_streams_have_ended() -> None:
+    """No new stream goes there; in the end this release's own are warm."""
+
+    async def main() -> None:
+        cluster = FakeCluster()
+        cluster.add("idle", version="0")
+        old = cluster.add("busy", version="0", capacity=8, users={"ada"})
+        async with running(cluster, warm_actors=1) as pool:
+            assert await pool.assign("bob") in cluster.started
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert "idle" not in cluster.actors and "busy" in cluster.actors
+            old.users.clear()
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert "busy" not in cluster.actors and pool.count_warm() == 1
+
+    run(main())
+
+
+def test_actors_that_do_not_start_are_tried_again() -> None:
+    """One at a time, and not in a storm."""
+
+    async def main() -> None:
+        cluster = FakeCluster(start_s=0)
+        cluster.startable = False
+        async with running(cluster, warm_actors=1) as pool:
+            await asyncio.sleep(20)
+            assert 5 <= len(cluster.started) <= 20
+            cluster.startable = True
+            await asyncio.sleep(5)
+            assert pool.count_warm() == 1
+
+    run(main())
+
+
+def test_a_cluster_out_of_reach_ends_no_round() -> None:
+    """Known actors are still asked for places."""
+
+    async def main() -> None:
+        cluster = FakeCluster()
+        cluster.add("actor-0")
+        async with running(cluster) as pool:
+            cluster.reachable = False
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert await pool.assign("ada") == "actor-0"
+
+    run(main())

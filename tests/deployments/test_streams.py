@@ -1,0 +1,213 @@
+"""What the ingress asks of streams: real leases in Redis, actors without Ray."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection
+
+import deployments.directory
+import deployments.streams
+from actors.errors import ActorSilent, NoCapacity, NoPlace
+from actors.status import StatusStore, StreamState
+from deployments.directory import publish_ends
+from deployments.stream_actors import ActorFailed, drain_all
+from deployments.streams import Streams
+from foundation.redis import RedisClient, connect
+from tests import statuses
+from tests.deployments.fake_cluster import FakeCluster
+from tests.edge.made_up import live
+from tests.waiting import until
+
+
+async def make_offer() -> str:
+    """Offer sound, as a publisher."""
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    connection.addTransceiver("audio", direction="sendonly")
+    await connection.setLocalDescription(await connection.createOffer())
+    sdp = connection.localDescription.sdp
+    await connection.close()
+    return sdp
+
+
+class Stage:
+    """Streams over a cluster whose actors take leases in Redis, with the simplest directory."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self.redis = redis
+        self.store = StatusStore(redis)
+        self.cluster = FakeCluster(self.hold)
+        self.streams = Streams(self.store, self, self.cluster)
+        self.assigned = 0
+
+    async def hold(self, username: str, actor: str) -> str:
+        """Take the lease, as an actor does."""
+        lease = self.store.lease(username, actor=actor)
+        await lease.hold()
+        assert lease.grant is not None
+        return lease.grant.holder
+
+    async def assign(self, username: str) -> str:
+        """Let the first actor that has a place reserve it."""
+        self.assigned += 1
+        for actor in list(self.cluster.actors.values()):
+            if not actor.frozen and (host := await actor.reserve(username)):
+                return host
+        raise NoCapacity("All stream actors are busy.")
+
+    async def count_warm(self) -> int:
+        """Count nothing."""
+        return 0
+
+    async def host(self) -> str | None:
+        """Name who holds the lease on ada's stream."""
+        grant = await self.store.host_of("ada")
+        return grant.holder if grant else None
+
+
+@pytest.fixture
+async def stage(valkey: str) -> AsyncIterator[Stage]:
+    """Set the stage in an empty database."""
+    async with connect(valkey.removesuffix("/0") + "/5") as redis:
+        await redis.flushdb()
+        yield Stage(redis)
+        await redis.flushdb()
+
+
+@pytest.fixture(scope="module")
+def offer() -> str:
+    """An offer that can be answered."""
+    return asyncio.run(make_offer())
+
+
+async def test_a_stream_is_begun_where_the_directory_says_and_stays_there(
+    stage: Stage, offer: str
+) -> None:
+    """The second offer goes to the same actor without asking the directory."""
+    for name in ("actor-0", "actor-1"):
+        stage.cluster.add(name, capacity=2)
+    answers = [await stage.streams.publish("ada", offer) for _ in range(2)]
+    assert [answer.answer_sdp for answer in answers] == ["answer of actor-0"] * 2
+    assert answers[0].session_id != answers[1].session_id and stage.assigned == 1
+
+
+async def test_a_burst_of_offers_of_one_user_finds_one_actor(stage: Stage, offer: str) -> None:
+    """However many come at once."""
+    for n in range(4):
+        stage.cluster.add(f"actor-{n}")
+    answers = await asyncio.gather(*(stage.streams.publish("ada", offer) for _ in range(8)))
+    assert {answer.answer_sdp for answer in answers} == {f"answer of {await stage.host()}"}
+
+
+async def test_an_actor_that_dies_between_reserve_and_publish_is_replaced(
+    stage: Stage, offer: str
+) -> None:
+    """Its lease is taken from it; the stream begins elsewhere."""
+    stage.cluster.add("actor-0")
+    await stage.assign("ada")
+    stage.cluster.kill("actor-0")
+    stage.cluster.add("actor-1")
+    answer = await stage.streams.publish("ada", offer)
+    assert answer.answer_sdp == "answer of actor-1" and await stage.host() == "actor-1"
+
+
+async def test_a_place_that_was_lost_is_sought_anew(stage: Stage, offer: str) -> None:
+    """The reservation ran out at the actor, the lease did not."""
+    actor = stage.cluster.add("actor-0")
+    await stage.assign("ada")
+    actor.users.clear()
+    answer = await stage.streams.publish("ada", offer)
+    assert answer.answer_sdp == "answer of actor-0" and stage.assigned == 2
+
+
+async def test_only_the_grant_that_was_seen_is_revoked(stage: Stage, offer: str) -> None:
+    """While an actor refuses, another one takes the lease; that one keeps it."""
+    actor = stage.cluster.add("actor-0")
+    other = stage.cluster.add("actor-1")
+    await stage.assign("ada")
+    refused = NoPlace("This actor has no place for the stream.")
+
+    async def refuse(*arguments: str) -> str:
+        grant = await stage.store.host_of("ada")
+        assert grant is not None
+        await stage.store.revoke("ada", grant)
+        await other.reserve("ada")
+        raise refused
+
+    actor.publish = refuse  # type: ignore[method-assign, assignment]
+    answer = await stage.streams.publish("ada", offer)
+    assert answer.answer_sdp == "answer of actor-1" and await stage.host() == "actor-1"
+    assert stage.assigned == 1
+
+
+async def test_a_frozen_holder_is_waited_for_until_its_lease_lapses(
+    stage: Stage, offer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it holds the lease its listeners may hear it: 503. Without one, others may begin."""
+    monkeypatch.setattr(deployments.streams, "HOLDER_TIMEOUT_S", 0.05)
+    frozen = stage.cluster.add("actor-0")
+    await stage.assign("ada")
+    stage.cluster.add("actor-1")
+    frozen.frozen = True
+    with pytest.raises(ActorSilent):
+        await stage.streams.publish("ada", offer)
+    assert await stage.host() == "actor-0" and frozen.calls == ["publish"]
+    waiting = asyncio.create_task(stage.streams.publish("ada", offer))
+    await until(lambda: len(frozen.calls) == 2)
+    await stage.redis.delete("hushcast:lease:stream:ada")  # what its TTL does after 10 s
+    assert (await waiting).answer_sdp == "answer of actor-1"
+
+
+async def test_a_bug_in_an_actor_stays_one(stage: Stage, offer: str) -> None:
+    """No other actor is asked, and no lease revoked; the trace is in the cause."""
+    actor = stage.cluster.add("actor-0")
+    actor.fails = AttributeError("a bug")
+    with pytest.raises(ActorFailed) as failure:
+        await stage.streams.publish("ada", offer)
+    assert isinstance(failure.value.__cause__, AttributeError)
+    assert await stage.host() == "actor-0" and actor.calls == ["publish"]
+
+
+async def test_somebody_who_finds_no_place_three_times_is_told_so(stage: Stage, offer: str) -> None:
+    """A fault of ours does not keep a client for ever."""
+    actor = stage.cluster.add("actor-0")
+
+    async def refuse(*arguments: str) -> str:
+        raise NoPlace("This actor has no place for the stream.")
+
+    actor.publish = refuse  # type: ignore[method-assign, assignment]
+    with pytest.raises(NoCapacity):
+        await stage.streams.publish("ada", offer)
+    assert actor.calls == ["publish"] * 3
+
+
+async def test_the_directorys_round_publishes_ends_whatever_else_goes_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A status that ran out ends, and its pages are asked to go on, also after an outage."""
+    monkeypatch.setattr(deployments.directory, "SWEEP_INTERVAL_S", 0.01)
+    await statuses.write(stage.store, live("ada", state=StreamState.LIVE))
+    async with stage.redis.pubsub() as told:
+        await told.subscribe("hushcast:control")
+        rounds = asyncio.create_task(publish_ends(stage.store))
+        await stage.redis.delete("hushcast:stream:ada")  # what its TTL does after 3 s
+        message = None
+        while message is None:
+            message = await told.get_message(ignore_subscribe_messages=True, timeout=5)
+        assert '"republish"' in message["data"] and not rounds.done()
+        rounds.cancel()
+    await asyncio.gather(rounds, return_exceptions=True)
+    assert await stage.redis.hgetall("hushcast:streaming") == {}
+
+
+async def test_a_drain_ends_every_actors_streams_though_one_is_dead(stage: Stage) -> None:
+    """What one of them raises keeps nobody from ending."""
+    drained: list[str] = []
+
+    async def drain(reason: str) -> None:
+        drained.append(reason)
+
+    stage.cluster.add("actor-0")  # which knows no drain
+    stage.cluster.add("actor-1").drain = drain  # type: ignore[attr-defined]
+    await drain_all(stage.cluster, "the end")
+    assert drained == ["the end"]
