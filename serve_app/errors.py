@@ -86,13 +86,11 @@ RETRY_AFTER_S: dict[type[Exception], int] = {
     NotStoredYet: 2,
     stream.NotLive: 3,
     stream.TooManySessions: 15,
-    stream.StreamError: 2,
-    RayError: 2,
-    TimeoutError: 2,
-    RedisUnavailable: 2,
     StoreUnavailable: 5,
 }
 """When to try again, where the error itself does not say."""
+UNAVAILABLE_RETRY_S = 2
+"""After every other 503."""
 
 
 def raised(error: Exception) -> Exception:
@@ -113,4 +111,6 @@ def retry_after_s(error: Exception) -> int | None:
     if isinstance(error, TooOften | stream.NoCapacity):
         return error.retry_after_s
     kind = kind_of(error)
-    return None if kind is None else RETRY_AFTER_S.get(kind)
+    if kind is None:
+        return None
+    return RETRY_AFTER_S.get(kind, UNAVAILABLE_RETRY_S if STATUS[kind] == 503 else None)

@@ -25,19 +25,19 @@ class Person:
         self.http = httpx.AsyncClient(
             base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30
         )
-        self._peers: list[PublisherPeer | ListenerPeer] = []
+        self.peers: list[PublisherPeer | ListenerPeer] = []
 
     async def publish(self, packets: list[bytes]) -> tuple[PublisherPeer, str]:
         """Begin to publish; get the peer and the path of its session."""
         peer = PublisherPeer(packets)
-        self._peers.append(peer)
+        self.peers.append(peer)
         location = await self._connect(peer, "/whip")
         return peer, location
 
     async def listen(self, username: str, query: str = "") -> tuple[ListenerPeer, str]:
         """Begin to listen; get the peer and the path of its session."""
         peer = ListenerPeer()
-        self._peers.append(peer)
+        self.peers.append(peer)
         location = await self._connect(peer, f"/whep/{username}{query}")
         return peer, location
 
@@ -85,7 +85,7 @@ class Person:
     async def close(self) -> None:
         """Leave nothing behind but the account."""
         await self.http.post("/api/stream/stop")
-        for peer in self._peers:
+        for peer in self.peers:
             await peer.close()
         await self.http.aclose()
 

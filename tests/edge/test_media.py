@@ -16,6 +16,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from actors.errors import IceRestartRefused
 from foundation.redis import RedisUnavailable
 from recordings.store import RecordingStore, StoreConfig
+from serve_app.errors import STATUS, retry_after_s
 from tests import statuses
 from tests.edge.conftest import Edge, MakeEdge
 from tests.edge.made_up import ANSWER, OFFER, live
@@ -217,3 +218,10 @@ async def test_the_page_may_load_from_where_presigned_urls_lead(make_edge: MakeE
         assert "unsafe" not in answer.headers["content-security-policy"]
     answer = await make_edge().client().get("/healthz")
     assert "http" not in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind, status in STATUS.items() if status == 503])
+def test_whoever_is_told_503_is_told_when_to_come_back(kind: type[Exception]) -> None:
+    """Clients that obey Retry-After come back by themselves, whatever was away."""
+    error = kind("x")
+    assert retry_after_s(error) in range(1, 60)
