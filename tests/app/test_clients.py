@@ -15,6 +15,7 @@ from playwright.async_api import Page, Response
 
 from tests.app.browser import chromium, write_microphone
 from tests.app.client import Person
+from tests.app.conftest import GRACE_S
 from tests.sounds import speech_like
 from tests.waiting import until
 
@@ -136,7 +137,14 @@ async def test_clients_from_npm(
         assert await _in_state(ada, "live")
     await his.evaluate("leave()")
     await until(lambda: _listeners(ada, 0))
-    await hers.evaluate("leave()")
+    async with bob.presence() as told:
+        await until(lambda: bool(told.messages))
+        left_at = asyncio.get_running_loop().time()
+        await hers.evaluate("leave()")  # whip-whep closes its connection, then sends DELETE
+        await until(lambda: told.states(ada.username)[-1:] == [None])
+        ended_s = told.times[-1] - left_at
+    print(f"\n{client}: its friend is told of the end {ended_s:.3f} s after it left")
+    assert ended_s < GRACE_S / 2, "an explicit end does not wait for the grace"
     await until(lambda: _in_state(ada, None))
     await until(lambda: _stored(ada))
     assert not complaints and {hers, his} == set(trickled)
