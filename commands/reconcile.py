@@ -12,7 +12,7 @@ from recordings.abandoned import recover_abandoned
 from recordings.index import RecordingIndex
 from recordings.recovery import Difference, reconcile, recover
 from recordings.store import RecordingStore, StoreUnavailable
-from serve_app.main import store_config
+from serve_app.services import store_config
 from serve_app.settings import Settings
 
 CHECK_INTERVAL_S = 0.2

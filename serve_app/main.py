@@ -1,30 +1,19 @@
 """The one composition root: settings in, the Serve application out."""
 
-import logging
 import os
 from typing import Any
 
-from fastapi import FastAPI
 from pydantic import BaseModel
 from ray import serve
 
-from actors.status import StatusStore
 from actors.stream import StreamActorConfig
 from actors.stream_core import StreamTimes
-from deployments.directory import DirectoryClient, StreamDirectory
+from deployments.directory import StreamDirectory
 from deployments.pool import PoolConfig
-from deployments.presence import Presence
-from deployments.stream_actors import RayStreamActors, StreamActorOptions
-from deployments.streams import Streams
-from foundation.redis import connect
-from recordings.index import RecordingIndex
+from deployments.stream_actors import StreamActorOptions
 from recordings.retention import Retention
-from recordings.store import RecordingStore, StoreConfig
-from serve_app import accounts
-from serve_app.accounts import Accounts
-from serve_app.api import build_api
-from serve_app.rates import Rates
-from serve_app.services import Services
+from serve_app.ingress import Ingress
+from serve_app.services import store_config
 from serve_app.settings import Settings, read_settings
 
 
@@ -37,63 +26,11 @@ class AppArgs(BaseModel):
     settings: dict[str, Any] = {}
 
 
-@serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=10_000)
-@serve.ingress()
-class Ingress:
-    """A replica of the HTTP application. Every WebSocket counts as an ongoing request."""
-
-    def __init__(self, settings_json: str, directory: Any) -> None:
-        logging.getLogger("serve_app").setLevel(logging.INFO)
-        self._settings = Settings.from_json(settings_json)
-        self._directory = directory
-
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        """Make the application in the replica, on its event loop."""
-        return build_api(build_services(self._settings, DirectoryClient(self._directory)))
-
-
-def build_services(settings: Settings, directory: DirectoryClient) -> Services:
-    """Make everything that the routes of one replica work with."""
-    assert settings.redis_url is not None, "a replica is told where Redis is"
-    redis = connect(settings.redis_url)
-    status = StatusStore(redis)
-    people = Accounts(redis, settings.secret_key)
-    return Services(
-        settings=settings,
-        redis=redis,
-        accounts=people,
-        rates=Rates(redis, settings.limits),
-        streams=Streams(status, directory, RayStreamActors()),
-        presence=Presence(
-            settings.redis_url,
-            status,
-            people.friends_of,
-            accounts.CHANNEL,
-            accounts.ENDED_CHANNEL,
-        ),
-        index=RecordingIndex(redis),
-        store=RecordingStore(store_config(settings)),
-    )
-
-
 def _retention(settings: Settings) -> Retention:
     days, gigabytes = settings.keep_days, settings.keep_gb_per_user
     return Retention(
         max_age_s=None if days is None else days * 86_400,
         max_user_bytes=None if gigabytes is None else round(gigabytes * 1e9),
-    )
-
-
-def store_config(settings: Settings) -> StoreConfig:
-    """Say where recordings are kept."""
-    assert settings.s3_bucket is not None, "a bucket is given, or brought by `hushcast up`"
-    return StoreConfig(
-        bucket=settings.s3_bucket,
-        endpoint=settings.s3_endpoint,
-        region=settings.s3_region,
-        public_endpoint=settings.s3_public_endpoint,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key,
     )
 
 

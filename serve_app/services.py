@@ -1,4 +1,4 @@
-"""What the routes work with. Made once in each ingress replica; see `main.py`."""
+"""What the routes work with, made once in each ingress replica."""
 
 from dataclasses import dataclass
 from typing import Annotated, cast
@@ -6,11 +6,14 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from actors.status import StatusStore
 from deployments.presence import Presence
-from deployments.streams import Streams
-from foundation.redis import RedisClient
+from deployments.stream_actors import StreamActors
+from deployments.streams import Directory, Streams
+from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
-from recordings.store import RecordingStore
+from recordings.store import RecordingStore, StoreConfig
+from serve_app import accounts
 from serve_app.accounts import Accounts
 from serve_app.rates import Rates
 from serve_app.settings import Settings
@@ -28,6 +31,43 @@ class Services:
     presence: Presence
     index: RecordingIndex
     store: RecordingStore
+
+
+def build_services(settings: Settings, directory: Directory, actors: StreamActors) -> Services:
+    """Make everything that the routes of one replica work with."""
+    assert settings.redis_url is not None, "a replica is told where Redis is"
+    redis = connect(settings.redis_url)
+    status = StatusStore(redis)
+    people = Accounts(redis, settings.secret_key)
+    return Services(
+        settings=settings,
+        redis=redis,
+        accounts=people,
+        rates=Rates(redis, settings.limits),
+        streams=Streams(status, directory, actors),
+        presence=Presence(
+            settings.redis_url,
+            status,
+            people.friends_of,
+            accounts.CHANNEL,
+            accounts.ENDED_CHANNEL,
+        ),
+        index=RecordingIndex(redis),
+        store=RecordingStore(store_config(settings)),
+    )
+
+
+def store_config(settings: Settings) -> StoreConfig:
+    """Say where recordings are kept."""
+    assert settings.s3_bucket is not None, "a bucket is given, or brought by `hushcast up`"
+    return StoreConfig(
+        bucket=settings.s3_bucket,
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        public_endpoint=settings.s3_public_endpoint,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key,
+    )
 
 
 def services(connection: HTTPConnection) -> Services:

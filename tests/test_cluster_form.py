@@ -11,7 +11,8 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from deployments.directory import StreamDirectory
-from serve_app.main import AppArgs, Ingress, pool_config
+from serve_app.ingress import Ingress
+from serve_app.main import AppArgs, pool_config
 from serve_app.settings import read_settings
 
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,7 @@ from commands.doctor.findings import Finding, clock_finding
 from foundation.redis import RedisUnavailable, connect
 from recordings.probe import PROBE, Probe
 from recordings.store import RecordingStore, StoreUnavailable
-from serve_app.main import store_config
+from serve_app.services import store_config
 from serve_app.settings import Settings
 
 MIN_REDIS = 7

@@ -1,0 +1,29 @@
+"""Ingress: the Serve deployment that answers HTTP."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+
+from deployments.directory import DirectoryClient
+from deployments.stream_actors import RayStreamActors
+from serve_app.api import build_api
+from serve_app.services import build_services
+from serve_app.settings import Settings
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=10_000)
+@serve.ingress()
+class Ingress:
+    """A replica of the HTTP application. Every WebSocket counts as an ongoing request."""
+
+    def __init__(self, settings_json: str, directory: Any) -> None:
+        logging.getLogger("serve_app").setLevel(logging.INFO)
+        self._settings = Settings.from_json(settings_json)
+        self._directory = directory
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Make the application in the replica, on its event loop."""
+        directory = DirectoryClient(self._directory)
+        return build_api(build_services(self._settings, directory, RayStreamActors()))
