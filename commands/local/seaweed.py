@@ -77,7 +77,7 @@ class SeaweedFS:
             self.folder,
             self.log,
             # Without a limit it grows to 450 MB. It logs into TMPDIR.
-            {"GOMEMLIMIT": "150MiB", "GOGC": "50", "TMPDIR": str(self.folder / "tmp")},
+            {"GOMEMLIMIT": "300MiB", "TMPDIR": str(self.folder / "tmp")},
             tuple(self._sockets()),
         )
 
