@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.status import SessionRecord, StatusStore, StreamState, StreamStatus
 from foundation.ids import new_id
 from foundation.lease import Lease
+from foundation.logs import fields, request_id
 from foundation.redis import RedisUnavailable
 
 log = logging.getLogger(__name__)
@@ -16,6 +17,15 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 1.0
 REDIS_TIMEOUT_S = 2.0
 """How long Redis may take before a stream goes on without it."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """When a status was changed, on behalf of which request, and the name of that in every log."""
+
+    change_id: str = field(default_factory=new_id)
+    changed_at: float = field(default_factory=time.time)
+    request: str = field(default_factory=request_id.get)
 
 
 class Announcer:
@@ -29,18 +39,18 @@ class Announcer:
         self._store = store
         self._lease = lease
         self._changed = asyncio.Event()
-        self._change_id, self._changed_at = new_id(), time.time()
+        self._change = Change()
+        self._written: StreamStatus | None = None
+        """What Redis took last."""
         self._sessions: set[str] = set()
 
-    def change(self, **fields: Any) -> None:
+    def change(self, **changes: Any) -> None:
         """Change fields of the status; `run` writes them at once."""
-        before, self.status = self.status, replace(self.status, **fields)
+        before, self.status = self.status, replace(self.status, **changes)
         assert before.state is not StreamState.ENDED or before == self.status, "it has ended"
         if before == self.status:
             return
-        self._change_id, self._changed_at = new_id(), time.time()
-        if before.state is not self.status.state:
-            log.info("stream %s: %s -> %s", self.status.stream_id, before.state, self.status.state)
+        self._change = Change()
         self._changed.set()
 
     async def run(self) -> None:
@@ -86,11 +96,31 @@ class Announcer:
 
     async def _write(self, status: StreamStatus) -> None:
         write = self._store.end if status.state is StreamState.ENDED else self._store.write
+        change = self._change
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
                 await write(
-                    status, self._lease, change_id=self._change_id, changed_at=self._changed_at
+                    status,
+                    self._lease,
+                    change_id=change.change_id,
+                    changed_at=change.changed_at,
                 )
+                self._note_published(status, change)
                 await self._store.renew_sessions(list(self._sessions))
         except (TimeoutError, RedisUnavailable) as error:
             log.warning("stream %s: status not written: %r", status.stream_id, error)
+
+    def _note_published(self, status: StreamStatus, change: Change) -> None:
+        if status == self._written or self._lease.lost:
+            return
+        self._written = status
+        told = fields(
+            change=change.change_id,
+            stream=status.stream_id,
+            state=status.state,
+            session=status.session,
+            listeners=status.listeners,
+            delay_ms=round((time.time() - change.changed_at) * 1000),
+            request=change.request,
+        )
+        log.info("published", extra=told)

@@ -18,6 +18,7 @@ from actors.status import StatusStore, StreamState, StreamStatus
 from actors.stream_core import StreamCore, StreamTimes, Verdict
 from foundation.ids import new_id
 from foundation.lease import Lease
+from foundation.logs import fields, request_id
 from foundation.tasks import TaskSet
 from recordings.recorder import Recorder
 
@@ -221,7 +222,8 @@ class LiveStream:
                 started_at=started_at or self.status.started_at,
             )
         if core.ended:
-            log.info("%s: ends: %s", self._name, core.end_reason)
+            told = fields(stream=self.status.stream_id, reason=core.end_reason)
+            log.info("stream ends", extra=told)
             self._stopping.set()
 
     async def _announce(self) -> None:
@@ -236,6 +238,8 @@ class LiveStream:
     # -- sessions
 
     async def _open(self, session: Session, offer_sdp: str, *, owner: str) -> str:
+        told = fields(stream=self.status.stream_id, session=session.session_id)
+        log.info("session opens", extra=told)
         self._tasks.start(self._host(session, offer_sdp), name=f"session {session.session_id}")
         answer = await session.answer
         publishes = isinstance(session, PublisherSession)
@@ -251,6 +255,7 @@ class LiveStream:
         try:
             await session.run(offer_sdp)
         finally:
+            request_id.set("")
             self._announcer.remove_session(session.session_id)
             if isinstance(session, ListenerSession):
                 self._fanout.remove(session)
@@ -314,7 +319,8 @@ class LiveStream:
             gap = round(silent_s * SAMPLE_RATE) - FRAME_SAMPLES
             self._pipeline.push(Gap(max(0, gap)))
         self._follow_core(started_at=started_at)
-        log.info("%s: session %s publishes", self._name, session.session_id)
+        told = fields(stream=self.status.stream_id, session=session.session_id)
+        log.info("session publishes", extra=told)
         if retired := self._publishers.get(before or ""):
             self._tasks.start(self._retire(retired.session), name=f"{self._name} takeover")
 
@@ -343,7 +349,8 @@ class LiveStream:
     # -- time
 
     async def _watch(self) -> None:
-        """Let the core see time pass."""
+        """Let the core see time pass. What that changes, no request asked for."""
+        request_id.set("")
         while True:
             await asyncio.sleep(min(0.2, self._times.grace_s / 4))
             self._core.tick(time.monotonic())

@@ -30,6 +30,7 @@ from actors.offers import (
 )
 from actors.receive import Packet
 from actors.rtp_sender import RtpSender
+from foundation.logs import fields
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class Session:
                 waits, timeout=self._connect_timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
             if len(pending) == len(waits):
-                log.info("session %s: did not connect in time", self.session_id)
+                log.info("session did not connect in time", extra=fields(session=self.session_id))
                 self._closing.set()
         finally:
             for wait in waits:
@@ -165,8 +166,8 @@ class Session:
 
     def _set_state(self, state: SessionState) -> None:
         if state is not self.state:
-            log.info("session %s: %s -> %s", self.session_id, self.state, state)
             self.state = state
+            log.info("session is %s", state, extra=fields(session=self.session_id))
 
 
 class PublisherSession(Session):
@@ -264,7 +265,7 @@ class ListenerSession(Session):
         while not self._closing.is_set():
             left_s = self._heard_at + self._listener_timeout_s - time.monotonic()
             if left_s <= 0:
-                log.info("session %s: the listener is gone", self.session_id)
+                log.info("listener is gone", extra=fields(session=self.session_id))
                 return
             try:
                 async with asyncio.timeout(left_s):

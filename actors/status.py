@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from foundation import lease
+from foundation.ids import new_id
 from foundation.lease import EPOCH_KEY, Grant, Lease
 from foundation.redis import RedisClient
 
@@ -90,6 +91,15 @@ class StatusChange:
             change_id=str(fields["change_id"]),
             changed_at=float(fields["changed_at"]),
         )
+
+
+@dataclass(frozen=True)
+class Expired:
+    """A stream whose actor died, and the change that published its end."""
+
+    username: str
+    stream_id: str
+    change_id: str
 
 
 @dataclass(frozen=True)
@@ -221,18 +231,19 @@ class StatusStore:
             args=[*subject, CHANNEL, change_id, repr(changed_at)],
         )
 
-    async def publish_expired(self, *, change_id: str, changed_at: float) -> list[tuple[str, str]]:
+    async def publish_expired(self, now: float) -> list[Expired]:
         """Publish the end of every stream whose actor stopped renewing it.
 
-        Returns username and stream id of those whose end this call published.
+        Returns those whose end this call published; `now` is seconds since the epoch.
         """
         ended = []
         streaming = await self._redis.hgetall(STREAMING_KEY)
         for username, stream_id in ((str(a), str(b)) for a, b in streaming.items()):
             keys = [status_key(username), VERSION_KEY, STREAMING_KEY]
-            args = [username, stream_id, CHANNEL, change_id, repr(changed_at)]
+            expired = Expired(username, stream_id, new_id())
+            args = [username, stream_id, CHANNEL, expired.change_id, repr(now)]
             if await self._expire(keys=keys, args=args):
-                ended.append((username, stream_id))
+                ended.append(expired)
         return ended
 
     async def read(self, username: str) -> StreamStatus | None:

@@ -23,7 +23,9 @@ from actors.models import DEFAULT_MODEL
 from actors.sound_thread import SoundThread
 from actors.status import LEASE_TTL_S, StatusStore, StreamStatus
 from actors.stream_core import StreamTimes
+from foundation import logs
 from foundation.lease import Lease
+from foundation.logs import LogConfig, fields, request_id
 from foundation.redis import connect
 from foundation.tasks import TaskSet
 from recordings.index import RecordingIndex
@@ -55,6 +57,7 @@ class StreamActorConfig:
     public_ip: str | None = None
     times: StreamTimes = field(default_factory=StreamTimes)
     retention: Retention = KEEP_ALL
+    logs: LogConfig = LogConfig()
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,6 @@ class StreamHost:
     """The streams of one process. `StreamActor` is this class as a Ray actor."""
 
     def __init__(self, name: str, config: StreamActorConfig) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-        logging.getLogger("aiortc").setLevel(logging.WARNING)
-        logging.getLogger("aioice").setLevel(logging.WARNING)
         self._name = name
         self._config = config
         self._sound_thread: SoundThread | None = None
@@ -246,6 +246,7 @@ class StreamHost:
             recorder=self._recorder,
         )
         self._streams[username] = stream
+        log.info("stream begins", extra=fields(stream=stream.status.stream_id, actor=self._name))
         self._tasks.start(self._host(stream), name=f"stream of {self._name}")
         return stream
 
@@ -275,4 +276,17 @@ def _make_sound_thread(config: StreamActorConfig) -> SoundThread:
     return SoundThread(model, config.streams_per_actor, device=config.device)
 
 
-StreamActor = ray.remote(StreamHost)
+class StreamHostProcess(StreamHost):
+    """`StreamHost` as Ray runs it, in a process of its own."""
+
+    def __init__(self, name: str, config: StreamActorConfig) -> None:
+        logs.configure("actor", config.logs)
+        super().__init__(name, config)
+
+    async def answer(self, request: str, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method on behalf of a request, whose id stands in the logs of what it causes."""
+        request_id.set(request)
+        return await getattr(self, method)(*args, **kwargs)
+
+
+StreamActor = ray.remote(StreamHostProcess)

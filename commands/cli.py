@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="check what hushcast needs; say what to do")
     _add_storage(doctor)
     doctor.set_defaults(run=_with_settings(_doctor))
+    _add_trace(commands)
     recordings = commands.add_parser("recordings", help="look after what is stored")
     actions = recordings.add_subparsers(required=True, metavar="ACTION")
     reconcile = actions.add_parser(
@@ -114,6 +115,25 @@ def _add_load(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     load.set_defaults(run=_load)
 
 
+def _add_trace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    trace = commands.add_parser(
+        "trace",
+        help="follow a request, a change of status or a stream through the logs",
+        description="Follow a request (its X-Request-ID), a change of status or a stream through "
+        "the logs of every process: when, where, what, and the ms since the change was made.",
+    )
+    trace.usage = "hushcast trace [-h] [--data-dir DATA_DIR] (ID | --stream ID) [LOG ...]"
+    trace.add_argument("--stream", metavar="ID", help="of a stream")
+    trace.add_argument(
+        "names",
+        metavar="ID LOG",
+        nargs="*",
+        help="of a request or a change; then files (default: the data folder's)",
+    )
+    trace.add_argument("--data-dir", help="where everything is kept (default: var)")
+    trace.set_defaults(run=_trace)
+
+
 def _add_storage(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-dir", help="where everything is kept (default: var)")
     command.add_argument("--redis-url", metavar="URL", help="a Redis or Valkey (default: our own)")
@@ -158,6 +178,12 @@ def _denoise(options: argparse.Namespace, signals: Signals) -> int:
 
 def _load(options: argparse.Namespace, signals: Signals) -> int:
     from commands.load.command import run
+
+    return run(options, signals)
+
+
+def _trace(options: argparse.Namespace, signals: Signals) -> int:
+    from commands.trace import run
 
     return run(options, signals)
 

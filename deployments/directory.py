@@ -11,7 +11,8 @@ from ray.exceptions import RayTaskError
 from actors.status import StatusStore
 from deployments.pool import Pool, PoolConfig
 from deployments.stream_actors import RayStreamActors, foreseen
-from foundation.ids import new_id
+from foundation import logs
+from foundation.logs import fields, request_id
 from foundation.redis import RedisUnavailable, connect
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class StreamDirectory:
     """The pool, plain data in and out. Serve starts a new replica before the old one is gone."""
 
     def __init__(self, config: PoolConfig) -> None:
-        logging.getLogger("deployments").setLevel(logging.INFO)
+        logs.configure("directory", config.actor.config.logs)
         store = StatusStore(connect(config.actor.config.redis_url))
         self._pool = Pool(config, RayStreamActors())
         self._rounds = asyncio.gather(self._pool.run(), publish_ends(store))
@@ -39,8 +40,9 @@ class StreamDirectory:
         if self._rounds.done():
             raise RuntimeError(f"a round of the directory has ended: {self._rounds}")
 
-    async def assign(self, username: str) -> str:
-        """Reserve a place for a user's stream. Raises NoCapacity."""
+    async def assign(self, username: str, request: str) -> str:
+        """Reserve a place for a user's stream, on behalf of a request. Raises NoCapacity."""
+        logs.request_id.set(request)  # by its module: Serve pickles this class, not that
         return await self._pool.assign(username)
 
     async def count_warm(self) -> int:
@@ -64,7 +66,7 @@ class DirectoryClient:
         """
         try:
             async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
-                return str(await self._handle.assign.remote(username))
+                return str(await self._handle.assign.remote(username, request_id.get()))
         except RayTaskError as error:
             raise foreseen(error) or error from None
 
@@ -78,10 +80,12 @@ async def publish_ends(store: StatusStore) -> None:
     """Publish the ends of dead actors' streams, and ask their pages to go on, until cancelled."""
     while True:
         try:
-            ended = await store.publish_expired(change_id=new_id(), changed_at=time.time())
-            for username, stream_id in ended:
-                log.info("stream %s: its actor died; its page is asked to go on", stream_id)
-                await store.tell_pages(username, "republish", stream_id, "")
+            now = time.time()
+            for end in await store.publish_expired(now):
+                delay_ms = round((time.time() - now) * 1000)
+                told = fields(change=end.change_id, stream=end.stream_id, delay_ms=delay_ms)
+                log.info("published the end, the actor died", extra=told)
+                await store.tell_pages(end.username, "republish", end.stream_id, "")
         except RedisUnavailable as error:
             log.warning("ends of streams are not published now: %s", error)
         await asyncio.sleep(SWEEP_INTERVAL_S)

@@ -15,6 +15,7 @@ from actors.errors import ActorSilent, NoCapacity
 from actors.stream import NAME_PREFIX, ActorDescription, StreamHost
 from deployments.stream_actors import ActorFailed, ActorGone, StreamActorOptions, StreamActors
 from foundation.ids import new_id
+from foundation.logs import fields
 from foundation.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -176,7 +177,7 @@ class Pool:
         try:
             await self._actors.ask(name, ASK_TIMEOUT_S, StreamHost.leave)
         except (ActorGone, ActorSilent) as gone:
-            log.info("actor %s exits: %s", name, gone)
+            log.info("actor exits: %s", gone, extra=fields(actor=name))
 
     def _learn(self, actor: ActorDescription) -> None:
         self._known[actor.name] = actor
@@ -192,7 +193,7 @@ class Pool:
     def _forget(self, name: str, why: object) -> None:
         self._silent.discard(name)
         if self._known.pop(name, None) is not None:
-            log.info("actor %s is gone: %r", name, why)
+            log.info("actor is gone: %s", why, extra=fields(actor=name))
 
     # -- starting them
 
@@ -209,7 +210,8 @@ class Pool:
         began = time.monotonic()
         try:
             actor = await self._actors.start(name, self._config.actor)
-            log.info("actor %s is warm after %.1f s", name, time.monotonic() - began)
+            told = fields(actor=name, seconds=round(time.monotonic() - began, 1))
+            log.info("actor is warm", extra=told)
             self._learn(actor)
         except (ActorGone, ActorSilent, ActorFailed) as error:
             log.error("actor %s did not start", name, exc_info=error)

@@ -7,6 +7,7 @@ snapshot and then every change of what it may hear, in the order that `StatusOrd
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,7 @@ from deployments.subscription import (
     Subscriptions,
     TooManySockets,
 )
+from foundation.logs import fields
 from foundation.redis import RedisUnavailable, connect_subscriber, translated
 from recordings.index import CHANNEL as RECORDINGS_CHANNEL
 from recordings.index import RecordingChange
@@ -134,10 +136,13 @@ class Presence:
 
     async def _fan_out_status(self, message: str) -> None:
         change = StatusChange.from_json(message)
+        _log(change, "received")
         event = StreamChanged(change.version, change.username, change.stream)
-        for subscription in self._subscriptions.hearing(change.username):
-            if subscription.order.take(change):
-                subscription.tell(event)
+        hearing = self._subscriptions.hearing(change.username)
+        told = [subscription for subscription in hearing if subscription.order.take(change)]
+        for subscription in told:
+            subscription.tell(event)
+        _log(change, "forwarded", sockets=len(told))
 
     async def _fan_out_recording(self, message: str) -> None:
         change = RecordingChange.from_json(message)
@@ -196,3 +201,10 @@ class Presence:
         versions = {name: written for name, (written, _) in found.items()}
         for change in subscription.order.end_reading(version, versions):
             subscription.tell(StreamChanged(change.version, change.username, change.stream))
+
+
+def _log(change: StatusChange, what: str, **more: object) -> None:
+    delay_ms = round((time.time() - change.changed_at) * 1000)
+    stream_id = change.stream.stream_id if change.stream else None
+    told = fields(change=change.change_id, stream=stream_id, **more, delay_ms=delay_ms)
+    log.info(what, extra=told)

@@ -20,6 +20,7 @@ from actors.stream import (
     StreamActorConfig,
     StreamHost,
 )
+from foundation.logs import request_id
 from foundation.redis import RedisUnavailable
 
 P = ParamSpec("P")
@@ -140,7 +141,9 @@ class RayStreamActors:
             with _translated(f"{method.__name__} of {name}"):
                 async with asyncio.timeout(limit_s):
                     handle = self._handles.get(name) or await self._find(name)
-                    result: R = await getattr(handle, method.__name__).remote(*args, **kwargs)
+                    result: R = await handle.answer.remote(
+                        request_id.get(), method.__name__, *args, **kwargs
+                    )
                     return result
         except ActorGone:
             self._handles.pop(name, None)

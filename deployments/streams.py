@@ -18,6 +18,7 @@ from actors.status import SessionRecord, StatusStore, StreamStatus
 from actors.stream import StreamHost
 from deployments.stream_actors import ActorGone, StreamActors
 from foundation.ids import new_id
+from foundation.logs import fields
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Streams:
                 )
                 return SessionAnswer(session_id, answer)
             except (ActorGone, NoPlace):
-                log.info("actor %s cannot host the stream; another one is asked", grant.holder)
+                log.info("actor cannot host the stream", extra=fields(actor=grant.holder))
                 await self._store.revoke(username, grant)
             except ActorSilent:
                 if grant == await self._store.host_of(username):
@@ -189,4 +190,5 @@ class Streams:
         try:
             await self._actors.ask(actor, ANSWER_TIMEOUT_S, method, *args, **kwargs)
         except ActorGone:
-            log.info("actor %s is gone; nothing is left to do for %s", actor, method.__name__)
+            told = fields(actor=actor, method=method.__name__)
+            log.info("actor is gone, nothing is left to do", extra=told)

@@ -103,6 +103,7 @@ export class Api extends EventTarget {
    */
   offer(path, sdp) {
     const headers = { "Content-Type": "application/sdp", Accept: "application/sdp" };
+    headers["X-Request-ID"] = `page-${crypto.getRandomValues(new Uint32Array(3)).join("-")}`;
     return this.#request("POST", path, { headers, body: sdp });
   }
 

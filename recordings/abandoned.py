@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from foundation.logs import fields
 from recordings.errors import ObjectMissing
 from recordings.index import Recording, RecordingIndex, RecordingState
 from recordings.multipart import PART_BYTES, OpenUpload, Part
@@ -112,7 +113,8 @@ async def _finish(
         await asyncio.to_thread(store.delete, suspect.key)
         return None
     await index.uploads.forget(suspect.recording_id)
-    log.info("recording %s: recovered from parts, %.1f s", recording.id, recording.duration_s)
+    told = fields(recording=recording.id, duration_s=round(recording.duration_s, 1))
+    log.info("recording is recovered from its parts", extra=told)
     return recording
 
 

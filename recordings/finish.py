@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from foundation.logs import fields
 from foundation.redis import RedisUnavailable
 from recordings.index import Recording, RecordingIndex, RecordingState
 from recordings.spool import ClaimedSpool, claim_spool
@@ -88,7 +89,8 @@ async def finish_claimed(
         return None
     await _forget(upload, index, store)
     await asyncio.to_thread(spool.remove)
-    log.info("recording %s: stored, %.1f s, %s", done.id, done.duration_s, done.state)
+    told = fields(recording=done.id, state=done.state, duration_s=round(done.duration_s, 1))
+    log.info("recording is stored", extra=told)
     return done
 
 

@@ -8,6 +8,7 @@ from typing import Self
 
 from foundation.ids import new_id
 from foundation.lease import Lease
+from foundation.logs import fields
 from foundation.redis import RedisUnavailable
 from foundation.tasks import TaskSet
 from recordings.finish import finish
@@ -82,7 +83,8 @@ class LiveRecording:
     def begin(self, started_at: float) -> None:
         """Name the recording, list it and upload it from now on; `started_at`: epoch seconds."""
         self._meta = SpoolMeta(new_id(), self._username, self._stream_id, started_at)
-        log.info("recording %s: begins, of stream %s", self._meta.recording_id, self._stream_id)
+        told = fields(recording=self._meta.recording_id, stream=self._stream_id)
+        log.info("recording begins", extra=told)
         name = f"recording {self._meta.recording_id}"
         self._in_background.start(self._follow(self._meta), name=name)
 

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+from foundation.logs import fields
 from recordings.finish import discard
 from recordings.index import Recording, RecordingIndex, RecordingState
 from recordings.store import RecordingStore
@@ -44,7 +45,9 @@ async def apply_retention(
         if not _too_old(recording, retention) and _has_room(recording, kept_bytes, retention):
             kept_bytes[recording.username] += recording.size_bytes
             continue
-        log.info("recording %s: kept as long as wanted, deleted", recording.id)
+        log.info(
+            "recording is deleted, it is too old or too much", extra=fields(recording=recording.id)
+        )
         await discard(recording, index=index, store=store)
         deleted.append(recording)
     return deleted

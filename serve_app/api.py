@@ -13,10 +13,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.errors import IceRestartRefused
+from deployments.stream_actors import ActorFailed
 from recordings.store import RangeNotSatisfiable
 from serve_app.bodies import BodyLimit
 from serve_app.callers import TokenOutOfSight
 from serve_app.errors import SENTENCES, STATUS, kind_of, raised, retry_after_s
+from serve_app.requests import RequestId
 from serve_app.routes import media, pages, people, presence, recordings, streams
 from serve_app.schemas import Problem
 from serve_app.services import Services
@@ -25,7 +27,7 @@ from serve_app.settings import Settings
 log = logging.getLogger(__name__)
 
 
-def build_api(services: Services) -> FastAPI:
+def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
     """Make the application of one ingress replica. It follows Redis while it runs."""
     api = FastAPI(
         title="hushcast",
@@ -41,7 +43,8 @@ def build_api(services: Services) -> FastAPI:
     api.add_middleware(BodyLimit)
     api.add_middleware(TokenOutOfSight)
     api.add_middleware(Headers, settings=services.settings)
-    for kind in STATUS:
+    api.add_middleware(RequestId, behind_serve=behind_serve)
+    for kind in (*STATUS, ActorFailed):
         api.add_exception_handler(kind, _refuse)
     api.add_exception_handler(StarletteHTTPException, _refuse_http)
     api.add_exception_handler(RequestValidationError, _refuse_invalid)

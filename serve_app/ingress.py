@@ -1,6 +1,5 @@
 """Ingress: the Serve deployment that answers HTTP."""
 
-import logging
 from typing import Any
 
 from fastapi import FastAPI
@@ -8,6 +7,7 @@ from ray import serve
 
 from deployments.directory import DirectoryClient
 from deployments.stream_actors import RayStreamActors
+from foundation import logs
 from serve_app.api import build_api
 from serve_app.services import build_services
 from serve_app.settings import Settings
@@ -19,11 +19,12 @@ class Ingress:
     """A replica of the HTTP application. Every WebSocket counts as an ongoing request."""
 
     def __init__(self, settings_json: str, directory: Any) -> None:
-        logging.getLogger("serve_app").setLevel(logging.INFO)
         self._settings = Settings.from_json(settings_json)
+        logs.configure("ingress", self._settings.logs)
         self._directory = directory
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Make the application in the replica, on its event loop."""
         directory = DirectoryClient(self._directory)
-        return build_api(build_services(self._settings, directory, RayStreamActors()))
+        services = build_services(self._settings, directory, RayStreamActors())
+        return build_api(services, behind_serve=True)

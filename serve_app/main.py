@@ -54,6 +54,7 @@ def pool_config(settings: Settings) -> PoolConfig:
             grace_s=settings.grace_s,
         ),
         retention=_retention(settings),
+        logs=settings.logs,
     )
     options = StreamActorOptions(actor, settings.actor_num_cpus, settings.actor_num_gpus)
     return PoolConfig(options, settings.warm_actors)

@@ -22,6 +22,7 @@ from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from actors.models import DEFAULT_MODEL, ModelName
+from foundation.logs import Form, LogConfig
 
 PREFIX = "HUSHCAST_"
 
@@ -260,6 +261,14 @@ class Settings(BaseSettings):
     ] = Field({}, json_schema_extra=_shown(""))
     """Rates that replace the usual ones: `accounts=600/minute offers=100/minute`."""
 
+    # Logs.
+    log_format: Form = "text"
+    """How lines of the log are written; `json` is for collectors."""
+    log_dir: Folder | None = Field(
+        None, json_schema_extra=_shown("`logs` in `data_dir`; none in a cluster")
+    )
+    """Folder of `hushcast.log`, beside stderr; all processes of a node share the file."""
+
     # The build.
     release: str = Field(
         default_factory=_release, json_schema_extra=_shown("the installed version")
@@ -292,6 +301,11 @@ class Settings(BaseSettings):
     def https(self) -> bool:
         """Whether people see the pages over HTTPS."""
         return bool(self.tls_cert) or (self.public_url or "").startswith("https:")
+
+    @property
+    def logs(self) -> LogConfig:
+        """How processes log."""
+        return LogConfig(self.log_format, str(self.log_dir) if self.log_dir else None)
 
     @property
     def brings_redis(self) -> bool:

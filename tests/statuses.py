@@ -3,7 +3,7 @@
 import time
 from weakref import WeakKeyDictionary
 
-from actors.status import StatusStore, StreamState, StreamStatus
+from actors.status import Expired, StatusStore, StreamState, StreamStatus
 from foundation.ids import new_id
 from foundation.lease import Lease
 
@@ -21,6 +21,6 @@ async def write(store: StatusStore, status: StreamStatus) -> bool:
     return await store.write(status, lease, change_id=new_id(), changed_at=time.time())
 
 
-async def expire(store: StatusStore) -> list[tuple[str, str]]:
+async def expire(store: StatusStore) -> list[Expired]:
     """Publish the ends of streams whose status ran out."""
-    return await store.publish_expired(change_id=new_id(), changed_at=time.time())
+    return await store.publish_expired(time.time())

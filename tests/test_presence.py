@@ -1,11 +1,13 @@
 """Presence on a real Redis: a snapshot, then every change, none missed and none backwards."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
+from actors.announcer import HEARTBEAT_S, Announcer
 from actors.status import StatusChange, StatusStore, StreamState, StreamStatus
 from deployments.presence import Presence
 from deployments.subscription import (
@@ -18,6 +20,7 @@ from deployments.subscription import (
     Subscription,
     TooSlow,
 )
+from foundation.logs import request_id
 from foundation.redis import connect
 from tests import statuses
 from tests.waiting import until
@@ -248,3 +251,35 @@ async def test_one_actor_hosts_a_user(stage: Stage) -> None:
     assert held.count(True) == 1
     assert len({lease.grant for lease in leases}) == 1
     assert await stage.store.host_of("ada") == leases[0].grant
+
+
+async def test_a_change_is_followed_through_the_logs(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line for each hop under one id, with its delay; the first names the request."""
+    caplog.set_level(logging.INFO)
+    announcer = Announcer(stage.store, ADA, stage.store.lease("ada", actor="actor-1"))
+    with stage.replicas[0].subscribe("bob") as bob:
+        await stage.replicas[0].greet(bob)
+        await following(bob)
+        token = request_id.set("a-request")
+        announcer.change(listeners=1)
+        request_id.reset(token)
+        announcing = asyncio.create_task(announcer.run())
+        assert isinstance(await following(bob), StreamChanged)
+        await asyncio.sleep(HEARTBEAT_S * 1.5)  # which is no change
+        announcer.change(state=StreamState.ENDED)
+        await announcing
+        assert isinstance(await following(bob), StreamChanged)
+    told = [(r.getMessage(), r.__dict__["fields"]) for r in caplog.records if "fields" in vars(r)]
+    changes = [f["change"] for what, f in told if what == "published"]
+    assert len(changes) == len(set(changes)) == 2
+    for change, request in zip(changes, ("a-request", ""), strict=True):
+        hops = [(what, fields) for what, fields in told if fields["change"] == change]
+        # Two replicas heard it; one of them has a socket that it concerns.
+        assert sorted(what for what, _ in hops) == sorted(
+            ["published", *("received", "forwarded") * 2]
+        )
+        assert [f["request"] for what, f in hops if what == "published"] == [request]
+        assert sorted(f["sockets"] for what, f in hops if what == "forwarded") == [0, 1]
+        assert all(fields["delay_ms"] >= 0 for _, fields in hops)

@@ -21,6 +21,7 @@ import ray
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
 
+from foundation import logs
 from serve_app.settings import Settings
 
 DRAIN_LIMIT_S = 30.0
@@ -95,7 +96,6 @@ async def _drain(drain: Callable[[], Awaitable[None]]) -> None:
 
 def main() -> None:
     """Run until told to end. Arguments: the builder's `module:function`, a file descriptor."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     builder = find_builder(sys.argv[1])
     with os.fdopen(int(sys.argv[2]), "w", buffering=1) as report:
         orders = json.loads(sys.stdin.readline())
@@ -108,6 +108,7 @@ def main() -> None:
         # Ray's own would leave by an exception, wherever it finds us.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         settings = Settings.from_json(orders["settings"])
+        logs.configure("application", settings.logs)
         app = builder(settings)
         run_application(app.application, settings)
         print(DEPLOYED, file=report)

@@ -54,6 +54,8 @@ class Storage:
         found: dict[str, object] = {}
         if not settings.secret_key:
             found["secret_key"] = kept_secret(settings.data_dir / "secret-key")
+        if settings.log_dir is None:
+            found["log_dir"] = settings.data_dir / "logs"
         if self.valkey is not None:
             found["redis_url"] = self.valkey.part.url
         if self.seaweed is not None:

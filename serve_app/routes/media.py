@@ -91,9 +91,9 @@ ALLOWED = "OPTIONS, POST, PATCH, DELETE"
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": ALLOWED,
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, ETag",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, ETag, X-Request-ID",
     "Access-Control-Expose-Headers": (
-        "Location, ETag, Link, Retry-After, Access-Control-Allow-Methods"
+        "Location, ETag, Link, Retry-After, X-Request-ID, Access-Control-Allow-Methods"
     ),
     "Access-Control-Max-Age": "600",
 }

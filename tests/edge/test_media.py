@@ -14,6 +14,7 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from actors.errors import IceRestartRefused
+from deployments.stream_actors import ActorFailed
 from foundation.redis import RedisUnavailable
 from recordings.store import RecordingStore, StoreConfig
 from serve_app.errors import STATUS, retry_after_s
@@ -115,6 +116,13 @@ def failed_task(cause: Exception) -> Exception:
     return error.as_instanceof_cause()  # type: ignore[attr-defined, no-any-return]
 
 
+def a_failed_actor() -> Exception:
+    """Make what the client of actors raises then."""
+    error = ActorFailed("publish of an actor failed")
+    error.__cause__ = failed_task(ValueError("a bug"))
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -122,10 +130,11 @@ def failed_task(cause: Exception) -> Exception:
         (failed_task(AttributeError("a bug")), 500),
         (failed_task(RedisUnavailable("Redis is away.")), 503),
         (failed_task(ActorDiedError()), 503),
+        (a_failed_actor(), 500),
         (ActorDiedError(), 503),
         (ActorUnavailableError("away", None), 503),
     ],
-    ids=["ValueError", "AttributeError", "Redis is away", "another died", "died", "away"],
+    ids=["ValueError", "AttributeError", "Redis is away", "another died", "actor", "died", "away"],
 )
 async def test_a_bug_in_an_actor_is_a_500_and_an_actor_out_of_reach_a_503(
     edge: Edge,

@@ -1,0 +1,65 @@
+"""The id of a request: taken or made, answered, and in the logs of what it causes."""
+
+import logging
+
+import pytest
+
+from actors.status import StreamState
+from foundation.logs import request_id
+from tests import statuses
+from tests.edge.conftest import Edge
+from tests.edge.made_up import OFFER, live
+
+SDP = {"content-type": "application/sdp"}
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("page-1.A_b", True),
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("a b", False),
+        ("a\tb=c", False),
+        ("", False),
+        ("ä", False),
+    ],
+)
+async def test_a_fit_id_is_kept_and_any_other_replaced(edge: Edge, given: str, taken: bool) -> None:
+    """The answer names the one that is in the logs."""
+    header = {b"x-request-id": given.encode()}
+    answer = await edge.client().get("/healthz", headers=header)
+    assert (answer.headers["x-request-id"] == given) is taken
+    assert 1 <= len(answer.headers["x-request-id"]) <= 64
+
+
+async def test_two_requests_without_an_id_get_different_ones(edge: Edge) -> None:
+    """Refusals too."""
+    client = edge.client()
+    names = {(await client.get(path)).headers["x-request-id"] for path in ("/healthz", "/nowhere")}
+    assert len(names) == 2
+
+
+async def test_the_id_reaches_what_is_asked_of_streams(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Through the tasks that outlive the request; its answer is logged by its route alone."""
+    caplog.set_level(logging.INFO)
+    seen: list[str] = []
+    listen = edge.streams.listen
+
+    async def note(*arguments: str, original: bool) -> object:
+        seen.append(request_id.get())
+        return await listen(*arguments, original=original)
+
+    monkeypatch.setattr(edge.streams, "listen", note)
+    ada = await edge.person("ada")
+    await statuses.write(edge.streams.store, live("ada", state=StreamState.LIVE))
+    headers = {**SDP, "x-request-id": "listen-1"}
+    answer = await ada.http.post("/whep/ada", content=OFFER, headers=headers)
+    assert answer.status_code == 201 and seen == ["listen-1"]
+    [line] = [r for r in caplog.records if r.getMessage() == "answered"]
+    told = line.__dict__["fields"]
+    assert told | {"took_ms": 0} == {
+        "method": "POST", "route": "/whep/{name}", "status": 201, "took_ms": 0,
+    }  # fmt: skip
