@@ -44,6 +44,11 @@ class Announcer:
         """What Redis took last."""
         self._sessions: set[str] = set()
 
+    @property
+    def lost(self) -> bool:
+        """Whether another actor holds the lease."""
+        return self._lease.lost
+
     def change(self, **changes: Any) -> None:
         """Change fields of the status; `run` writes them at once."""
         before, self.status = self.status, replace(self.status, **changes)

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 
 from actors.announcer import Announcer
-from actors.errors import NotLive, OriginalNotShared, TooManySessions, UnknownSession
+from actors.errors import NoPlace, NotLive, OriginalNotShared, TooManySessions, UnknownSession
 from actors.fanout import EncodedFrame, Fanout
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, decodes
 from actors.pipeline import Gap, Heard, Pipeline
@@ -107,6 +107,7 @@ class LiveStream:
         """Live until the end; then tell friends, close connections, close the recording."""
         try:
             async with AsyncExitStack() as stack:
+                stack.push_async_callback(self._close_sessions)  # also if one of these fails
                 await stack.enter_async_context(self._recording)
                 self._pipeline.start()
                 stack.push_async_callback(asyncio.to_thread, self._pipeline.close)
@@ -133,9 +134,11 @@ class LiveStream:
     async def publish(self, session_id: str, offer_sdp: str) -> str:
         """Answer a publisher's offer. It takes the stream over once it is heard.
 
-        Raises OfferRefused, TooManySessions, or RedisUnavailable when nobody could find the
-        session.
+        Raises OfferRefused, TooManySessions, NoPlace once the stream has ended, or RedisUnavailable
+        when nobody could find the session.
         """
+        if self.stopping:
+            raise NoPlace("This stream has ended.")
         if len(self._publishers) >= MAX_PUBLISHERS:
             raise TooManySessions("Too many attempts to start this stream. Please wait a moment.")
         session = PublisherSession(
@@ -152,7 +155,7 @@ class LiveStream:
 
         Raises NotLive, OriginalNotShared, TooManySessions, OfferRefused or RedisUnavailable.
         """
-        if self.status.state not in HEARD_STATES:
+        if self.stopping or self.status.state not in HEARD_STATES:
             raise NotLive(f"{self.username} is not live.")
         if original and not self.status.share_original and listener != self.username:
             raise OriginalNotShared(f"{self.username} does not share the original sound.")
@@ -233,7 +236,8 @@ class LiveStream:
             if not self.stopping and (publisher := self._core.publisher) is not None:
                 await self._announcer.tell_taken_over(publisher)
         finally:
-            self._end("another actor hosts its user now")
+            lost = self._announcer.lost
+            self._end("another actor hosts its user now" if lost else "it cannot be announced")
 
     # -- sessions
 

@@ -46,7 +46,9 @@ def measure(environment: dict[str, str]) -> tuple[float, float]:
 def main() -> None:
     """Print the medians."""
     other = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    contestants = {"as started": {}} | ({" ".join(sys.argv[1:]): other} if other else {})
+    contestants: dict[str, dict[str, str]] = {"as started": {}}
+    if other:
+        contestants[" ".join(sys.argv[1:])] = other
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     for _ in range(TURNS):
         for name, environment in contestants.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 from ray.util import list_named_actors
 
 from actors.errors import ActorSilent, StreamError
@@ -189,6 +189,8 @@ def _translated(asked: str) -> Iterator[None]:
         if (cause := foreseen(error)) is not None:
             raise cause from None
         raise ActorFailed(f"{asked} failed") from error
+    except ActorUnavailableError as error:  # it may well be alive, and hold its leases
+        raise ActorSilent("The stream's actor cannot be reached now.") from error
     except RayActorError as error:
         raise ActorGone("The actor of this stream is gone.") from error
     except RayError as error:

@@ -62,9 +62,12 @@ class Recorder:
         Every actor of a node does so, and the locks share the work out among them.
         """
         while True:
-            await recover(
-                self._spool_dir, index=self._index, store=self._store, untouched_s=UNTOUCHED_S
-            )
+            try:
+                await recover(
+                    self._spool_dir, index=self._index, store=self._store, untouched_s=UNTOUCHED_S
+                )
+            except OSError as error:
+                log.error("recordings: the spool folder cannot be read: %s", error)
             await asyncio.sleep(RECOVERY_INTERVAL_S)
 
     async def sweep(self) -> None:

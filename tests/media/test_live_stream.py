@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.denoiser import load_model
-from actors.errors import NotLive, OfferRefused, OriginalNotShared, TooManySessions
+from actors.errors import NoPlace, NotLive, OfferRefused, OriginalNotShared, TooManySessions
 from actors.live_stream import (
     MAX_PUBLISHERS,
     MAX_SESSIONS_OF_A_LISTENER,
@@ -19,6 +19,7 @@ from actors.stream_core import StreamTimes
 from foundation.redis import connect
 from recordings.index import RecordingIndex, RecordingState
 from recordings.recorder import Recorder
+from recordings.spool_thread import SpoolThread
 from recordings.store import RecordingStore, StoreConfig
 from tests.peers import ListenerPeer, PublisherPeer, encode
 from tests.sounds import speech_like
@@ -329,6 +330,36 @@ async def test_controls_reach_the_model_and_the_friends(stage: Stage) -> None:
         return status is not None and not status.denoise and status.attenuation_limit_db == 12.0
 
     await until(published)
+
+
+async def test_a_stream_that_cannot_begin_leaves_nobody_waiting(
+    stage: Stage, sound_thread: SoundThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread can be had: sessions close, and whoever stops the stream comes back."""
+
+    def refuse(thread: SpoolThread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(SpoolThread, "start", refuse)
+    stream = LiveStream(
+        "bob",
+        actor="actor-1",
+        lease=stage.status.lease("bob", actor="actor-1"),
+        sound_thread=sound_thread,
+        times=TIMES,
+        store=stage.status,
+        recorder=stage.recorder,
+    )
+    life = asyncio.create_task(stream.run())
+    peer = PublisherPeer(PACKETS)
+    stage.peers.append(peer)
+    offer = await peer.offer()
+    with pytest.raises(RuntimeError):
+        await life
+    with pytest.raises(NoPlace):
+        await stream.publish("p1", offer)
+    await asyncio.wait_for(stream.stop("the test is over"), 10)
+    assert not len(stream._tasks)
 
 
 async def test_stopping_many_times_is_one_end(stage: Stage) -> None:
