@@ -102,8 +102,11 @@ export class Api extends EventTarget {
    * @param {string} sdp
    */
   offer(path, sdp) {
-    const headers = { "Content-Type": "application/sdp", Accept: "application/sdp" };
-    headers["X-Request-ID"] = `page-${crypto.getRandomValues(new Uint32Array(3)).join("-")}`;
+    const headers = {
+      "Content-Type": "application/sdp",
+      Accept: "application/sdp",
+      "X-Request-ID": `page-${crypto.getRandomValues(new Uint32Array(3)).join("-")}`,
+    };
     return this.#request("POST", path, { headers, body: sdp });
   }
 
