@@ -141,6 +141,9 @@ class RayStreamActors:
             with _translated(f"{method.__name__} of {name}"):
                 async with asyncio.timeout(limit_s):
                     handle = self._handles.get(name) or await self._find(name)
+                    if not hasattr(handle, "answer"):  # of a release before 0.2
+                        old: R = await getattr(handle, method.__name__).remote(*args, **kwargs)
+                        return old
                     result: R = await handle.answer.remote(
                         request_id.get(), method.__name__, *args, **kwargs
                     )

@@ -1,15 +1,16 @@
 """A stream's actor dies in the midst of it: friends learn it, the sound is kept, others go on."""
 
 import io
+import signal
 from collections.abc import Awaitable, Callable
 
 import psutil
 import pytest
 import soundfile
 
-from tests.app.client import Person
+from tests.app.client import SDP, Person
 from tests.app.test_bad_input import processes
-from tests.peers import encode
+from tests.peers import PublisherPeer, encode
 from tests.running import App
 from tests.sounds import speech_like
 from tests.waiting import until
@@ -42,6 +43,31 @@ async def test_a_killed_actor_costs_a_second_of_the_recording_at_most(
     print(f"\nthe end was told after {told_after:.1f} s; {lost_s:.2f} s of sound were lost")
     assert told_after < 5 and lost_s < 1.0
     await ada.publish(PACKETS)
+
+
+async def test_frozen_actors_are_replaced_while_they_are_frozen(app: App, people: People) -> None:
+    """SIGSTOP for every warm one: the first who comes is told to come back, and then is live."""
+    ada = await people()
+    frozen = list(processes(app))
+    for actor in frozen:
+        actor.send_signal(signal.SIGSTOP)
+    try:
+        answers = []
+
+        async def live() -> bool:
+            peer = PublisherPeer(PACKETS)
+            ada.peers.append(peer)
+            answers.append(await ada.http.post("/whip", content=await peer.offer(), headers=SDP))
+            return answers[-1].status_code == 201
+
+        await until(live, timeout_s=60, interval_s=0.5)
+        print("\nanswers after", *(f"{a.elapsed.total_seconds():.1f} s," for a in answers))
+        refused = answers[:-1]
+        assert refused and all(a.status_code == 503 and a.headers["retry-after"] for a in refused)
+    finally:
+        for actor in frozen:
+            actor.send_signal(signal.SIGCONT)
+    assert all(actor.is_running() for actor in frozen)
 
 
 def hosting(app: App) -> psutil.Process:
