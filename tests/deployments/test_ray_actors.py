@@ -1,0 +1,116 @@
+"""The client of stream actors on a real Ray: what an actor raises arrives as what it is."""
+
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import ray
+
+from actors.errors import NoCapacity
+from actors.stream import NAME_PREFIX, NAMESPACE, StreamHost
+from commands.local.ray_head import ray_environment
+from deployments.stream_actors import RayStreamActors
+from foundation.logs import request_id
+from foundation.redis import RedisUnavailable
+
+NAME = f"{NAME_PREFIX}test"
+
+
+class Host:
+    """Some methods of a `StreamHost`, each with a way to fail; `answer` is that of its process."""
+
+    async def answer(self, request: str, method: str, *args: object) -> object:
+        """Pass a call on."""
+        return await getattr(self, method)(request, *args)
+
+    async def describe(self, request: str) -> str:
+        """Tell on whose behalf it was asked."""
+        return request
+
+    async def stop(self, *args: object) -> None:
+        """Find no Redis."""
+        raise RedisUnavailable("Redis: away")
+
+    async def control(self, *args: object) -> None:
+        """Refuse."""
+        raise NoCapacity("All are busy.", 7)
+
+    async def reserve(self, *args: object) -> None:
+        """Have a bug, of a class that a time-out here has too."""
+        raise TimeoutError("a bug")
+
+    async def drain(self, *args: object) -> None:
+        """Take for ever."""
+        await asyncio.Event().wait()
+
+
+async def main() -> None:
+    """Ask for everything, and print what comes as JSON."""
+    remote: Any = ray.remote(Host)
+    actor = remote.options(name=NAME, namespace=NAMESPACE, max_concurrency=10).remote()
+    actors = RayStreamActors()
+    request_id.set("a-request")
+    told = {"names": sorted(await actors.names())}
+    told["describe"] = [str(await actors.ask(NAME, 30, StreamHost.describe))]
+    calls = {
+        "stop": actors.ask(NAME, 30, StreamHost.stop, "ada", None, "the end"),
+        "control": actors.ask(NAME, 30, StreamHost.control, "ada", {}),
+        "reserve": actors.ask(NAME, 30, StreamHost.reserve, "ada"),
+        "drain": actors.ask(NAME, 0.5, StreamHost.drain, "the end"),
+        "nobody": actors.ask(f"{NAME_PREFIX}nobody", 30, StreamHost.describe),
+    }
+    for name, call in calls.items():
+        try:
+            await call
+        except Exception as error:
+            told[name] = [type(error).__name__, str(error)]
+    ray.kill(actor)
+    while "dead" not in told:  # out of reach first, until Ray knows that it is dead
+        try:
+            await actors.ask(NAME, 5, StreamHost.describe)
+        except Exception as error:
+            if type(error).__name__ != "ActorSilent":
+                told["dead"] = [type(error).__name__]
+    print("told", json.dumps(told))
+
+
+@pytest.mark.slow
+def test_what_an_actor_raises_arrives_as_what_it_is(tmp_path: Path) -> None:
+    """Refusals as themselves, bugs as ActorFailed, silence and death told apart."""
+    token = tmp_path / "token"
+    token.write_text(secrets.token_hex(32))
+    with TemporaryDirectory() as temp:  # the names of sockets in `tmp_path` would be too long
+        run = subprocess.run(
+            [sys.executable, "-m", "tests.deployments.test_ray_actors", temp],
+            env=os.environ | ray_environment(token),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=240,
+        )
+    [line] = [line for line in run.stdout.splitlines() if line.startswith("told ")]
+    assert json.loads(line.removeprefix("told ")) == {
+        "names": [NAME],
+        "describe": ["a-request"],
+        "stop": ["RedisUnavailable", "Redis: away"],
+        "control": ["NoCapacity", "All are busy."],
+        "reserve": ["ActorFailed", f"reserve of {NAME} failed"],
+        "drain": ["ActorSilent", "The stream's actor does not answer now."],
+        "nobody": ["ActorGone", "The actor of this stream is gone."],
+        "dead": ["ActorGone"],
+    }
+
+
+if __name__ == "__main__":
+    ray.init(
+        num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.1", _temp_dir=sys.argv[1]
+    )
+    asyncio.run(main())
+    ray.shutdown()
