@@ -103,10 +103,13 @@ class SharedFile(WatchedFileHandler):
         super().__init__(path, encoding="utf-8")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a record, to the file that has the name now."""
-        super().emit(record)
-        if self.stream is not None and os.fstat(self.stream.fileno()).st_size > FILE_BYTES:
-            self._turn_over(self.stream.fileno())
+        """Append a record, to the file that has the name now. A full disk costs the line only."""
+        try:
+            super().emit(record)
+            if self.stream is not None and os.fstat(self.stream.fileno()).st_size > FILE_BYTES:
+                self._turn_over(self.stream.fileno())
+        except OSError:
+            self.handleError(record)
 
     def _turn_over(self, file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)  # of several processes only the first one still finds it

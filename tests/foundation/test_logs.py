@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,20 @@ def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
     handler.emit(record)
     handler.close()
     assert (tmp_path / "log").read_text() == (tmp_path / "old").read_text() == "a line\n"
+
+
+def test_a_folder_that_is_gone_costs_lines_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever logs goes on; when the folder is back, so is the file."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    handler = SharedFile(folder / "log")
+    record = logging.LogRecord("actors", logging.INFO, "", 0, "a line", (), None)
+    shutil.rmtree(folder)
+    handler.emit(record)
+    assert "No such file" in capsys.readouterr().err
+    folder.mkdir()
+    handler.emit(record)
+    handler.close()
+    assert (folder / "log").read_text() == "a line\n"
