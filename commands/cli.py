@@ -128,12 +128,12 @@ def _add_trace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "the logs of every process: when, where, what, and the ms since the change was made.",
     )
     trace.usage = "hushcast trace [-h] [--data-dir DATA_DIR] (ID | --stream ID) [LOG ...]"
-    trace.add_argument("--stream", metavar="ID", help="of a stream")
+    trace.add_argument("--stream", metavar="ID", help="follow a stream")
     trace.add_argument(
         "names",
         metavar="ID LOG",
         nargs="*",
-        help="of a request or a change; then files (default: the data folder's)",
+        help="id of a request or change, then log files (default: those in --data-dir)",
     )
     trace.add_argument("--data-dir", help="where everything is kept (default: var)")
     trace.set_defaults(run=_trace)
