@@ -31,7 +31,7 @@ UP_FLAGS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     signals = Signals()
-    signals.listen()  # before anything that takes long: there is no moment for a traceback
+    signals.listen()  # before anything slow, so that Ctrl-C never shows a traceback
     options = _parser().parse_args(arguments)
     return int(options.run(options, signals))
 
@@ -48,14 +48,15 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(run=_with_settings(_up))
     _add_denoise(commands)
     _add_load(commands)
-    doctor = commands.add_parser("doctor", help="check what hushcast needs; say what to do")
+    doctor = commands.add_parser("doctor", help="check what hushcast needs, and say how to fix it")
     _add_storage(doctor)
     doctor.set_defaults(run=_with_settings(_doctor))
     _add_trace(commands)
-    recordings = commands.add_parser("recordings", help="look after what is stored")
+    recordings = commands.add_parser("recordings", help="maintain stored recordings")
     actions = recordings.add_subparsers(required=True, metavar="ACTION")
     reconcile = actions.add_parser(
-        "reconcile", help="finish what was left, compare index and bucket, print the difference"
+        "reconcile",
+        help="finish interrupted recordings, compare index and bucket, print the differences",
     )
     _add_storage(reconcile)
     reconcile.set_defaults(run=_with_settings(_reconcile))
@@ -65,16 +66,16 @@ def _parser() -> argparse.ArgumentParser:
 def _add_denoise(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     denoise = commands.add_parser(
         "denoise",
-        help="take the noise out of sound files",
-        description="Take the noise out of sound files: same rate, channels, length and subtype.",
+        help="remove noise from sound files",
+        description="Remove noise from sound files, keeping rate, channels, length and subtype.",
     )
-    denoise.add_argument("inputs", metavar="IN", nargs="+", help="any file libsndfile reads")
-    denoise.add_argument("output", metavar="OUT", help="a file; for several IN a folder")
+    denoise.add_argument("inputs", metavar="IN", nargs="+", help="any file that libsndfile reads")
+    denoise.add_argument("output", metavar="OUT", help="a file, or a folder for several IN")
     denoise.add_argument(
         "--attenuation-limit-db",
         metavar="X",
         type=float,
-        help="turn noise down by X dB at most (default: as far as the model wants)",
+        help="reduce noise by at most X dB (default: no limit)",
     )
     denoise.add_argument(
         "--model",
@@ -82,36 +83,40 @@ def _add_denoise(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=DEFAULT_MODEL,
         help=f"(default: {DEFAULT_MODEL}, the better one)",
     )
-    denoise.add_argument("--force", action="store_true", help="replace an OUT that exists")
+    denoise.add_argument("--force", action="store_true", help="replace OUT if it exists")
     denoise.set_defaults(run=_denoise)
 
 
 def _add_load(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     load = commands.add_parser(
         "load",
-        help="put real publishers and listeners on a running instance, and measure",
-        description="Put real publishers and listeners on a running instance, and measure. The "
-        "accounts it makes are called load-* and removed with their recordings.",
+        help="load a running instance with real publishers and listeners, and measure",
+        description="Load a running instance with real publishers and listeners, and measure. "
+        "Creates accounts named load-* and removes them, with their recordings, at the end.",
     )
     load.add_argument("--url", required=True, help="the instance, such as http://127.0.0.1:8000")
     load.add_argument("--publishers", metavar="N", type=int, default=1, help="(default: 1)")
-    load.add_argument("--listeners", metavar="M", type=int, default=1, help="in all (default: 1)")
+    load.add_argument("--listeners", metavar="M", type=int, default=1, help="in total (default: 1)")
     load.add_argument(
-        "--seconds", metavar="S", type=float, default=10.0, help="to measure (default: 10)"
+        "--seconds", metavar="S", type=float, default=10.0, help="how long to measure (default: 10)"
     )
     load.add_argument(
-        "--audio", metavar="WAV", help="what is published, denoised (default: noise, undenoised)"
+        "--audio", metavar="WAV", help="sound to publish, denoised (default: noise, not denoised)"
     )
     load.add_argument(
-        "--loss", metavar="PCT", type=float, default=0.0, help="datagrams lost, on both legs"
+        "--loss",
+        metavar="PCT",
+        type=float,
+        default=0.0,
+        help="percentage of datagrams to drop, on both legs",
     )
     load.add_argument(
-        "--burst", metavar="K", type=int, default=1, help="lost in a row (default: 1)"
+        "--burst", metavar="K", type=int, default=1, help="how many to drop in a row (default: 1)"
     )
     load.add_argument(
-        "--jitter", metavar="MS", type=float, default=0.0, help="datagrams delayed by 0 to MS"
+        "--jitter", metavar="MS", type=float, default=0.0, help="delay datagrams by 0 to MS ms"
     )
-    load.add_argument("--json", metavar="FILE", help="write all numbers there")
+    load.add_argument("--json", metavar="FILE", help="write all results to FILE")
     load.set_defaults(run=_load)
 
 
@@ -123,12 +128,12 @@ def _add_trace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "the logs of every process: when, where, what, and the ms since the change was made.",
     )
     trace.usage = "hushcast trace [-h] [--data-dir DATA_DIR] (ID | --stream ID) [LOG ...]"
-    trace.add_argument("--stream", metavar="ID", help="of a stream")
+    trace.add_argument("--stream", metavar="ID", help="follow a stream")
     trace.add_argument(
         "names",
         metavar="ID LOG",
         nargs="*",
-        help="of a request or a change; then files (default: the data folder's)",
+        help="id of a request or change, then log files (default: those in --data-dir)",
     )
     trace.add_argument("--data-dir", help="where everything is kept (default: var)")
     trace.set_defaults(run=_trace)
@@ -136,13 +141,15 @@ def _add_trace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def _add_storage(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-dir", help="where everything is kept (default: var)")
-    command.add_argument("--redis-url", metavar="URL", help="a Redis or Valkey (default: our own)")
-    command.add_argument("--s3-endpoint", metavar="URL", help="an S3 (default: our own)")
-    command.add_argument("--s3-bucket", metavar="NAME", help="the bucket in it")
+    command.add_argument(
+        "--redis-url", metavar="URL", help="Redis or Valkey to use (default: start one)"
+    )
+    command.add_argument("--s3-endpoint", metavar="URL", help="S3 to use (default: start one)")
+    command.add_argument("--s3-bucket", metavar="NAME", help="bucket to use there")
 
 
 def _with_settings(run: Callable[["Settings", Signals], int]) -> Run:
-    """Make a command that gets the settings, or is refused where they are wrong."""
+    """Wrap a command so that it gets the settings, or exits with 2 if they are invalid."""
 
     def read_and_run(options: argparse.Namespace, signals: Signals) -> int:
         from serve_app.settings import SettingsError, read_settings

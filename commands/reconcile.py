@@ -1,4 +1,4 @@
-"""`hushcast recordings reconcile`: finish what was left, compare, print the difference."""
+"""`hushcast recordings reconcile`: finish interrupted recordings, compare, print differences."""
 
 import asyncio
 import sys
@@ -21,8 +21,8 @@ CHECK_INTERVAL_S = 0.2
 def run(settings: Settings, signals: Signals) -> int:
     """Reconcile the recordings of a data directory, or of given servers; returns the exit code.
 
-    1 when entries have lost their objects, recordings went down with a node that has not come
-    back, or the servers cannot be reached.
+    1 if entries have lost their objects, recordings are on a node that has not come back, or the
+    servers cannot be reached.
     """
     try:
         with open_storage(settings, signals) as complete:

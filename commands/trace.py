@@ -1,4 +1,4 @@
-"""`hushcast trace`: what became of a request, a change or a stream, from every process's log."""
+"""`hushcast trace`: what happened to a request, a change or a stream, from every process's log."""
 
 import argparse
 import sys
@@ -23,7 +23,7 @@ def run(options: argparse.Namespace, signals: Signals) -> int:
     wanted = options.stream or next(iter(names), None)
     files = [Path(name) for name in (names if options.stream else names[1:])]
     if wanted is None:
-        print("Give the id of a request or change, or --stream ID.", file=sys.stderr)
+        print("Give the id of a request or a change, or --stream ID.", file=sys.stderr)
         return 2
     try:
         settings = read_settings({"data_dir": options.data_dir})
@@ -36,14 +36,14 @@ def run(options: argparse.Namespace, signals: Signals) -> int:
         return 2
     hops = trace(lines, stream=wanted) if options.stream else trace(lines, wanted)
     if not hops:
-        print("No line is about that id.", file=sys.stderr)
+        print("No log line has that id.", file=sys.stderr)
         return 1
     print("\n".join(table(hops)))
     return 0
 
 
 def logs_of(folder: Path) -> list[Path]:
-    """Find the logs that the processes of a node share, the older one first."""
+    """Find the logs that the processes of a node share, oldest first."""
     log = folder / FILE_NAME
     older = log.with_name(f"{FILE_NAME}.1")
     return [older, log] if older.exists() else [log]
@@ -59,9 +59,9 @@ def read(files: Iterable[Path]) -> Iterator[LogLine]:
 def trace(lines: list[LogLine], id: str = "", *, stream: str = "") -> list[LogLine]:
     """Choose the lines about a request or a change, or about a stream, by time.
 
-    What such a line leads to belongs to it: where a request made a change, all hops of the change;
-    where it opened a session or began a recording, what became of that. A line that several logs
-    have is there once.
+    That includes what follows from such a line: all hops of a change that a request made, and what
+    happened to a session that it opened or a recording that it began. Lines that appear in several
+    logs are printed once.
     """
     names = ("stream",) if stream else ("request", "change")
     wanted = stream or id
@@ -82,7 +82,7 @@ def _ids(line: LogLine) -> set[tuple[str, str]]:
 
 
 def table(hops: list[LogLine]) -> list[str]:
-    """Write hops as a table; `ms` is since the change was made, where a line tells that."""
+    """Write hops as a table; `ms` is the time since the change was made, if a line has it."""
     rows = [("time", "process", "ms", "what")]
     for hop in hops:
         process = hop.fields.get("process", "-")

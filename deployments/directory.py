@@ -36,9 +36,9 @@ class StreamDirectory:
         self._rounds = asyncio.gather(self._pool.run(), publish_ends(store))
 
     def check_health(self) -> None:
-        """Let Serve replace this replica when one of its rounds has died."""
+        """Raise if a background task has ended, so that Serve replaces this replica."""
         if self._rounds.done():
-            raise RuntimeError(f"a round of the directory has ended: {self._rounds}")
+            raise RuntimeError(f"a background task of the directory has ended: {self._rounds}")
 
     async def assign(self, username: str, request: str) -> str:
         """Reserve a place for a user's stream, on behalf of a request. Raises NoCapacity."""
@@ -77,7 +77,7 @@ class DirectoryClient:
 
 
 async def publish_ends(store: StatusStore) -> None:
-    """Publish the ends of dead actors' streams, and ask their pages to go on, until cancelled."""
+    """Publish the ends of dead actors' streams and ask pages to republish, until cancelled."""
     while True:
         try:
             now = time.time()
@@ -87,5 +87,5 @@ async def publish_ends(store: StatusStore) -> None:
                 log.info("published the end, the actor died", extra=told)
                 await store.tell_pages(end.username, "republish", end.stream_id, "")
         except RedisUnavailable as error:
-            log.warning("ends of streams are not published now: %s", error)
+            log.warning("cannot publish the ends of streams: %s", error)
         await asyncio.sleep(SWEEP_INTERVAL_S)

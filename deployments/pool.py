@@ -1,8 +1,8 @@
-"""The pool of stream actors: which there are, which has a place, when to start or end one.
+"""The pool of stream actors: which exist, which has a place, when to start or end one.
 
-It holds no truth of its own. Which actors there are, it learns from the cluster; whom they host,
-from the actors; who hosts a user, from a lease in Redis that the actor itself takes. So it can die
-and come back, and two of them side by side do no harm.
+It holds no state of its own. The cluster knows which actors exist, the actors know whom they host,
+and a lease in Redis, which the actor itself takes, says who hosts a user. So the pool can die and
+come back, and two pools can run side by side.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ log = logging.getLogger(__name__)
 
 ASK_INTERVAL_S = 2.0
 RETRY_S = 0.5
-"""After so long another actor is started in place of one that failed to."""
+"""The pause before an actor that failed to start is replaced."""
 SURPLUS_IDLE_S = 300.0
 """An idle actor exits after this long when `warm_actors` other places are free."""
 ASK_TIMEOUT_S = 5.0
 ASSIGN_WAIT_S = 4.0
-"""How long a new stream waits for an actor that is just being started."""
+"""How long a new stream waits for an actor that is still starting."""
 
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """Which actors the pool starts, and how many places of theirs stand ready."""
+    """Which actors the pool starts, and how many free places it keeps ready."""
 
     actor: StreamActorOptions
     warm_actors: int = 1
@@ -46,14 +46,14 @@ class Pool:
         self._actors = actors
         self._known: dict[str, ActorDescription] = {}
         self._silent: set[str] = set()
-        """Did not answer when they were last asked."""
+        """Actors that did not answer when last asked."""
         self._reserving: Counter[str] = Counter()
-        """How many places are being asked for, by actor."""
+        """How many reservations are in progress, by actor."""
         self._starting: set[str] = set()
         self._asked: set[str] = set()
-        """Are being asked for a description."""
+        """Actors that are being asked for a description."""
         self._news = asyncio.Event()
-        """Set, and replaced, when something was learned of an actor."""
+        """Set, and replaced, when the pool learns something about an actor."""
         self._tasks = TaskSet()
 
     async def run(self) -> None:
@@ -69,7 +69,7 @@ class Pool:
     async def assign(self, username: str) -> str:
         """Reserve a place for a user's stream; returns the name of the actor that hosts it.
 
-        Waits a moment for an actor that is starting, and then raises NoCapacity.
+        Waits a moment for an actor that is starting, then raises NoCapacity.
         """
         deadline = asyncio.get_running_loop().time() + ASSIGN_WAIT_S
         looked = False
@@ -86,7 +86,7 @@ class Pool:
                     await news.wait()
             except TimeoutError:
                 raise NoCapacity(
-                    "All stream actors are busy. Please try again in a moment."
+                    "There is no room for another stream. Please try again in a moment."
                 ) from None
 
     def count_warm(self) -> int:
@@ -103,7 +103,7 @@ class Pool:
     # -- a place for a stream
 
     async def _reserve(self, username: str) -> str | None:
-        """Ask one actor after the other; None when no known one has a place."""
+        """Ask one actor after another; None if no known actor has a place."""
         asked: set[str] = set()
         while name := next((n for n in self._known if n not in asked and self._places(n)), None):
             asked.add(name)
@@ -122,7 +122,7 @@ class Pool:
                 self._host(name, username)
             if host is not None:
                 return host
-            if actor := self._known.get(name):  # it knows better what it hosts; ask again later
+            if actor := self._known.get(name):  # it knows best what it hosts; ask again later
                 self._known[name] = replace(actor, capacity=0)
         return None
 
@@ -135,15 +135,15 @@ class Pool:
     # -- which actors there are
 
     async def _look(self) -> None:
-        """Learn from the cluster which actors there are, and from them whom they host."""
+        """Learn from the cluster which actors exist, and from the actors whom they host."""
         try:
             names = await self._actors.names()
         except ActorSilent as error:
-            log.warning("actors are not looked for now: %s", error)
+            log.warning("cannot list the actors: %s", error)
             return
         self._silent &= names
         for name in set(self._known) - names - self._starting:
-            self._forget(name, "it is not there")
+            self._forget(name, "the cluster no longer lists it")
         await asyncio.gather(*map(self._ask, names - self._starting - self._asked))
 
     async def _ask(self, name: str) -> None:
@@ -159,13 +159,13 @@ class Pool:
         finally:
             self._asked.discard(name)
         if self._is_unwanted(actor):
-            self._forget(name, "it is not needed")
+            self._forget(name, "it is no longer needed")
             self._tasks.start(self._dismiss(name), name=f"dismiss {name}")
         elif actor.version == self._config.actor.config.version:
             self._learn(actor)
 
     def _is_unwanted(self, actor: ActorDescription) -> bool:
-        """Tell whether an actor exits now: of another release, surplus, or without a model."""
+        """Tell whether an actor should exit: idle, and surplus, outdated or without a model."""
         if actor.users:
             return False
         others = sum(self._places(name) for name in self._known if name != actor.name)
@@ -173,7 +173,7 @@ class Pool:
         return surplus or not actor.capacity or actor.version != self._config.actor.config.version
 
     async def _dismiss(self, name: str) -> None:
-        """Let an actor exit; it stays if somebody came meanwhile."""
+        """Ask an actor to exit; it stays if it has a stream by then."""
         try:
             await self._actors.ask(name, ASK_TIMEOUT_S, StreamHost.leave)
         except (ActorGone, ActorSilent) as gone:

@@ -1,7 +1,7 @@
-"""Who is live, from Redis, fanned out to many sockets. One of these lives in every ingress replica.
+"""Fans out from Redis who is live, to many sockets. Every ingress replica runs one.
 
-A message is parsed once and costs only the subscriptions that it concerns. A subscriber gets a
-snapshot and then every change of what it may hear, in the order that `StatusOrder` keeps.
+It parses a message once and touches only the subscriptions that the message concerns. A subscriber
+gets a snapshot, then every change of what it may hear, in the order that `StatusOrder` keeps.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 MAX_SOCKETS_OF_A_USER = 64
 RETRY_S = 0.5
 SILENCE_S = 5.0
-"""After so long without a word Redis is asked for one, and given up after as long again."""
+"""Redis gets a PING after this much silence, and is given up after as much again."""
 
 
 class Presence:
@@ -54,7 +54,7 @@ class Presence:
         self._friends_of = friends_of
         self._subscriptions = Subscriptions()
         self._greeted: set[Subscription] = set()
-        """Get a new snapshot after an outage."""
+        """The subscriptions that get a new snapshot after an outage."""
         self._connected = asyncio.Event()
         self._receivers: dict[str, Callable[[str], Awaitable[None]]] = {
             STATUS_CHANNEL: self._fan_out_status,
@@ -83,9 +83,9 @@ class Presence:
 
     @contextmanager
     def subscribe(self, username: str, token_id: str | None = None) -> Iterator[Subscription]:
-        """Let somebody follow; `greet` is called then to begin with a snapshot.
+        """Add a subscription for a user; then call `greet`, which begins it with a snapshot.
 
-        It ends with SignedOut when the token is revoked, and at once with TooManySockets.
+        It ends with SignedOut when the token is revoked, or at once with TooManySockets.
         """
         subscription = Subscription(username, token_id)
         if len(self._subscriptions.of_user(username)) >= MAX_SOCKETS_OF_A_USER:
@@ -98,7 +98,7 @@ class Presence:
             self._subscriptions.remove(subscription)
 
     async def greet(self, subscription: Subscription) -> None:
-        """Tell a snapshot, then what changed while it was read.
+        """Send a snapshot, then what changed while it was read.
 
         Raises RedisUnavailable.
         """
@@ -126,13 +126,13 @@ class Presence:
                     asked = True
 
     async def _take(self, message: dict[str, Any]) -> None:
-        """Pass on what was published; what cannot be read, from another release, is left out."""
+        """Pass on a published message; skip one that cannot be read, such as another release's."""
         if message["type"] != "message":
             return
         try:
             await self._receivers[message["channel"]](message["data"])
         except (ValueError, TypeError, KeyError) as error:
-            log.error("presence: a message on %s is not understood: %r", message["channel"], error)
+            log.error("presence: unrecognised message on %s: %r", message["channel"], error)
 
     async def _fan_out_status(self, message: str) -> None:
         change = StatusChange.from_json(message)
@@ -169,10 +169,10 @@ class Presence:
                 subscription.end(SignedOut())
 
     async def _read(self, subscription: Subscription, *, from_the_beginning: bool = False) -> None:
-        """Read whom a subscriber may hear, and tell what that changes.
+        """Read whom a subscriber may hear, and tell it what changed.
 
-        From the beginning, that is a snapshot; otherwise the lists, and the streams that appear
-        or are gone. Raises RedisUnavailable.
+        From the beginning, that is a snapshot; otherwise that friends changed, and the streams that
+        appear or are gone. Raises RedisUnavailable.
         """
         async with subscription.reading:
             if from_the_beginning:

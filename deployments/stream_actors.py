@@ -1,4 +1,4 @@
-"""The cluster's stream actors, as everybody asks them: typed, and never without a limit of time."""
+"""The one client for the cluster's stream actors: typed, with a time limit on every call."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -34,18 +34,18 @@ ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "1048576",
 }
-"""Of stream actors."""
+"""The environment of stream actors."""
 CLUSTER_TIMEOUT_S = 5.0
 """How long Ray's control service (GCS) may take to name or find actors."""
 START_TIMEOUT_S = 600.0
-"""How long an actor may wait for resources, which tells Ray's autoscaler, and load its model."""
+"""How long an actor may wait for resources (which alerts Ray's autoscaler) and load its model."""
 DRAIN_TIMEOUT_S = 60.0
 MAX_HANDLES = 1000
 
 
 @dataclass(frozen=True)
 class StreamActorOptions:
-    """What a stream actor is told, and what it takes of a node."""
+    """A stream actor's configuration, and the resources that it takes on a node."""
 
     config: StreamActorConfig
     num_cpus: float = 0.2
@@ -53,23 +53,23 @@ class StreamActorOptions:
 
 
 class ActorGone(StreamError):
-    """The actor that was asked does not exist any more."""
+    """The actor no longer exists."""
 
 
 class ActorFailed(Exception):
-    """An actor's method raised what nobody foresaw; the trace is in the cause."""
+    """An actor's method raised an unexpected error; the cause has the trace."""
 
 
 class StreamActors(Protocol):
     """The stream actors of a cluster, by name. A name is never used twice."""
 
     async def names(self) -> set[str]:
-        """Name the actors there are, those included that still start. Raises ActorSilent."""
+        """Name the actors that exist, including those still starting. Raises ActorSilent."""
 
     async def start(self, name: str, options: StreamActorOptions) -> ActorDescription:
         """Start an actor; returns when its model is loaded.
 
-        Raises ActorGone, ActorSilent or ActorFailed; no actor stays behind then.
+        Raises ActorGone, ActorSilent or ActorFailed, and then leaves no actor behind.
         """
 
     async def ask(
@@ -83,7 +83,7 @@ class StreamActors(Protocol):
         """Call a method of an actor and get what it returns.
 
         Raises the StreamError or RedisUnavailable that the method raised, ActorFailed for any
-        other error in it, ActorGone when the actor is dead, and ActorSilent when neither it nor
+        other error, ActorGone when the actor is dead, and ActorSilent when neither it nor
         the cluster answers in time.
         """
 
@@ -91,8 +91,8 @@ class StreamActors(Protocol):
 class RayStreamActors:
     """`StreamActors` in Ray.
 
-    Handles are kept: an actor that was asked before is asked again without Ray's GCS, which is
-    only ever waited for in threads.
+    Handles are kept, so that later calls to an actor do not need Ray's GCS. Only threads ever wait
+    for the GCS.
     """
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class RayStreamActors:
         try:
             handle = await self._blocking(lambda: ray.get_actor(name, namespace=NAMESPACE))
         except ValueError as error:
-            raise ActorGone("The actor of this stream is gone.") from error
+            raise ActorGone("The server that ran this stream is gone. Please try again.") from error
         self._keep(name, handle)
         return handle
 
@@ -193,15 +193,17 @@ def _translated(asked: str) -> Iterator[None]:
             raise cause from None
         raise ActorFailed(f"{asked} failed") from error
     except ActorUnavailableError as error:  # it may well be alive, and hold its leases
-        raise ActorSilent("The stream's actor cannot be reached now.") from error
+        raise ActorSilent("The stream cannot be reached right now. Please try again.") from error
     except RayActorError as error:
-        raise ActorGone("The actor of this stream is gone.") from error
+        raise ActorGone("The server that ran this stream is gone. Please try again.") from error
     except RayError as error:
-        raise ActorSilent("The part that runs streams cannot be reached now.") from error
+        raise ActorSilent(
+            "The streaming service is unavailable right now. Please try again."
+        ) from error
     except TimeoutError as error:
-        raise ActorSilent("The stream's actor does not answer now.") from error
+        raise ActorSilent("The stream is not responding right now. Please try again.") from error
 
 
 def foreseen(error: RayTaskError) -> StreamError | RedisUnavailable | None:
-    """Get the refusal that a method of another process raised; None: it was another error."""
+    """Get the refusal that a method of another process raised; None for any other error."""
     return error.cause if isinstance(error.cause, StreamError | RedisUnavailable) else None

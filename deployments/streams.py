@@ -1,4 +1,4 @@
-"""What the ingress asks of streams, wherever in the cluster they live."""
+"""What the ingress asks of streams, wherever in the cluster they run."""
 
 import logging
 from collections.abc import Callable, Coroutine, Iterable
@@ -28,14 +28,14 @@ ANSWER_TIMEOUT_S = 15.0
 HOLDER_TIMEOUT_S = 5.0
 """How long the actor that holds a user's lease may take to answer an offer.
 
-An actor that froze holds the lease for 10 s more; after that another one may have it.
+A frozen actor keeps the lease for up to 10 s more; then another one may take it.
 """
 ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class SessionAnswer:
-    """A session that was opened, and the SDP answer for the client."""
+    """A new session, and the SDP answer for the client."""
 
     session_id: str
     answer_sdp: str
@@ -52,7 +52,7 @@ class Directory(Protocol):
 
 
 class Streams:
-    """Finds the actor of a stream or session by name and passes the question on."""
+    """Finds the actor of a stream or session by name and passes the call on."""
 
     def __init__(self, store: StatusStore, directory: Directory, actors: StreamActors) -> None:
         self._store = store
@@ -60,7 +60,7 @@ class Streams:
         self._actors = actors
 
     async def publish(self, username: str, offer_sdp: str) -> SessionAnswer:
-        """Open a publisher session; begins the user's stream, or takes it over once heard.
+        """Open a publisher session; it begins the user's stream, or takes it over once heard.
 
         Raises OfferRefused, NoCapacity, RedisUnavailable, or ActorSilent while an actor that does
         not answer holds the user's lease.
@@ -87,7 +87,7 @@ class Streams:
                 if grant == await self._store.host_of(username):
                     raise
                 log.warning("actor %s is silent and lost its lease", grant.holder)
-        raise NoCapacity("No stream could be started. Please try again.")
+        raise NoCapacity("Could not start the stream. Please try again.")
 
     async def listen(
         self, listener: str, username: str, offer_sdp: str, *, original: bool
@@ -108,7 +108,7 @@ class Streams:
         return SessionAnswer(session_id, answer)
 
     async def trickle(self, session_id: str, caller: str, fragment: str) -> None:
-        """Add a session's candidates.
+        """Add ICE candidates to a session.
 
         Raises UnknownSession, NotYourSession, FragmentRefused or IceRestartRefused.
         """
@@ -126,7 +126,7 @@ class Streams:
             raise UnknownSession("This session has ended.") from gone
 
     async def end_session(self, session_id: str, caller: str) -> None:
-        """End a session, and the stream if it publishes; again is fine.
+        """End a session, and the stream if it publishes; calling it again is fine.
 
         Raises UnknownSession or NotYourSession.
         """

@@ -20,7 +20,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class StreamChanged:
-    """A stream changed; None: it ended, or may not be heard any more."""
+    """A stream changed; None: it ended, or the subscriber may no longer hear it."""
 
     version: int
     username: str
@@ -34,7 +34,7 @@ class FriendsChanged:
 
 @dataclass(frozen=True)
 class Control:
-    """Something a page of the subscriber should do."""
+    """Something that a page of the subscriber should do."""
 
     action: str
     stream_id: str
@@ -45,15 +45,15 @@ Event = Snapshot | StreamChanged | FriendsChanged | RecordingChange | Control
 
 
 class SubscriptionEnded(Exception):
-    """Base of why a subscription ends from our side."""
+    """Base of the reasons why we end a subscription."""
 
 
 class TooManySockets(SubscriptionEnded):
-    """Somebody has as many sockets as anybody may have at one replica."""
+    """The user is at the limit of sockets per replica."""
 
 
 class TooSlow(SubscriptionEnded):
-    """The subscriber does not read what it is told."""
+    """The subscriber does not read its events fast enough."""
 
 
 class SignedOut(SubscriptionEnded):
@@ -61,29 +61,29 @@ class SignedOut(SubscriptionEnded):
 
 
 class ShuttingDown(SubscriptionEnded):
-    """This replica ends; another one takes over."""
+    """This replica is shutting down; another one takes over."""
 
 
 class StatusOrder:
-    """Which changes of status a subscriber is told: none missed, none applied backwards. No I/O.
+    """Decides which status changes a subscriber gets: none missed, none out of order. No I/O.
 
-    Statuses are read while changes arrive. `begin_reading` comes first: from then on changes of
-    these users wait. Then the version of the newest change is read, then the statuses; what had
-    that version or a lower one is in them. `end_reading` gives the changes that are not.
+    Changes arrive while statuses are being read. Call `begin_reading` first: it holds back changes
+    of these users. Then read the version of the newest change, then the statuses, which contain
+    every change up to that version. `end_reading` returns the changes that they do not contain.
     """
 
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
-        """Users whose status is known, and the version up to which it was told."""
+        """The version last told, for each user whose status was read."""
         self._waiting: dict[str, list[StatusChange]] = {}
 
     @property
     def audible(self) -> set[str]:
-        """Whose changes matter."""
+        """The users whose changes the subscriber gets."""
         return {*self._told, *self._waiting}
 
     def begin_reading(self, usernames: Iterable[str]) -> None:
-        """Let changes of these users wait until their statuses were read."""
+        """Hold back changes of these users until their statuses have been read."""
         for username in usernames:
             self._told.pop(username, None)
             self._waiting[username] = []
@@ -100,13 +100,13 @@ class StatusOrder:
         return [c for c in sorted(changes, key=lambda c: c.version) if self.take(c)]
 
     def drop(self, usernames: Iterable[str]) -> None:
-        """Stop caring for these users."""
+        """Forget these users."""
         for username in usernames:
             self._told.pop(username, None)
             self._waiting.pop(username, None)
 
     def take(self, change: StatusChange) -> bool:
-        """Take a change in; tells whether it is to be told now."""
+        """Accept a change; returns whether to tell it now."""
         username = change.username
         if username in self._waiting:
             self._waiting[username].append(change)
@@ -119,17 +119,17 @@ class StatusOrder:
 
 @dataclass(eq=False)
 class Subscription:
-    """What one socket is told. Iterate over it; it ends with SubscriptionEnded."""
+    """The events for one socket. Iterate over it; iteration ends with SubscriptionEnded."""
 
     username: str
     token_id: str | None = None
     order: StatusOrder = field(default_factory=StatusOrder)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while friends and statuses are read for it."""
+    """Held while its friends and statuses are being read."""
     friends_are_old: bool = False
-    """Whether friends changed meanwhile."""
+    """Whether friends have changed since they were read."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the socket is to be closed, also while it is being written to."""
+    """Set when the socket should close, even during a write to it."""
     why: SubscriptionEnded | None = None
     queue: asyncio.Queue[Event | None] = field(
         default_factory=lambda: asyncio.Queue(MAX_QUEUED_EVENTS)
@@ -145,7 +145,7 @@ class Subscription:
             self.end(TooSlow())
 
     def end(self, why: SubscriptionEnded) -> None:
-        """End it; what is still queued is dropped. The first reason counts."""
+        """End it and drop what is still queued. The first reason counts."""
         if self.why is None:
             self.why = why
             while not self.queue.empty():
@@ -161,7 +161,7 @@ class Subscription:
 
 
 class Subscriptions:
-    """Every subscription of a replica, found by its user and by whom it may hear."""
+    """Every subscription of a replica, indexed by its user and by the users it may hear."""
 
     def __init__(self) -> None:
         self._of_user: dict[str, set[Subscription]] = {}
@@ -183,11 +183,11 @@ class Subscriptions:
         return list(self._hearing.get(username, ()))
 
     def add(self, subscription: Subscription) -> None:
-        """Take one in, which hears nobody yet."""
+        """Add one, which hears nobody yet."""
         self._of_user.setdefault(subscription.username, set()).add(subscription)
 
     def remove(self, subscription: Subscription) -> None:
-        """Forget one."""
+        """Remove one."""
         self.silence(subscription, subscription.order.audible)
         _discard(self._of_user, subscription.username, subscription)
 
@@ -200,7 +200,7 @@ class Subscriptions:
             self._hearing.setdefault(username, set()).add(subscription)
 
     def silence(self, subscription: Subscription, usernames: set[str]) -> None:
-        """Let a subscription hear these users no more."""
+        """Stop a subscription from hearing these users."""
         subscription.order.drop(usernames)
         for username in usernames:
             _discard(self._hearing, username, subscription)

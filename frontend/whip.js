@@ -103,7 +103,7 @@ export class WhipConnection {
   #watch() {
     const { signal } = this.#abort;
     return new Promise((resolve, reject) => {
-      const late = new ApiError("No connection for sound came about. Trying again.");
+      const late = new ApiError("Could not connect the audio. Trying again.");
       const lose = () => {
         this.#settleLost("failed");
         reject(late);

@@ -1,1 +1,1 @@
-"""The edge: HTTP in, HTTP out."""
+"""The ingress: HTTP in, HTTP out."""

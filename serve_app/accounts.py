@@ -1,7 +1,7 @@
 """Accounts, sign-ins and friends, in Redis.
 
 `hushcast:account:NAME` is JSON with the password's argon2 hash and an id that a later account
-of the same name does not share: tokens carry it, so those of a deleted account are void.
+of the same name does not share: tokens carry it, so a deleted account's tokens stop working.
 Friends, and requests in either direction, are sets of names; one Lua script changes both sides.
 """
 
@@ -22,37 +22,37 @@ CHANNEL = "hushcast:friends"
 ENDED_CHANNEL = "hushcast:sign-ins-ended"
 """Sign-ins that ended, as JSON `{username, token_id}`; null: all of that user's."""
 MAX_FRIENDS = 1000
-"""How many friends and open requests, from both sides, somebody may have together."""
+"""The most friends and pending requests, incoming and outgoing together, that a user may have."""
 TOKEN_TTL_S = 7 * 24 * 3600
 ALGORITHM = "HS256"
 
 
 class AccountError(Exception):
-    """Base of what is refused here; `str(error)` is a sentence a person can act on."""
+    """Base of this module's errors; `str(error)` is a sentence a person can act on."""
 
 
 class UsernameTaken(AccountError):
-    """Somebody has this name already."""
+    """The username is taken."""
 
 
 class NoSuchUser(AccountError):
-    """Nobody has this name."""
+    """No user has this name."""
 
 
 class WrongCredentials(AccountError):
-    """The name and password, or the token, do not open anything."""
+    """The username and password do not match, or the token is not valid."""
 
 
 class NoSuchFriend(AccountError):
-    """There is neither a friendship nor a request to end."""
+    """There is no friendship or request to end."""
 
 
 class TooManyFriends(AccountError):
-    """One of two people has as many friends and open requests as anybody may have."""
+    """One of the two users is at the limit of friends and pending requests."""
 
 
 class NotWithOneself(AccountError):
-    """Nobody is a friend of themselves."""
+    """Users cannot befriend themselves."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ class Token:
 
 @dataclass(frozen=True)
 class FriendLists:
-    """A user's friends, and the requests that wait: from others, and of their own."""
+    """A user's friends, and their pending requests in both directions."""
 
     friends: list[str]
     incoming: list[str]
     outgoing: list[str]
 
 
-# KEYS: friends, incoming, outgoing of ARGV[1] (who asks), then those of ARGV[2], then the account
-# of each. Nothing is begun with an account that is being deleted at this moment.
+# KEYS: friends, incoming, outgoing of ARGV[1] (who asks), then of ARGV[2], then both accounts.
+# Checks the accounts in the same script, so that a deleted account leaves no new request behind.
 _REQUEST = """
 if redis.call('EXISTS', KEYS[7], KEYS[8]) < 2 then return 'unknown' end
 if redis.call('SISMEMBER', KEYS[1], ARGV[2]) == 1 then return 'unchanged' end
@@ -102,9 +102,9 @@ for i = 4, 6 do changed = changed + redis.call('SREM', KEYS[i], ARGV[1]) end
 return changed
 """
 
-# KEYS: account, friends, incoming, outgoing of ARGV[1]. Leaves nothing that a later account of the
-# same name could come by; returns whom it concerned. The sets of others are named here, so this,
-# like every script of two users, is not for Redis Cluster.
+# KEYS: account, friends, incoming, outgoing of ARGV[1]. Leaves nothing for a later account of the
+# same name to inherit; returns the other users affected. It builds the keys of their sets itself,
+# so like every script that touches two users it does not work on Redis Cluster.
 _DELETE = """
 local others = redis.call('SUNION', KEYS[2], KEYS[3], KEYS[4])
 for _, other in ipairs(others) do
@@ -118,7 +118,7 @@ return others
 
 
 class Accounts:
-    """All that is kept about people. Raises AccountError or RedisUnavailable."""
+    """Stores accounts, sign-ins and friendships. Raises AccountError or RedisUnavailable."""
 
     def __init__(self, redis: RedisClient, secret_key: str) -> None:
         self._redis = redis
@@ -134,19 +134,22 @@ class Accounts:
         hashed = await asyncio.to_thread(self._hasher.hash, password)
         document = json.dumps({"password": hashed, "id": secrets.token_hex(8)})
         if not await self._redis.set(_account(username), document, nx=True):
-            raise UsernameTaken(f"The name {username} is taken. Please choose another one.")
+            raise UsernameTaken(f"The username {username} is taken. Please choose another.")
 
     async def exists(self, username: str) -> bool:
-        """Tell whether somebody has this name."""
+        """Tell whether a user has this name."""
         return bool(await self._redis.exists(_account(username)))
 
     async def sign_in(self, username: str, password: str) -> tuple[str, Token]:
-        """Check a password and make a token. Raises WrongCredentials, as slowly as it checks."""
+        """Check a password and issue a token.
+
+        Raises WrongCredentials; for an unknown name that takes as long as for a wrong password.
+        """
         account = await self._account(username)
         hashed = account["password"] if account else self._nobody
         right = await asyncio.to_thread(self._hasher.verify, password, hashed)
         if account is None or not right:
-            raise WrongCredentials("This name and password do not belong together.")
+            raise WrongCredentials("Wrong username or password.")
         token = Token(username, secrets.token_hex(16), int(time.time()) + TOKEN_TTL_S)
         claims = {
             "sub": username,
@@ -157,7 +160,7 @@ class Accounts:
         return jwt.encode(claims, self._secret_key, ALGORITHM), token
 
     async def verify(self, text: str) -> Token:
-        """Check a token: ours, not expired, not revoked, of an account that still exists.
+        """Check that a token is ours, not expired, not revoked, and its account still exists.
 
         Raises WrongCredentials.
         """
@@ -177,13 +180,13 @@ class Accounts:
         return Token(claims["sub"], claims["jti"], int(claims["exp"]))
 
     async def revoke(self, token: Token) -> None:
-        """Make a token void at once; sockets opened with it are told."""
+        """Revoke a token at once, and close the sockets opened with it."""
         left = max(1, token.expires_at - int(time.time()))
         await self._redis.set(_revoked(token.token_id), "1", ex=left)
         await self._publish_end(token.username, token.token_id)
 
     async def delete(self, username: str) -> None:
-        """Delete an account with its friendships and requests, at once; its tokens are void."""
+        """Delete an account, its friendships and its requests; its tokens stop working at once."""
         keys = [_account(username), *_lists(username)]
         others = await self._delete(keys=keys, args=[username])
         await self._publish_end(username, None)
@@ -209,18 +212,18 @@ class Accounts:
         return bool(await self._redis.sismember(_lists(one)[0], other))
 
     async def befriend(self, username: str, other: str) -> str:
-        """Ask somebody, or accept; get `requested` or `friends`.
+        """Send a friend request, or accept one; returns `requested` or `friends`.
 
         Raises NoSuchUser, NotWithOneself or TooManyFriends.
         """
         if username == other:
-            raise NotWithOneself("You cannot be a friend of yourself.")
+            raise NotWithOneself("You cannot add yourself as a friend.")
         keys = [*_pair(username, other), _account(username), _account(other)]
         result = await self._request(keys=keys, args=[username, other, MAX_FRIENDS])
         if str(result) == "full":
-            raise TooManyFriends(f"You or {other} have {MAX_FRIENDS} friends and requests already.")
+            raise TooManyFriends(f"You or {other} already have {MAX_FRIENDS} friends and requests.")
         if str(result) == "unknown":
-            raise NoSuchUser(f"There is nobody called {other}.")
+            raise NoSuchUser(f"There is no user called {other}.")
         if str(result) == "unchanged":
             return "friends"
         await self._publish(username, other)
@@ -229,7 +232,7 @@ class Accounts:
     async def unfriend(self, username: str, other: str) -> None:
         """End a friendship, decline a request or withdraw one. Raises NoSuchFriend."""
         if not await self._end(keys=_pair(username, other), args=[username, other]):
-            raise NoSuchFriend(f"{other} is not among your friends or requests.")
+            raise NoSuchFriend(f"{other} is not in your friends or requests.")
         await self._publish(username, other)
 
     async def _account(self, username: str) -> dict[str, str] | None:

@@ -68,7 +68,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
 
 def _report(following: "asyncio.Task[None]") -> None:
     if not following.cancelled() and (error := following.exception()):
-        log.critical("presence has ended, this replica tells nothing any more", exc_info=error)
+        log.critical("presence has ended; this replica no longer reports changes", exc_info=error)
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:
@@ -94,8 +94,8 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
 async def _refuse_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
     sentences = {
-        "Not Found": "There is nothing here.",
-        "Method Not Allowed": "This cannot be done here.",
+        "Not Found": "There is nothing at this address.",
+        "Method Not Allowed": "This address does not support that method.",
         "There was an error parsing the body": "The body is not JSON.",
     }
     detail = sentences.get(error.detail, error.detail)
@@ -103,12 +103,12 @@ async def _refuse_http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _apologise(request: Request, error: Exception) -> JSONResponse:
-    """Answer for a mistake of ours; the server logs it with its traceback."""
-    return JSONResponse({"detail": "Something went wrong here. Please try again."}, 500)
+    """Answer for a fault of ours; the server logs its traceback."""
+    return JSONResponse({"detail": "Something went wrong on the server. Please try again."}, 500)
 
 
 async def _refuse_invalid(request: Request, error: Exception) -> JSONResponse:
-    """Say in one sentence what is wrong with a message."""
+    """Say in one sentence what is wrong with a request."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:])
@@ -125,7 +125,7 @@ async def _refuse_invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 class Headers:
-    """Adds what every answer carries: security headers, and CORS on WHIP and WHEP."""
+    """Adds headers to every answer: security headers, and CORS on WHIP and WHEP."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -148,7 +148,7 @@ class Headers:
         await self._app(scope, receive, with_headers)
 
     def _more(self, path: str) -> list[tuple[bytes, bytes]]:
-        """Get what only some answers carry. Modules have no version in their names: no caching."""
+        """Get headers by path. Modules have no version in their names, so no caching."""
         if path.startswith(("/whip", "/whep")):
             return self._cors
         return [(b"cache-control", b"no-cache")] if path.startswith("/static/") else []

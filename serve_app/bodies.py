@@ -1,4 +1,4 @@
-"""Bodies that are too long are refused: by what they say of themselves, and by what arrives."""
+"""Limits the size of request bodies, both as declared and as received."""
 
 import asyncio
 
@@ -10,9 +10,9 @@ MAX_SDP_BYTES = 64 * 1024
 MAX_JSON_BYTES = 16 * 1024
 DISCARDED_BYTES = 4 * 1024 * 1024
 DISCARD_TIMEOUT_S = 5.0
-"""How much of a refused body is taken in, and for how long.
+"""How much of a refused body is read and discarded, and for how long.
 
-A client that is still sending when the connection closes never reads why it was refused.
+A client that is still sending when the connection closes never reads the refusal.
 """
 
 

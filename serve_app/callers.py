@@ -12,7 +12,7 @@ from serve_app.services import Use
 
 COOKIE = "hushcast"
 TOKEN = "hushcast.token"
-"""Where the token of a WebSocket is kept in its scope."""
+"""The key in a WebSocket's scope that holds its token."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -24,7 +24,7 @@ class ForeignOrigin(Exception):
 
 
 async def verified(request: Request, use: Use) -> Token:
-    """Verify the caller's token. A cookie changes nothing without a same-origin `Origin`.
+    """Verify the caller's token. With a cookie, a change needs a same-origin `Origin`.
 
     Raises WrongCredentials or ForeignOrigin.
     """
@@ -38,13 +38,13 @@ async def verified(request: Request, use: Use) -> Token:
 
 
 class TokenOutOfSight:
-    """Takes `?token=` out of the address of a WebSocket, which servers write to their logs."""
+    """Removes `?token=` from the URL of a WebSocket, which servers log."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a connection on; the server's own view of its address is changed too."""
+        """Pass a connection on; the server, too, sees its URL without the token."""
         if scope["type"] == "websocket":
             pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             scope[TOKEN] = dict(pairs).get("token", "")
@@ -75,7 +75,7 @@ Caller = Annotated[str, Depends(username)]
 
 
 def check_origin(connection: HTTPConnection, public_url: str | None) -> None:
-    """Raise ForeignOrigin unless `Origin` is this site: its public URL, or the host asked for."""
+    """Raise ForeignOrigin unless `Origin` is this site: its public URL or the requested host."""
     origin = connection.headers.get("origin", "")
     same_host = urlsplit(origin).netloc == connection.headers.get("host")
     if not origin or not (same_host or origin == public_url):

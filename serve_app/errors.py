@@ -1,4 +1,4 @@
-"""What is refused at the edge, and the one table that turns every refusal into a status code."""
+"""What the ingress refuses, and the one table that maps every refusal to a status code."""
 
 from ray.exceptions import RayError, RayTaskError
 
@@ -15,15 +15,15 @@ class EdgeError(Exception):
 
 
 class NotAFriend(EdgeError):
-    """Only friends may."""
+    """Only friends may do this."""
 
 
 class NotYours(EdgeError):
-    """Only its owner may."""
+    """Only the owner may do this."""
 
 
 class NoSuchRecording(EdgeError):
-    """There is none, or none that the caller may know of."""
+    """It does not exist, or the caller may not know that it does."""
 
 
 class NotStoredYet(EdgeError):
@@ -31,7 +31,7 @@ class NotStoredYet(EdgeError):
 
 
 class WrongType(EdgeError):
-    """The body is of another type than the one that is understood."""
+    """The body has an unsupported media type."""
 
 
 class SessionChanged(EdgeError):
@@ -71,16 +71,16 @@ STATUS: dict[type[Exception], int] = {
     ObjectMissing: 404,
     RangeNotSatisfiable: 416,
 }
-"""Every refusal and its status. The detail is the error's own sentence, but for those below."""
+"""Every refusal and its status. The detail is the error's own sentence, except for those below."""
 
 SENTENCES: dict[type[Exception], str] = {
-    RayError: "The part that runs streams cannot be reached now. Please try again.",
+    RayError: "The streaming service is unavailable right now. Please try again.",
     TimeoutError: "This took too long. Please try again.",
-    RedisUnavailable: "The service cannot reach its database now. Please try again.",
-    StoreUnavailable: "The object storage cannot be reached now. Please try again.",
-    ObjectMissing: "The sound of this recording is missing.",
+    RedisUnavailable: "The service cannot reach its database right now. Please try again.",
+    StoreUnavailable: "The service cannot reach its object storage right now. Please try again.",
+    ObjectMissing: "The audio of this recording is missing.",
 }
-"""What is said instead of an error that speaks of our own machinery."""
+"""Sent instead of messages that describe our internals."""
 
 RETRY_AFTER_S: dict[type[Exception], int] = {
     NotStoredYet: 2,
@@ -88,26 +88,26 @@ RETRY_AFTER_S: dict[type[Exception], int] = {
     stream.TooManySessions: 15,
     StoreUnavailable: 5,
 }
-"""When to try again, where the error itself does not say."""
+"""When to try again, if the error itself does not say."""
 UNAVAILABLE_RETRY_S = 2
-"""After every other 503."""
+"""For every other 503."""
 
 
 def raised(error: Exception) -> Exception:
-    """Get what an actor or a deployment raised, of the error that Ray makes of it.
+    """Unwrap what an actor or a deployment raised from Ray's error.
 
-    A RayTaskError is a RayError, but the actor was reached: what failed is the code in it.
+    A RayTaskError is a RayError, but it means that Ray reached the actor and its code failed.
     """
     return error.cause if isinstance(error, RayTaskError) else error
 
 
 def kind_of(error: Exception) -> type[Exception] | None:
-    """Find the class that the tables hold for an error; None: it is no refusal but a bug."""
+    """Find the class that the tables list for an error; None: it is not a refusal but a bug."""
     return next((kind for kind in type(error).__mro__ if kind in STATUS), None)
 
 
 def retry_after_s(error: Exception) -> int | None:
-    """Get the seconds after which trying again makes sense; None: it does not."""
+    """Get the seconds to wait before trying again; None: trying again does not help."""
     if isinstance(error, TooOften | stream.NoCapacity):
         return error.retry_after_s
     kind = kind_of(error)

@@ -20,7 +20,7 @@ from serve_app.settings import Settings, read_settings
 class AppArgs(BaseModel):
     """The arguments of `build_app` in a Serve config: settings by name, as in `Settings`.
 
-    What is left out comes from `HUSHCAST_*` on the node that builds the application.
+    Anything left out comes from `HUSHCAST_*` on the node that builds the application.
     """
 
     settings: dict[str, Any] = {}
@@ -35,8 +35,8 @@ def _retention(settings: Settings) -> Retention:
 
 
 def pool_config(settings: Settings) -> PoolConfig:
-    """Say how many stream actors there are, and what each of them is told."""
-    assert settings.redis_url is not None, "a Redis is given, or brought by `hushcast up`"
+    """Configure the pool of stream actors, and each actor in it."""
+    assert settings.redis_url is not None, "Redis is either configured or started by `hushcast up`"
     actor = StreamActorConfig(
         redis_url=settings.redis_url,
         store=store_config(settings),
@@ -63,7 +63,7 @@ def pool_config(settings: Settings) -> PoolConfig:
 def build_app(args: AppArgs) -> serve.Application:
     """Build the application for `serve deploy`: see serve.yaml.
 
-    Raises SettingsError for settings that will not do.
+    Raises SettingsError for invalid settings, ValueError for missing ones.
     """
     settings = read_settings(args.settings)
     for name in ("redis_url", "s3_bucket", "secret_key"):
@@ -80,6 +80,6 @@ def bind(settings: Settings) -> serve.Application:
 
 
 def _deployment(decorated: Any) -> serve.Deployment:
-    """Get what Serve's decorator made of a class, which its types hide."""
+    """Get the deployment that Serve's decorator made of a class; its type hints hide that."""
     assert isinstance(decorated, serve.Deployment)
     return decorated

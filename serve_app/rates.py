@@ -1,4 +1,4 @@
-"""How often somebody may do something, counted in Redis for all ingress replicas together."""
+"""Rate limits, counted in Redis across all ingress replicas."""
 
 import math
 import time
@@ -16,22 +16,22 @@ USUAL = {"accounts": "60/minute", "sign_ins": "10/5minutes", "offers": "60/minut
 
 
 class TooOften(Exception):
-    """A limit is used up; `retry_after_s` says when to try again."""
+    """A rate limit is exceeded; `retry_after_s` says when to try again."""
 
     def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"Too many tries. Please wait {retry_after_s} seconds.")
+        super().__init__(f"Too many attempts. Please wait {retry_after_s} seconds.")
         self.retry_after_s = retry_after_s
 
 
 class Rates:
-    """The limits of one ingress replica. `different` replaces usual ones by name.
+    """The rate limits of one ingress replica. `different` overrides the usual ones by name.
 
-    Uses the client's connections, and so its time-outs. Raises ValueError for an unknown name.
+    Uses the client's connections, and thus its timeouts. Raises ValueError for an unknown name.
     """
 
     def __init__(self, redis: RedisClient, different: Mapping[str, str]) -> None:
         if unknown := sorted(different.keys() - USUAL.keys()):
-            raise ValueError(f"HUSHCAST_LIMITS: {unknown[0]} is not among {', '.join(USUAL)}")
+            raise ValueError(f"HUSHCAST_LIMITS: {unknown[0]} is not one of {', '.join(USUAL)}")
         shared: dict[str, Any] = {"connection_pool": redis.connection_pool}
         storage = RedisStorage(
             "async+redis://", implementation="redispy", key_prefix="hushcast:rate", **shared
@@ -42,9 +42,9 @@ class Rates:
         }
 
     async def count(self, name: str, *who: str) -> None:
-        """Count one try.
+        """Count one attempt.
 
-        Raises TooOften, and counts nothing, when it is one too many; or RedisUnavailable.
+        Raises TooOften if that exceeds the limit, and then does not count it; or RedisUnavailable.
         """
         rate = self._rates[name]
         with translated():
@@ -54,6 +54,6 @@ class Rates:
         raise TooOften(max(1, math.ceil(window.reset_time - time.time())))
 
     async def forget(self, name: str, *who: str) -> None:
-        """Begin to count anew. Raises RedisUnavailable."""
+        """Reset a count. Raises RedisUnavailable."""
         with translated():
             await self._limiter.clear(self._rates[name], name, *who)

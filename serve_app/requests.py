@@ -14,14 +14,14 @@ log = logging.getLogger(__name__)
 HEADER = b"x-request-id"
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 UNLOGGED_METHODS = ("GET", "HEAD", "OPTIONS")
-"""They change nothing, and pages ask for much."""
+"""They change nothing, and pages send many."""
 
 
 class RequestId:
-    """Names requests and sockets: `X-Request-ID` where it is a fit one, otherwise a new id.
+    """Gives requests and sockets their id: the client's `X-Request-ID` if valid, else a new one.
 
-    Serve's HTTP proxy answers with the id that it passes on, always and whatever it is: behind one,
-    an answer names only an id that was replaced here.
+    Serve's HTTP proxy always answers with the id that it passed on, valid or not: behind it, an
+    answer carries only an id that was replaced here.
     """
 
     def __init__(self, app: ASGIApp, behind_serve: bool) -> None:
@@ -51,7 +51,7 @@ class RequestId:
 
 
 def _log(scope: Scope, status: int, began: float) -> None:
-    """Log an answer: the route and not the path, which may name somebody."""
+    """Log an answer: the route, not the path, which may name a person."""
     took_ms = round((time.monotonic() - began) * 1000)
     route = getattr(scope.get("route"), "path", None)
     told = fields(method=scope["method"], route=route, status=status, took_ms=took_ms)

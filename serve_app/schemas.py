@@ -20,7 +20,7 @@ class Credentials(BaseModel):
 
 
 class SignIn(BaseModel):
-    """What somebody typed; anything that is no account is simply wrong."""
+    """What a user typed; anything that matches no account is simply wrong."""
 
     username: str = Field(max_length=128)
     password: str = Field(max_length=128)
@@ -41,7 +41,7 @@ class SignedIn(BaseModel):
 
 
 class Stream(BaseModel):
-    """A stream as its publisher and friends may know it."""
+    """A stream as its publisher and their friends see it."""
 
     username: str
     stream_id: str
@@ -78,13 +78,13 @@ class Friends(BaseModel):
 
 
 class FriendState(BaseModel):
-    """How far a friendship is."""
+    """How far a friendship has come."""
 
     state: Literal["requested", "friends"]
 
 
 class User(BaseModel):
-    """Somebody, as the caller may know them."""
+    """A user, as far as the caller may see them."""
 
     username: str
     friend: bool
@@ -92,7 +92,7 @@ class User(BaseModel):
 
 
 class StreamChange(BaseModel):
-    """What to change of one's live stream; what is left out stays as it is."""
+    """Changes to the caller's live stream; anything left out stays as it is."""
 
     denoise: StrictBool = True
     attenuation_limit_db: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -100,7 +100,7 @@ class StreamChange(BaseModel):
 
 
 class Recording(BaseModel):
-    """A stream's kept sound; `peaks` are up to 1,000 numbers 0..1 for drawing."""
+    """A stream's kept audio; `peaks` are up to 1,000 numbers 0..1 for drawing."""
 
     id: str
     username: str
@@ -125,7 +125,7 @@ def rfc3339(seconds: float) -> str:
 
 
 def stream_of(status: StreamStatus | None) -> Stream | None:
-    """Say of a stream what everybody may know who may hear it."""
+    """Describe a stream to a caller who may hear it."""
     if status is None:
         return None
     return Stream(
@@ -141,7 +141,7 @@ def stream_of(status: StreamStatus | None) -> Stream | None:
 
 
 def recording_of(kept: KeptRecording) -> Recording:
-    """Say of a recording what everybody may know who may hear it."""
+    """Describe a recording to a caller who may hear it."""
     return Recording(
         id=kept.id,
         username=kept.username,
@@ -155,5 +155,5 @@ def recording_of(kept: KeptRecording) -> Recording:
 
 
 def plain(model: BaseModel | None) -> Any:
-    """Turn a message into what JSON knows."""
+    """Turn a message into plain JSON types."""
     return None if model is None else model.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""What the routes work with, made once in each ingress replica."""
+"""What the routes use, built once in each ingress replica."""
 
 from dataclasses import dataclass
 from typing import Annotated, cast
@@ -34,8 +34,8 @@ class Services:
 
 
 def build_services(settings: Settings, directory: Directory, actors: StreamActors) -> Services:
-    """Make everything that the routes of one replica work with."""
-    assert settings.redis_url is not None, "a replica is told where Redis is"
+    """Build everything that the routes of one replica use."""
+    assert settings.redis_url is not None, "a replica always knows where Redis is"
     redis = connect(settings.redis_url)
     status = StatusStore(redis)
     people = Accounts(redis, settings.secret_key)
@@ -58,8 +58,10 @@ def build_services(settings: Settings, directory: Directory, actors: StreamActor
 
 
 def store_config(settings: Settings) -> StoreConfig:
-    """Say where recordings are kept."""
-    assert settings.s3_bucket is not None, "a bucket is given, or brought by `hushcast up`"
+    """Configure where recordings are kept."""
+    assert settings.s3_bucket is not None, (
+        "a bucket is either configured or started by `hushcast up`"
+    )
     return StoreConfig(
         bucket=settings.s3_bucket,
         endpoint=settings.s3_endpoint,

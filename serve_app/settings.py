@@ -1,4 +1,4 @@
-"""What can be set: by flags and by the environment, read once, checked, then frozen."""
+"""Settings from flags and the environment: read once, checked, then frozen."""
 
 import os
 import ssl
@@ -28,11 +28,11 @@ PREFIX = "HUSHCAST_"
 
 
 class SettingsError(Exception):
-    """A setting will not do; the message says which and what it should be."""
+    """A setting is invalid; the message says which, and what it should be."""
 
 
 def _split(value: object) -> object:
-    """Read a comma list; what is a list already stays one."""
+    """Read a comma-separated list; a list stays as it is."""
     if not isinstance(value, str):
         return value
     return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -51,7 +51,7 @@ def _low_high(value: object) -> object:
 def _ports_in_order(ports: tuple[int, int]) -> tuple[int, int]:
     low, high = ports
     if not 1024 <= low <= high <= 65535:
-        raise ValueError("LOW-HIGH has to lie within 1024-65535, the lower number first")
+        raise ValueError("LOW-HIGH must lie within 1024-65535, the lower number first")
     return ports
 
 
@@ -133,13 +133,15 @@ def _form(text: str) -> WithJsonSchema:
 
 
 def _shown(default: str) -> JsonDict:
-    """Say what a default is that Python works out, for docs/settings.md."""
+    """Describe a default that Python computes, for docs/settings.md."""
     return {"default": default}
 
 
 WebUrl = Annotated[str, _url_of("http", "https"), _form("http:// or https:// URL")]
 Address = Annotated[str, AfterValidator(_address), _form("an IP address")]
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _form("comma list")]
+CommaList = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), _form("comma-separated list")
+]
 Rate = Annotated[str, AfterValidator(_rate)]
 Folder = Annotated[Path, AfterValidator(_folder), _form("a folder")]
 File = Annotated[Path, AfterValidator(_readable), _form("a file")]
@@ -148,9 +150,9 @@ File = Annotated[Path, AfterValidator(_readable), _form("a file")]
 class Settings(BaseSettings):
     """Everything that can be set. Plain data: it travels to Ray's processes.
 
-    Each field is `HUSHCAST_` and its name in capitals; flags of `hushcast up` come before the
-    environment. Raises SettingsError through `read_settings`. docs/settings.md is made from the
-    fields, their docstrings and the comments between them: `make docs`.
+    Each field is read from `HUSHCAST_` plus its name in capitals; flags of `hushcast up` override
+    the environment. Raises SettingsError through `read_settings`. `make docs` writes
+    docs/settings.md from the fields, their docstrings and the comments between them.
     """
 
     model_config = SettingsConfigDict(
@@ -161,56 +163,59 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    # Where it serves.
+    # Serving.
     host: str = Field("127.0.0.1", min_length=1)
-    """Address to serve the pages on; `0.0.0.0` for every one of the machine's."""
+    """Address to listen on; `0.0.0.0` for all of the machine's addresses."""
     port: int = Field(8000, ge=1, le=65535)
-    """TCP port of the pages."""
+    """TCP port to listen on."""
     public_url: Annotated[WebUrl, AfterValidator(_origin), _form("an origin")] | None = None
-    """The pages' address behind a proxy; limits then count the proxy's clients."""
+    """The site's address behind a proxy; rate limits then count the proxy's clients."""
     tls_cert: File | None = None
-    """Certificate chain, PEM: with `tls_key`, the pages come over HTTPS without a proxy."""
+    """Certificate chain, PEM; with `tls_key`, hushcast serves HTTPS without a proxy."""
     tls_key: File | None = None
     """Private key of `tls_cert`, PEM."""
 
-    # Where things are kept.
+    # Storage.
     data_dir: Folder = Field(
         default_factory=lambda: Path("var").absolute(), json_schema_extra=_shown("`var`")
     )
-    """Folder for what hushcast keeps on this machine."""
+    """Folder for everything that hushcast keeps on this machine."""
     spool_dir: Folder = Field(
         default_factory=lambda fields: fields["data_dir"] / "spool",
         json_schema_extra=_shown("`spool` in `data_dir`"),
     )
-    """Folder for recordings under way; should outlive the process."""
+    """Folder for recordings in progress; it should survive a restart."""
     redis_url: (
         Annotated[str, _url_of("redis", "rediss"), _form("redis:// or rediss:// URL")] | None
     ) = Field(None, repr=False)
     """Your Redis or Valkey, 7 or later; without it `hushcast up` starts a Valkey."""
     s3_endpoint: WebUrl | None = None
-    """Your object storage; with a bucket and no endpoint, Amazon's."""
+    """Your object storage; with a bucket but no endpoint, Amazon S3."""
     s3_bucket: str | None = Field(None, min_length=3, max_length=63)
     """Bucket for recordings; without it `hushcast up` starts a SeaweedFS."""
     s3_region: str = "us-east-1"
     """Region of the bucket."""
     s3_public_endpoint: WebUrl | None = None
-    """The storage's address for browsers, signed for and in the CSP; without it hushcast relays."""
+    """The storage's address for browsers (signed URLs, CSP); without it hushcast relays."""
     s3_access_key: str | None = Field(None, repr=False)
-    """Access key; without it keys are found the way boto3 finds them."""
+    """Access key; without it boto3 looks for credentials in its usual places."""
     s3_secret_key: str | None = Field(None, repr=False)
-    """Secret key that belongs to `s3_access_key`."""
+    """Secret key for `s3_access_key`."""
     keep_days: float | None = Field(None, gt=0)
-    """Recordings that ended more days ago are deleted within the hour; without it none are."""
+    """Recordings that ended this many days ago are deleted within the hour; without it none are."""
     keep_gb_per_user: float | None = Field(None, gt=0)
-    """GB (10^9 bytes) of recordings kept per user, the newest; without it all are kept."""
+    """GB (10^9 bytes) of recordings to keep per user, newest first; without it all are kept."""
 
-    # How sound travels.
+    # Network.
     ice_addresses: Annotated[
-        tuple[Address, ...], NoDecode, BeforeValidator(_split), _form("IP addresses, comma list")
+        tuple[Address, ...],
+        NoDecode,
+        BeforeValidator(_split),
+        _form("comma-separated IP addresses"),
     ] = Field((), json_schema_extra=_shown("the machine's own"))
-    """Gather media addresses on these only; `127.0.0.1` is allowed."""
+    """Use only these addresses for media; `127.0.0.1` is allowed."""
     public_ip: Address | None = None
-    """Public address of a 1:1 NAT; offered beside the machine's own addresses."""
+    """Public address of a 1:1 NAT; offered alongside the machine's own addresses."""
     udp_ports: Annotated[
         tuple[int, int] | None,
         NoDecode,
@@ -218,16 +223,16 @@ class Settings(BaseSettings):
         AfterValidator(lambda ports: ports and _ports_in_order(ports)),
         _form("LOW-HIGH"),
     ] = Field(None, json_schema_extra=_shown("any free port"))
-    """Ports for media; each session takes one, and gets 503 when they are used up."""
+    """UDP ports for media; each session takes one, and gets 503 when none is free."""
     turn_urls: Annotated[
         tuple[Annotated[str, AfterValidator(_ice_url)], ...],
         NoDecode,
         BeforeValidator(_split),
-        _form("turn: or turns: URLs, comma list"),
+        _form("comma-separated turn: or turns: URLs"),
     ] = ()
-    """TURN servers that clients are told of."""
+    """TURN servers to announce to clients."""
     turn_secret: str | None = Field(None, repr=False)
-    """The TURN servers' shared secret; clients get credentials made with it, for a day."""
+    """The TURN servers' shared secret; clients get credentials made with it, valid for a day."""
 
     # Stream actors.
     model: ModelName = DEFAULT_MODEL
@@ -237,15 +242,15 @@ class Settings(BaseSettings):
         ge=0,
         json_schema_extra=_shown("1 on up to 2 cores, else 2"),
     )
-    """How many actors wait for the next streams with the model loaded."""
+    """How many actors wait for the next streams, with the model loaded."""
     streams_per_actor: int = Field(1, ge=1)
     """How many streams share one process and one batched model."""
     actor_num_cpus: float = Field(0.2, gt=0)
-    """CPUs that Ray sets aside for each actor."""
+    """CPUs that Ray reserves for each actor."""
     actor_num_gpus: float = Field(0.0, ge=0)
     """Share of a GPU for each actor; above 0 the model runs on CUDA (`hushcast[gpu]`)."""
     connect_timeout_s: float = Field(15.0, gt=0)
-    """Seconds a peer connection may take to come up."""
+    """Seconds a peer connection may take to connect."""
     grace_s: float = Field(10.0, ge=0)
     """Seconds a stream waits for its publisher to come back."""
     publisher_timeout_s: float = Field(5.0, gt=0)
@@ -253,53 +258,55 @@ class Settings(BaseSettings):
 
     # People.
     secret_key: str = Field("", repr=False, json_schema_extra=_shown("made at the first start"))
-    """Signs sign-ins, 32 characters or more; the same on every node of a cluster."""
+    """Signs sign-in tokens; 32 characters or more, the same on every node of a cluster."""
     admins: CommaList = ()
-    """Names of administrators; without effect so far."""
+    """Names of administrators; no effect yet."""
     limits: Annotated[
         dict[str, Rate], NoDecode, BeforeValidator(_named_rates), _form("NAME=RATE, several")
     ] = Field({}, json_schema_extra=_shown(""))
-    """Rates that replace the usual ones: `accounts=600/minute offers=100/minute`."""
+    """Rate limits to override: `accounts=600/minute offers=100/minute`."""
 
     # Logs.
     log_format: Form = "text"
-    """How lines of the log are written; `json` is for collectors."""
+    """Format of log lines; `json` is for log collectors."""
     log_dir: Folder | None = Field(
         None, json_schema_extra=_shown("`logs` in `data_dir`; none in a cluster")
     )
-    """Folder of `hushcast.log`, beside stderr; all processes of a node share the file."""
+    """Folder of `hushcast.log`, written in addition to stderr and shared by a node's processes."""
 
-    # The build.
+    # Build.
     release: str = Field(
         default_factory=_release, json_schema_extra=_shown("the installed version")
     )
-    """Version that actors are started with; those of another one exit when idle."""
+    """Version of new actors; actors of another version exit when idle."""
 
     @model_validator(mode="after")
     def _together(self) -> Self:
         if self.s3_endpoint and not self.s3_bucket:
-            raise ValueError("HUSHCAST_S3_ENDPOINT needs HUSHCAST_S3_BUCKET beside it")
+            raise ValueError("HUSHCAST_S3_ENDPOINT needs HUSHCAST_S3_BUCKET too")
         if bool(self.s3_access_key) != bool(self.s3_secret_key):
-            raise ValueError("HUSHCAST_S3_ACCESS_KEY and HUSHCAST_S3_SECRET_KEY go together")
+            raise ValueError(
+                "set both HUSHCAST_S3_ACCESS_KEY and HUSHCAST_S3_SECRET_KEY, or neither"
+            )
         if bool(self.tls_cert) != bool(self.tls_key):
-            raise ValueError("HUSHCAST_TLS_CERT and HUSHCAST_TLS_KEY go together")
+            raise ValueError("set both HUSHCAST_TLS_CERT and HUSHCAST_TLS_KEY, or neither")
         if self.tls_cert and self.tls_key:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_cert, self.tls_key)
             except ssl.SSLError as error:
                 raise ValueError(
-                    "HUSHCAST_TLS_CERT and HUSHCAST_TLS_KEY have to be a certificate and its key, "
+                    "HUSHCAST_TLS_CERT and HUSHCAST_TLS_KEY must be a certificate and its key, "
                     f"in PEM: {error.reason}"
                 ) from error
         if bool(self.turn_urls) != bool(self.turn_secret):
-            raise ValueError("HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET go together")
+            raise ValueError("set both HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET, or neither")
         if self.secret_key and len(self.secret_key) < 32:
             raise ValueError("HUSHCAST_SECRET_KEY needs 32 characters or more")
         return self
 
     @property
     def https(self) -> bool:
-        """Whether people see the pages over HTTPS."""
+        """Whether browsers load the pages over HTTPS."""
         return bool(self.tls_cert) or (self.public_url or "").startswith("https:")
 
     @property
@@ -318,23 +325,23 @@ class Settings(BaseSettings):
         return self.s3_bucket is None
 
     def to_json(self) -> str:
-        """Write everything, secrets too, on one line: for a pipe, never for a log."""
+        """Write everything, including secrets, on one line: for a pipe, never for a log."""
         return self.model_dump_json()
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """Read what `to_json` wrote; the environment has no say."""
+        """Read what `to_json` wrote; ignores the environment."""
         return cls.model_validate_json(line)
 
     def changed(self, **fields: object) -> Self:
-        """Get a copy in which these fields are different, checked like any other."""
+        """Get a copy with these fields changed, checked like any other."""
         return type(self)(**(self.model_dump() | fields))
 
 
 def read_settings(flags: Mapping[str, object] | None = None) -> Settings:
     """Read flags that were given (not None), then the environment, then defaults.
 
-    Raises SettingsError: one sentence for every setting that will not do.
+    Raises SettingsError with one sentence for each invalid setting.
     """
     given: dict[str, Any] = {name: v for name, v in (flags or {}).items() if v is not None}
     try:
@@ -343,7 +350,7 @@ def read_settings(flags: Mapping[str, object] | None = None) -> Settings:
         sentences = [
             _sentence(each["loc"], each["msg"], given)
             for each in error.errors(include_url=False, include_input=False)
-            # Fields that follow from a wrong one are not wrong themselves.
+            # A default that depends on an invalid field is not an error of its own.
             if each["type"] != "default_factory_not_called"
         ]
         raise SettingsError("\n".join(sentences)) from error

@@ -13,17 +13,17 @@ PATH = Path(__file__).parent.parent / "docs/settings.md"
 HEAD = """\
 # Settings
 
-Made by `make docs` from `serve_app/settings.py`: change it there. Every setting is a variable of
-the environment, and those marked * are also flags of `hushcast up` (`HUSHCAST_DATA_DIR` is
-`--data-dir`). A flag comes before the environment. What will not do is refused at the start, with a
-sentence.
+`make docs` writes this file from `serve_app/settings.py`: edit that instead. Every setting is an
+environment variable, and those marked * are also flags of `hushcast up` (`HUSHCAST_DATA_DIR` is
+`--data-dir`). Flags override the environment. hushcast refuses to start with an invalid setting,
+and says what is wrong.
 """
 _NUMBERS = {"integer": "a whole number", "number": "a number"}
 _BOUNDS = {"minimum": "{} or more", "exclusiveMinimum": "above {}", "maximum": "at most {}"}
 
 
 def reference() -> str:
-    """Write all settings as tables, one for each group of fields."""
+    """Write all settings as tables, one per group of fields."""
     fields = Settings.model_json_schema()["properties"]
     lines = [HEAD.strip()]
     for name in _groups_and_fields():

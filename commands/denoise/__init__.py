@@ -1,1 +1,1 @@
-"""`hushcast denoise`: takes the noise out of sound files."""
+"""`hushcast denoise`: removes noise from sound files."""

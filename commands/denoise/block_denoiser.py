@@ -15,12 +15,11 @@ class BlockDenoiser:
     """Denoises one piece of sound [T, channels] of any rate; every channel is a stream of its own.
 
     As many samples come out as go in, and sample n of the output belongs to sample n of the input:
-    the model's latency and the resamplers' delays are taken off. What lies above half the model's
-    rate (24 kHz) is lost.
+    the model's latency and the resamplers' delays are taken off. Everything above half the
+    model's rate (24 kHz) is lost.
 
     Attributes:
-        replaced: how many samples were no sound (NaN, infinite, absurdly large). They were taken
-            as silence.
+        replaced: how many samples were invalid (NaN, infinite, absurdly large) and became silence.
     """
 
     def __init__(
@@ -39,10 +38,10 @@ class BlockDenoiser:
             slot.attenuation_limit_db = attenuation_limit_db
         self._to_model = _Resampler(rate, model.sample_rate, channels)
         self._from_model = _Resampler(model.sample_rate, rate, channels)
-        # Covers what two roundings of the length to whole samples take away.
+        # Makes up for rounding the length to whole samples twice.
         self._padding_samples = model.sample_rate // rate + 1
         self._warm_up = model.latency_samples
-        self._missing = 0  # samples taken, not yet given
+        self._missing = 0  # samples taken but not yet returned
 
     def process(self, block: Sound) -> Sound:
         """Take samples [T, channels] and get those that are ready."""
@@ -61,7 +60,7 @@ class BlockDenoiser:
         return self._counted(self._from_model.end(sound)[: self._missing])
 
     def _repaired(self, block: Sound) -> Sound:
-        """Silence what is no sound, before a resampler spreads it."""
+        """Silence invalid samples before a resampler spreads them."""
         broken = ~(np.abs(block) <= MAX_SAMPLE)  # written so that NaN is caught
         count = int(np.count_nonzero(broken))
         self.replaced += count
@@ -90,17 +89,17 @@ class BlockDenoiser:
 
 
 def denoise_blocks(blocks: Iterable[Sound], denoiser: BlockDenoiser) -> Iterator[Sound]:
-    """Denoise sound that comes in blocks [T, channels] of any length, also of none."""
+    """Denoise sound that comes in blocks [T, channels] of any length, including zero."""
     for block in blocks:
         yield denoiser.process(block)
     yield denoiser.flush()
 
 
 class _Resampler:
-    """Changes the rate of sound [T, channels]; sample 0 stays sample 0, later ones come late."""
+    """Changes the rate of sound [T, channels]; sample 0 stays sample 0; output lags input."""
 
     def __init__(self, source_rate: int, target_rate: int, channels: int) -> None:
-        # libsoxr takes its filter's delay off at the start; VHQ: errors below those of 24 bits.
+        # libsoxr compensates for its filter's delay; VHQ keeps errors below those of 24 bits.
         self._stream = (
             None
             if source_rate == target_rate

@@ -23,7 +23,7 @@ from commands.local.signals import Interrupted, Signals
 
 @dataclass(frozen=True)
 class Job:
-    """One file to denoise, and what it becomes."""
+    """One file to denoise, and where it goes."""
 
     source: Path
     target: Path
@@ -41,8 +41,8 @@ class Options:
 def run(options: Namespace, signals: Signals) -> int:
     """Denoise files; returns the exit code.
 
-    2 where the call or its only file is refused, 1 where a file among several is, 130 after
-    Ctrl-C (128 and the signal's number).
+    2 if the call or its only file is refused, 1 if one of several files is, 130 after Ctrl-C (128
+    plus the signal's number).
     """
     try:
         return _run(options, signals)
@@ -61,7 +61,7 @@ def _run(options: Namespace, signals: Signals) -> int:
     if limit_db is not None and not limit_db >= 0:  # written so that NaN is refused
         raise Refused(f"--attenuation-limit-db: expected 0 or more, got {limit_db:g}")
     jobs = _jobs(options.inputs, options.output)
-    # Nobody should wait for hours of sound to learn of a file that is not there.
+    # Check every file first: nobody should wait hours to learn that one is missing.
     ready = _each(jobs, lambda job: _check(job, force=options.force))
     if ready:
         _make_folder(ready[0].target.parent, several=len(jobs) > 1)
@@ -73,12 +73,12 @@ def _run(options: Namespace, signals: Signals) -> int:
 
 
 def _jobs(inputs: Sequence[str], output: str) -> list[Job]:
-    """Pair every input with its output. Raises Refused where they do not fit together."""
+    """Pair every input with its output. Raises Refused if they do not fit together."""
     target = Path(output)
     if len(inputs) == 1 and not target.is_dir():
         return [Job(Path(inputs[0]), target)]
     if target.exists() and not target.is_dir():
-        raise Refused(f"{target}: is a file; several files go into a folder")
+        raise Refused(f"{target}: not a folder; several inputs need one")
     sources: dict[str, Path] = {}
     for source in map(Path, inputs):
         if source.name in sources:
@@ -89,7 +89,7 @@ def _jobs(inputs: Sequence[str], output: str) -> list[Job]:
 
 
 def _each(jobs: Sequence[Job], work: Callable[[Job], None]) -> list[Job]:
-    """Do something with every job; returns those that were not refused, tells of the others."""
+    """Run `work` for every job; prints what failed and returns the jobs that succeeded."""
     done = []
     for job in jobs:
         try:
@@ -103,23 +103,23 @@ def _each(jobs: Sequence[Job], work: Callable[[Job], None]) -> list[Job]:
 
 
 def _check(job: Job, *, force: bool) -> None:
-    """Refuse what can be known before any sound is read."""
+    """Refuse what can be checked before any sound is read."""
     open_input(job.source).close()
     if job.target.exists():
         if job.target.samefile(job.source):
             raise Refused(f"{job.target}: is the input itself; give the output another name")
         if not job.target.is_file():
-            raise Refused(f"{job.target}: is not a file")
+            raise Refused(f"{job.target}: not a file")
         if not force:
-            raise Refused(f"{job.target}: exists already; --force replaces it")
+            raise Refused(f"{job.target}: already exists; use --force to replace it")
 
 
 def _make_folder(folder: Path, *, several: bool) -> None:
-    """Make the folder that several files go into; one file goes where there is one."""
+    """Create the folder for several files; for a single file it must exist."""
     if several:
         folder.mkdir(parents=True, exist_ok=True)
     elif not folder.is_dir():
-        raise Refused(f"{folder}: there is no such folder")
+        raise Refused(f"{folder}: no such folder")
 
 
 def _denoise(job: Job, common: Options, signals: Signals) -> None:
@@ -138,8 +138,8 @@ def _denoise(job: Job, common: Options, signals: Signals) -> None:
     if chosen.note:
         _tell(chosen.note)
     if denoiser.replaced:
-        broken = f"{denoiser.replaced} samples were no sound (NaN, infinite, far too large)"
-        _tell(f"{job.source}: {broken} and are silent now")
+        broken = f"{denoiser.replaced} invalid samples (NaN, infinite, far too large)"
+        _tell(f"{job.source}: {broken} became silence")
 
 
 def _watched(source: SoundFile, path: Path, signals: Signals) -> Iterator[Sound]:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 Sound = NDArray[np.float32]
 
 BLOCKS_A_SECOND = 4
-"""Read at a time: short enough to stop at once, long enough for 100 channels to cost nothing."""
+"""Blocks short enough to stop at once, and long enough to be cheap even with 100 channels."""
 WAV_LIMIT_BYTES = 2**32 - 2**16
-"""A WAV counts its bytes in 32 bits; 64 KiB are left to its header."""
+"""A WAV counts its bytes in 32 bits; this leaves 64 KiB for its header."""
 
 _CONTAINERS = {"AIF": "AIFF", "AIFC": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}
-"""What an extension says that is not a container's name."""
-# Of a sample; what is not here is compressed.
+"""The containers of extensions that are not a container's name."""
+# Bits per sample; subtypes not listed here are compressed.
 _BITS = {
     "PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "ULAW": 14, "ALAW": 12,
     "ALAC_16": 16, "ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32,
@@ -46,18 +46,18 @@ class Format:
 def open_input(path: Path) -> soundfile.SoundFile:
     """Open a sound file for reading; the caller closes it. Raises Refused, OSError."""
     if path.suffix.lower() == ".raw":
-        raise Refused(f"{path}: a raw file does not say what is in it; make it a WAV first")
+        raise Refused(f"{path}: a raw file does not describe its contents; convert it to WAV first")
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe cannot be read twice
-        raise Refused(f"{path}: is not a file")
-    path.open("rb").close()  # libsndfile does not tell why it could not
+        raise Refused(f"{path}: not a file")
+    path.open("rb").close()  # raises with the reason, which libsndfile does not give
     try:
         return soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
-        raise Refused(f"{path}: this is no sound file that can be read") from error
+        raise Refused(f"{path}: cannot be read as a sound file") from error
 
 
 def read_blocks(source: soundfile.SoundFile, path: Path) -> Iterator[Sound]:
-    """Read a file [T, channels] to its end, full scale 1. Raises Refused where it is damaged."""
+    """Read a file [T, channels] to its end, full scale 1. Raises Refused if it is damaged."""
     samples = max(1, source.samplerate // BLOCKS_A_SECOND)
     while True:
         try:
@@ -71,18 +71,18 @@ def read_blocks(source: soundfile.SoundFile, path: Path) -> Iterator[Sound]:
 
 
 def output_format(source: soundfile.SoundFile, source_path: Path, path: Path) -> Format:
-    """Choose how to write `path`: its extension's container, the input's subtype if that has it.
+    """Choose how to write `path`: its extension's container, the input's subtype if possible.
 
-    Raises Refused where the extension names no container.
+    Raises Refused if the extension names no container.
     """
     container = _container(source, source_path, path)
     if not _fits(source, container, path):
         default = _default_subtype(container, path)
-        note = f"{path}: {default}, because {path.suffix} files have no {source.subtype}"
+        note = f"{path}: written as {default}; {path.suffix} files cannot hold {source.subtype}"
         return Format(container, default, note)
     size = source.frames * source.channels * _BITS.get(source.subtype, 16) // 8
     if container in ("WAV", "WAVEX") and size > WAV_LIMIT_BYTES:
-        return Format("RF64", source.subtype, f"{path}: RF64, because a WAV has 4 GiB at most")
+        return Format("RF64", source.subtype, f"{path}: written as RF64; a WAV holds at most 4 GiB")
     return Format(container, source.subtype)
 
 
@@ -92,8 +92,8 @@ def _container(source: soundfile.SoundFile, source_path: Path, path: Path) -> st
         return str(source.format)
     container = _CONTAINERS.get(extension, extension)
     if container == "RAW" or container not in soundfile.available_formats():
-        what = f"{path.suffix} is no format" if extension else "the name has no extension"
-        raise Refused(f"{path}: {what} that can be written; .wav, .flac, .ogg and .mp3 can")
+        what = f"cannot write {path.suffix} files" if extension else "the name has no extension"
+        raise Refused(f"{path}: {what}; use .wav, .flac, .ogg or .mp3")
     return container
 
 
@@ -101,7 +101,7 @@ def _fits(source: soundfile.SoundFile, container: str, path: Path) -> bool:
     subtype = source.subtype
     if path.suffix.lower() == ".opus":
         return bool(subtype == "OPUS")
-    # libsndfile would write an MP3 into a WAV, which hardly a program reads.
+    # libsndfile would write an MP3 into a WAV, which hardly any program reads.
     if subtype.startswith("MPEG") and container != source.format:
         return False
     return bool(soundfile.check_format(container, subtype))
@@ -127,16 +127,16 @@ class Output:
 
 
 def encoded(sound: Sound, subtype: str) -> Sound | NDArray[np.int32]:
-    """Round to the steps of a subtype, left-aligned in 32 bits; floats where it has no steps.
+    """Round to the steps of a subtype, left-aligned in 32 bits; floats if it has no steps.
 
-    libsndfile would cut instead of rounding: half a step of offset.
+    libsndfile would truncate instead: an offset of half a step.
     """
     if subtype.startswith(_NOT_INTEGER):
         return sound
     bits = _BITS.get(subtype, 16)
     full_scale = 2.0 ** (bits - 1)
     steps = np.rint(sound.astype(np.float64) * full_scale)
-    # Compressed ones are symmetric: libsndfile wraps their lowest number.
+    # Compressed subtypes have a symmetric range: libsndfile wraps their lowest value.
     lowest = -full_scale if subtype.startswith(("PCM", "ALAC")) else 1 - full_scale
     clamped = np.clip(steps, lowest, full_scale - 1)
     return (clamped * 2.0 ** (32 - bits)).astype(np.int32)
@@ -146,12 +146,12 @@ def encoded(sound: Sound, subtype: str) -> Sound | NDArray[np.int32]:
 def whole_output(
     path: Path, source: soundfile.SoundFile, chosen: Format, *, replace: bool
 ) -> Iterator[Output]:
-    """Write a file like `source` beside `path`, which it becomes when complete, else nothing.
+    """Write a file like `source` next to `path`, and move it there once complete; else remove it.
 
-    Raises Refused where it cannot be written, or where `path` has appeared without `replace`;
-    OSError where the folder does not allow it.
+    Raises Refused if it cannot be written, or if `path` has appeared and `replace` is false;
+    OSError if the folder does not allow it.
     """
-    final = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
+    final = Path(os.path.realpath(path))  # replaces the target of a link, not the link
     part = final.with_name(f".hushcast-{secrets.token_hex(6)}.part")
     try:
         with _created(part, path, source, chosen) as file:
@@ -160,7 +160,7 @@ def whole_output(
         if not _holds(part, output.samples):
             raise Refused(f"{path}: {chosen.container} cannot hold {output.samples} samples")
         if path.exists() and not replace:
-            raise Refused(f"{path}: exists already; --force replaces it")
+            raise Refused(f"{path}: already exists; use --force to replace it")
         os.replace(part, final)
     except soundfile.LibsndfileError as error:
         raise Refused(f"{path}: cannot be written ({error.error_string})") from error
@@ -169,7 +169,7 @@ def whole_output(
 
 
 def _holds(part: Path, samples: int) -> bool:
-    """Tell whether a written file can be read again in full length, as no empty FLAC can."""
+    """Tell whether a written file can be read back in full; an empty FLAC cannot."""
     try:
         return bool(soundfile.info(part).frames >= samples)
     except soundfile.LibsndfileError:

@@ -1,1 +1,1 @@
-"""`hushcast doctor`: what hushcast needs, checked, with what to do where it is missing."""
+"""`hushcast doctor`: checks what hushcast needs, and says how to fix what is missing."""

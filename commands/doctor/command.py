@@ -1,4 +1,4 @@
-"""`hushcast doctor`: every check, a line each."""
+"""`hushcast doctor`: run every check, print a line for each finding."""
 
 from collections.abc import Callable, Iterator
 
@@ -25,10 +25,10 @@ CHECKS: tuple[Check, ...] = (*WITHOUT_STORAGE, check_redis, check_s3)
 
 
 def run(settings: Settings, signals: Signals) -> int:
-    """Check what these settings need, and print it; returns the exit code, 1 with a problem.
+    """Check what these settings need, print the findings; returns the exit code, 1 for a problem.
 
-    Redis and S3 are those of the settings, those of the `hushcast up` that works in the data
-    directory, or else its own, started for the while.
+    Redis and S3 are those of the settings, those of a `hushcast up` running in the data directory,
+    or else its own, started for the check.
     """
     healthy = True
     try:
@@ -42,7 +42,7 @@ def run(settings: Settings, signals: Signals) -> int:
 
 
 def _findings(settings: Settings, signals: Signals) -> Iterator[Finding]:
-    """Run every check, on the settings of the instance that runs, where one does."""
+    """Run every check, with the settings of the running instance if there is one."""
     try:
         with open_storage(settings, signals) as complete:
             for check in CHECKS:
@@ -50,5 +50,5 @@ def _findings(settings: Settings, signals: Signals) -> Iterator[Finding]:
     except (StartFailed, DataDirInUse) as problem:
         for check in WITHOUT_STORAGE:
             yield from check(settings)
-        to_do = "Wait until `hushcast up` is ready, or look into the logs of its data directory."
+        to_do = "Wait until `hushcast up` is ready, or read the logs in its data directory."
         yield Finding("Redis and S3", str(problem), to_do)

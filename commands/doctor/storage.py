@@ -1,4 +1,4 @@
-"""Redis and S3: reachable, fit to keep things, and with the same time."""
+"""Redis and S3: reachable, able to keep data, and with the same time."""
 
 import asyncio
 import time
@@ -19,11 +19,11 @@ TIMEOUT_S = 5.0
 
 
 def check_redis(settings: Settings) -> Iterator[Finding]:
-    """Look at version, persistence, eviction and clock."""
+    """Check the version, persistence, eviction and clock."""
     try:
         info, ahead_s, ping_s = asyncio.run(_ask_redis(settings.redis_url or ""))
     except (RedisUnavailable, OSError, TimeoutError) as error:
-        to_do = "Is it running, and is HUSHCAST_REDIS_URL right, with its password?"
+        to_do = "Is it running, and is HUSHCAST_REDIS_URL right, including the password?"
         yield Finding("Redis", f"cannot be reached: {error}", to_do)
         return
     yield from _judge_redis(info, ping_s)
@@ -45,12 +45,12 @@ def _judge_redis(info: dict[str, Any], ping_s: float) -> Iterator[Finding]:
         )
     policy = info.get("maxmemory_policy", "noeviction")
     if info.get("maxmemory") and policy != "noeviction":
-        to_do = "Set `maxmemory-policy noeviction`: accounts and streams are no cache."
-        yield Finding("Redis when full", f"throws keys away ({policy})", to_do)
+        to_do = "Set `maxmemory-policy noeviction`: accounts and streams are not a cache."
+        yield Finding("Redis when full", f"evicts keys ({policy})", to_do)
 
 
 async def _ask_redis(url: str) -> tuple[dict[str, Any], float, float]:
-    """Get INFO, by how much its clock is ahead, and how long a PING took."""
+    """Get INFO, how far its clock is ahead, and how long a command took, both in seconds."""
     redis = connect(url)
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -65,7 +65,7 @@ async def _ask_redis(url: str) -> tuple[dict[str, Any], float, float]:
 
 
 def check_s3(settings: Settings) -> Iterator[Finding]:
-    """Put an object, read it, a part of it, as a browser would, and delete it."""
+    """Put an object, read it whole, in part and as a browser would, and delete it."""
     store = RecordingStore(store_config(settings))
     try:
         yield from _check_s3(store)
@@ -73,8 +73,8 @@ def check_s3(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "S3",
             str(error).removeprefix("S3: "),
-            "Are HUSHCAST_S3_ENDPOINT, HUSHCAST_S3_BUCKET and the keys right? The bucket has to be "
-            "there, and the keys allowed to put, get, list and delete in it.",
+            "Are HUSHCAST_S3_ENDPOINT, HUSHCAST_S3_BUCKET and the keys right? The bucket must "
+            "exist, and the keys must be allowed to put, get, list and delete in it.",
         )
     finally:
         store.close()
@@ -86,12 +86,14 @@ def _check_s3(store: RecordingStore) -> Iterator[Finding]:
     with Probe(store) as probe:
         wrong = probe.wrong()
         if wrong:
-            yield Finding("S3", f"{bucket}: {wrong}", "Use an S3 that does this.")
+            yield Finding("S3", f"{bucket}: {wrong}", "Use an S3 server that supports this.")
         else:
-            yield Finding("S3", f"{bucket}: an object was put, read, read in part")
+            yield Finding("S3", f"{bucket}: an object was put, read, and read in part")
         yield _check_browsers(store, probe)
     if probe.left_behind:
-        yield Finding("S3", f"{bucket}: a deleted object stays", "Allow the keys to delete.")
+        yield Finding(
+            "S3", f"{bucket}: a deleted object is still there", "Allow the keys to delete."
+        )
     yield clock_finding("clock of S3", probe.ahead_s)
 
 
@@ -104,7 +106,7 @@ def _check_browsers(store: RecordingStore, probe: Probe) -> Finding:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             if response.status == 206 and response.read(16) == PROBE[:4]:
                 return Finding(what, "a signed URL plays, in ranges")
-            told = f"answers {response.status} to a range"
+            told = f"answers {response.status} to a range request"
     except OSError as error:
         told = f"a signed URL fails: {error}"
-    return Finding(what, told, "Is HUSHCAST_S3_PUBLIC_ENDPOINT what browsers can reach?")
+    return Finding(what, told, "Can browsers reach HUSHCAST_S3_PUBLIC_ENDPOINT?")

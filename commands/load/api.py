@@ -17,7 +17,7 @@ SDP = "application/sdp"
 Pause = Callable[[float], None]
 """Waits for some seconds; may raise to give up."""
 
-# Not through a proxy: the sound does not use one either.
+# Without a proxy: the sound does not use one either.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -61,7 +61,7 @@ class Api:
         pause: Pause = time.sleep,
         patience_s: float = PATIENCE_S,
     ) -> Answer:
-        """Send a request, and again after each `Retry-After` for up to `patience_s`.
+        """Send a request, and retry after each `Retry-After` for up to `patience_s`.
 
         Text is sent as SDP. Raises ApiError, or Missing.
         """
@@ -126,7 +126,7 @@ class Account:
         return stream
 
     def remove(self) -> None:
-        """Delete the account with all that it has; one that is not there is fine."""
+        """Delete the account and everything in it; does nothing if there is none."""
         try:
             if self.api.token is None:
                 self.sign_in()

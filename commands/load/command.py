@@ -41,7 +41,7 @@ class ProgressLine:
 def run(options: Namespace, signals: Signals) -> int:
     """Put load on an instance and report how it coped; returns the exit code.
 
-    1 when peers failed or frames are missing that were not lost on purpose, 2 when the call is
+    1 if peers failed or frames are missing that were not dropped on purpose, 2 if the call is
     refused or the instance cannot be used, 130 after Ctrl-C. Accounts are removed on every path.
     """
     progress = ProgressLine()
@@ -61,7 +61,7 @@ def run(options: Namespace, signals: Signals) -> int:
     finally:
         progress.say("")
         if scenario is not None and scenario.left_behind:
-            print(f"not removed: {', '.join(scenario.left_behind)}", file=sys.stderr)
+            print(f"could not remove: {', '.join(scenario.left_behind)}", file=sys.stderr)
     print(table(told))
     return 0 if passed(told, harmed=bool(wanted.faults)) else 1
 
@@ -96,7 +96,7 @@ def _check(options: Namespace) -> None:
     if not 0 <= options.jitter <= 1000:
         raise Refused("--jitter: expected 0 to 1000 (milliseconds)")
     if options.json and not Path(options.json).absolute().parent.is_dir():
-        raise Refused(f"--json: there is no folder {Path(options.json).parent}")
+        raise Refused(f"--json: no such folder: {Path(options.json).parent}")
 
 
 def _chosen(options: Namespace) -> dict[str, Any]:

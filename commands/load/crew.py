@@ -24,14 +24,14 @@ LAG_INTERVAL_S = 0.05
 
 @dataclass(frozen=True)
 class Publishing:
-    """One publisher to be."""
+    """A publisher to start."""
 
     token: str
 
 
 @dataclass(frozen=True)
 class Listening:
-    """One listener to be."""
+    """A listener to start."""
 
     token: str
     publisher: str
@@ -74,7 +74,7 @@ class PublisherResult:
 
 @dataclass(frozen=True)
 class ListenerResult:
-    """What one listener got."""
+    """What one listener received."""
 
     first_sound_s: float | None
     frames: FrameCounts
@@ -90,7 +90,7 @@ class CrewResult:
     listeners: list[ListenerResult] = field(default_factory=list)
     datagrams: Tally = field(default_factory=Tally)
     worst_lag_s: float = 0.0
-    """How late the process's event loop was at worst: slowness of its own, not the server's."""
+    """How late the process's event loop was at worst: its own slowness, not the server's."""
 
 
 def crew_main(pipe: Connection) -> None:
@@ -145,7 +145,7 @@ class _Crew:
         self._pipe.send(result)
 
     async def _start_all(self) -> None:
-        """Start one after the other, so that no start waits for the arithmetic of another."""
+        """Start one after another, so that no start waits for another's computation."""
         for wish in self._job.peers:
             try:
                 if isinstance(wish, Publishing):
@@ -177,7 +177,7 @@ class _Crew:
 
     async def _close_all(self) -> None:
         closes = [client.close() for client in self._clients]
-        # The session or the server may have ended before: that does not matter any more.
+        # The session or the server may already have ended, which no longer matters.
         await asyncio.gather(*closes, return_exceptions=True)
 
     def _heard(
@@ -207,7 +207,7 @@ def _published(peer: PublisherPeer) -> PublisherResult:
 
 
 def _gather_near(url: str) -> None:
-    """Use loopback for an instance on loopback; by itself aioice has no candidate there."""
+    """Use loopback for an instance on loopback; by default aioice has no candidate there."""
     host = urlsplit(url).hostname or ""
     addresses = {each[4][0] for each in socket.getaddrinfo(host, None)}
     near = [a for a in addresses if isinstance(a, str) and (a == "::1" or a.startswith("127."))]

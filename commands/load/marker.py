@@ -1,4 +1,4 @@
-"""Sound that can be found again: what is published, and where a listener's sound lies in it."""
+"""Sound that can be located: what is published, and where in it a listener's sound belongs."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """Publishers and listeners of `hushcast load`, the tests and the benchmarks: real WebRTC peers.
 
-They cost their process little: a publisher plays packets that were encoded before, and a listener
-decodes nothing.
+They cost their process little: a publisher plays packets encoded beforehand, and a listener decodes
+nothing.
 """
 
 from __future__ import annotations  # Packet is generic to type checkers only

@@ -1,4 +1,4 @@
-"""Crews from outside: processes that are started, asked, and ended on every path."""
+"""Crews seen from outside: processes that are started, asked, and ended on every path."""
 
 import multiprocessing
 import signal

@@ -68,7 +68,7 @@ def numbers(options: dict[str, Any], measured: Measured) -> dict[str, Any]:
 
 
 def passed(told: dict[str, Any], *, harmed: bool) -> bool:
-    """Tell whether all peers connected and heard, and no frame is missing but on purpose."""
+    """Tell whether all peers connected and heard, and no frame is missing except on purpose."""
     frames = told["frames"]
     gaps = frames["unsent"] + (0 if harmed else frames["lost"])
     return not told["failures"] and not gaps and frames["received"] > 0
@@ -99,7 +99,7 @@ def table(told: dict[str, Any]) -> str:
         f"latency found for {told['latency_found_for']:.0%} of the measured frames",
         f"server: {server['late_hops']} late hops, "
         f"{server['worst_loss']:.1%} lost from the worst publisher, "
-        f"{server['refused_tries']} tries refused",
+        f"{server['refused_tries']} attempts refused",
         f"injected: {told['injected']['lost_to_server']} datagrams lost to the server, "
         f"{told['injected']['lost_to_listeners']} to listeners",
         f"this generator: packets late by up to {generator['worst_late_packet_ms']:.1f} ms, "

@@ -1,4 +1,4 @@
-"""The course of a load test, from its accounts to their removal."""
+"""The course of a load test, from creating its accounts to removing them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ LISTENERS_PER_PROCESS = 25
 LISTENERS_PER_ACCOUNT = 25
 """Below the number of offers that an account may post in a minute."""
 MEASURED_LISTENERS = 10
-"""How many keep their sound, to be located after the end."""
+"""How many keep their sound, to be located afterwards."""
 LIVE_LIMIT_S = 30.0
 POLL_S = 0.2
 

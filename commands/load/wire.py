@@ -54,7 +54,7 @@ class Line:
 
 
 class FaultyTransport:
-    """Stands between aioice and a socket, on the way out."""
+    """Wraps the socket that aioice sends through."""
 
     def __init__(self, transport: asyncio.DatagramTransport, line: Line) -> None:
         self._transport = transport

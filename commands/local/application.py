@@ -1,8 +1,8 @@
 """The process that runs the Serve application of `hushcast up`, and drains it at the end.
 
-It is a process of its own because `ray.init` and `serve.run` cannot be interrupted: whoever
-started it can end it at any moment. It reads one line of JSON from its standard input and says
-how far it is, a line each, on the file descriptor it was given; its standard output is a log.
+It is a separate process because `ray.init` and `serve.run` cannot be interrupted: its parent can
+end it at any moment. It reads one line of JSON from its standard input and reports its progress,
+line by line, on the file descriptor it was given; its standard output is a log.
 """
 
 import asyncio
@@ -27,18 +27,18 @@ from serve_app.settings import Settings
 DRAIN_LIMIT_S = 30.0
 """How long streams may take to end and be stored; the rest is left to recovery."""
 DEPLOYED = "deployed"
-"""What the process says when Serve runs the application."""
+"""What the process reports once Serve runs the application."""
 
 log = logging.getLogger(__name__)
 
 
 async def _nothing() -> None:
-    """Have nothing to drain."""
+    """Drain nothing."""
 
 
 @dataclass(frozen=True)
 class LocalApp:
-    """What runs here: a Serve application and, awaited before it ends, its `drain`."""
+    """A Serve application, and the `drain` to await before it ends."""
 
     application: serve.Application
     drain: Callable[[], Awaitable[None]] = _nothing
@@ -82,7 +82,7 @@ def _wait_for_the_end() -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     threading.Thread(target=_end_of, args=(end,), daemon=True, name="stdin").start()
-    while not end.wait(0.1):  # short, so that the signal's function gets its turn
+    while not end.wait(0.1):  # short, so that the signal handler gets to run
         continue
 
 
@@ -91,7 +91,7 @@ async def _drain(drain: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(DRAIN_LIMIT_S):
             await drain()
     except TimeoutError:
-        log.warning("not everything was stored in time; the next start finishes the rest")
+        log.warning("not everything was stored in time; the next start stores the rest")
 
 
 def main() -> None:
@@ -105,7 +105,7 @@ def main() -> None:
             namespace="hushcast",
             logging_level=logging.WARNING,
         )
-        # Ray's own would leave by an exception, wherever it finds us.
+        # Ray's own handler would raise an exception, wherever we are.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         settings = Settings.from_json(orders["settings"])
         logs.configure("application", settings.logs)
@@ -114,7 +114,7 @@ def main() -> None:
         print(DEPLOYED, file=report)
     _wait_for_the_end()
     asyncio.run(_drain(app.drain))
-    # Serve would wait for open sockets, and Ray for its workers: both are ended from outside.
+    # Serve would wait for open sockets, and Ray for its workers: our parent ends both.
     logging.shutdown()
     os._exit(0)
 

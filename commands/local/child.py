@@ -13,10 +13,10 @@ from commands.local.guardian import Guardian
 READY_LIMIT_S = 60.0
 STOP_LIMIT_S = 10.0
 LOG_BYTES = 10 * 1024 * 1024
-"""A log longer than this is begun anew at the next start; one older is kept."""
+"""The next start rotates a log longer than this, and keeps one old log."""
 
 Pause = Callable[[float], None]
-"""Waits for some seconds; may raise, to give up the waiting."""
+"""Waits for some seconds; may raise to give up waiting."""
 
 
 class StartFailed(Exception):
@@ -25,14 +25,14 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """How a program is started. Secrets go into files and pipes: others can read arguments."""
+    """How a program is started. Secrets go into files and pipes: other users can read arguments."""
 
     argv: tuple[str, ...]
     folder: Path
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
     leftovers: tuple[Path, ...] = ()
-    """Files outside `folder` that it makes and, when killed, leaves."""
+    """Files outside `folder` that it creates, and leaves behind when killed."""
 
 
 class Part(Protocol):
@@ -40,10 +40,10 @@ class Part(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name, for people."""
 
     def command(self) -> Command:
-        """Write what it reads at its start, and get its command."""
+        """Write the files that it reads at startup, and get its command."""
 
     def answers(self) -> bool:
         """Tell whether it serves; waits for at most a few seconds."""
@@ -103,7 +103,7 @@ class Child:
         code = self._popen.poll()
         if code is None:
             return None
-        return f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        return f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
 
     def wait_until(
         self,
@@ -111,11 +111,11 @@ class Child:
         pause: Pause = time.sleep,
         limit_s: float = READY_LIMIT_S,
     ) -> None:
-        """Wait until it is ready. Raises StartFailed when it ends before, or is late."""
+        """Wait until it is ready. Raises StartFailed if it ends first, or takes too long."""
         deadline = time.monotonic() + limit_s
         while not ready():
             if self.ended is not None:
-                raise StartFailed(f"{self.name} {self.ended} while it started. {self.last_words()}")
+                raise StartFailed(f"{self.name} {self.ended} while starting. {self.last_words()}")
             if time.monotonic() > deadline:
                 raise StartFailed(
                     f"{self.name} was not ready after {limit_s:.0f} s. {self.last_words()}"
@@ -138,7 +138,7 @@ class Child:
         self._popen.kill()
 
     def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
-        """Ask it to end, insist after `limit_s`, and come back when it has. Harmless twice."""
+        """Ask it to end, kill it after `limit_s`, and wait until it has ended. Idempotent."""
         if self._process is None:
             return
         self._process.terminate()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 class DataDirInUse(Exception):
-    """Another hushcast works in this directory."""
+    """Another hushcast is using this directory."""
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder that only its owner may enter, also where one was already; returns it."""
+    """Create a folder that only its owner may enter, or make an existing one so; returns it."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
     return path
@@ -32,7 +32,7 @@ def private_file(path: Path, text: str) -> Path:
 
 
 def kept_secret(path: Path) -> str:
-    """Get the secret in a file; the first call makes one up, 256 bits as hexadecimal digits."""
+    """Get the secret in a file; the first call creates it, 256 bits as hexadecimal digits."""
     if not path.exists():
         private_file(path, secrets.token_hex(32))
     path.chmod(0o600)
@@ -41,11 +41,10 @@ def kept_secret(path: Path) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make a data directory where there is none, for its owner alone, and hold it.
+    """Hold a data directory, creating it for its owner alone if there is none.
 
-    Raises DataDirInUse at once while another process holds it.
-
-    The lock is the kernel's: it ends with the process, however that ends.
+    Raises DataDirInUse at once if another process holds it. The lock is the kernel's: it ends with
+    the process, however that ends.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "lock").open("a") as file:

@@ -1,8 +1,8 @@
 """The process that cleans up when ours cannot: both ends of its pipe.
 
-Whoever starts processes starts a guardian first and names each to it. When the pipe closes,
-because its owner closed it or died, the guardian ends every process that is left, takes away what
-they left on disk, and ends. Processes are known by the session they were started in and by a mark
+A process that starts others starts a guardian first and tells it about each. When the pipe closes,
+because its owner closed it or died, the guardian ends every process still running, removes what
+they left on disk, and exits. It knows processes by the session they were started in and by a mark
 in their environment: Ray's agents and workers outlive their parents, but keep both.
 """
 
@@ -24,14 +24,14 @@ from commands.local.paths import python_path
 MARK = "HUSHCAST_INSTANCE"
 """Environment variable: the instance a process belongs to."""
 DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Nothing but the end of the pipe ends a guardian."""
+"""Only the end of the pipe ends a guardian."""
 TERM_LIMIT_S = 3.0
-"""How long servers may take to put their data away before they are killed."""
+"""How long servers may take to save their data before they are killed."""
 KILL_LIMIT_S = 10.0
 
 
 class Guardian:
-    """The owner's end. A context manager: leaving it ends all that is left, and waits for it."""
+    """The owner's end. A context manager: leaving it ends every process left, and waits."""
 
     def __init__(self) -> None:
         self.instance = secrets.token_hex(8)
@@ -46,21 +46,21 @@ class Guardian:
 
     @property
     def mark(self) -> dict[str, str]:
-        """What every process of this instance has in its environment."""
+        """The mark that every process of this instance has in its environment."""
         return {MARK: self.instance}
 
     def watch(self, pid: int) -> None:
-        """Name a process that was started in a session of its own."""
+        """Register a process that was started in a session of its own."""
         self._sessions.add(pid)
         self._say(f"watch {pid}")
 
     def remove(self, path: Path) -> None:
-        """Name a file or folder that goes at the end."""
+        """Register a file or folder to remove at the end."""
         self._paths.append(path.absolute())
         self._say(f"remove {path.absolute()}")
 
     def __enter__(self) -> Self:
-        # Blocked signals stay blocked in what is started: there is no moment without a guardian.
+        # A new process inherits blocked signals, so none can end the guardian while it starts.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
         try:
             self._process = subprocess.Popen(
@@ -82,7 +82,7 @@ class Guardian:
     ) -> None:
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.close()
-        if self._process.wait() != 0:  # somebody ended it: its work is ours
+        if self._process.wait() != 0:  # it was killed: do its work here
             clean_up(self.instance, self._sessions, self._paths)
 
     def _say(self, line: str) -> None:
@@ -103,12 +103,12 @@ def _belongs(process: psutil.Process, instance: str, sessions: set[int]) -> bool
         if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
             return False
         return os.getsid(process.pid) in sessions or process.environ().get(MARK) == instance
-    except (psutil.Error, OSError):  # it is gone by now, or not ours to look at
+    except (psutil.Error, OSError):  # it is already gone, or not ours to inspect
         return False
 
 
 def end_all(instance: str, sessions: set[int]) -> None:
-    """Ask all to end, wait, then kill, again and again until there are none."""
+    """Ask all to end, wait, then kill repeatedly until none is left."""
     for process in members(instance, sessions):
         _send(process, signal.SIGTERM)
     deadline = time.monotonic() + TERM_LIMIT_S
@@ -142,7 +142,7 @@ def guard(lines: IO[str], instance: str) -> None:
 
 
 def clean_up(instance: str, sessions: set[int], paths: list[Path]) -> None:
-    """End all processes of an instance, then take away what they left on disk."""
+    """End all processes of an instance, then remove what they left on disk."""
     end_all(instance, sessions)
     for path in paths:
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""What `hushcast up` runs: the whole application, with what ends its streams."""
+"""What `hushcast up` runs: the whole application, and how to end its streams."""
 
 from commands.local.application import LocalApp
 from deployments.stream_actors import RayStreamActors, drain_all
@@ -7,5 +7,5 @@ from serve_app.settings import Settings
 
 
 def build_local_app(settings: Settings) -> LocalApp:
-    """Build the application for `hushcast up`, with what ends its streams."""
+    """Build the application for `hushcast up`, with a drain that ends its streams."""
     return LocalApp(bind(settings), lambda: drain_all(RayStreamActors(), "hushcast is stopping"))

@@ -1,4 +1,4 @@
-"""Where processes find the packages, and Ray its short-lived files."""
+"""Where child processes find our packages, and where Ray keeps its temporary files."""
 
 import os
 import sysconfig
@@ -6,14 +6,14 @@ import tempfile
 from pathlib import Path
 
 _TEMP_PATH_CHARACTERS = 30
-"""Ray's sockets lie some 70 characters below its folder, and may have 107 in all."""
+"""Ray's socket paths are some 70 characters longer than its folder's; the limit is 107."""
 
 
 def python_path() -> str:
-    """Get a PYTHONPATH by which other processes find this very checkout or installation."""
+    """Get a PYTHONPATH that lets other processes find this checkout or installation."""
     root = str(Path(__file__).parents[2])
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if root == sysconfig.get_path("purelib"):  # is found anyway, and has its place in the order
+    if root == sysconfig.get_path("purelib"):  # already on the path, in its place
         return os.pathsep.join(filter(None, inherited))
     return os.pathsep.join(filter(None, [root, *(path for path in inherited if path != root)]))
 

@@ -6,15 +6,15 @@ import socket
 PAIR = 10_000
 """SeaweedFS opens each of its ports a second time, this much higher, for gRPC."""
 _LOW, _HIGH = 20_000, 22_768
-"""Ports and their pairs stay below 32768, where Linux begins to take ports for outgoing
-connections: a server that is started again finds its port free."""
+"""Ports and their pairs stay below 32768, where Linux's ports for outgoing connections begin, so
+that a restarted server finds its port free."""
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Tell whether a server could listen here now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As servers do: connections that linger after an earlier server's end are no hindrance.
+        # As servers do, so that connections lingering from an earlier server do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -25,11 +25,11 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find different ports that are free, and whose pairs are."""
+    """Find different ports that are free, and so are their pairs."""
     found: list[int] = []
     for port in random.sample(range(_LOW, _HIGH), _HIGH - _LOW):
         if len(found) == count:
             return found
         if is_free(port) and is_free(port + PAIR):
             found.append(port)
-    raise OSError(f"there are no {count} free ports from {_LOW} to {_HIGH}")
+    raise OSError(f"found fewer than {count} free ports from {_LOW} to {_HIGH}")

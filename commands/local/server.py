@@ -1,4 +1,4 @@
-"""A part that hushcast brings along, and the process it runs in now."""
+"""A part that comes with hushcast, and the process it currently runs in."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from commands.local.signals import Signals
 P = TypeVar("P", bound=Part)
 
 ATTEMPTS = 3
-"""Another program may take a port between our choice and its use: then we choose again."""
+"""Another program may take a port after we chose it and before we use it; then we choose again."""
 
 
 class Server(Generic[P]):
@@ -27,14 +27,14 @@ class Server(Generic[P]):
     def start(self) -> None:
         """Start a process for the part as it is: same ports, same data. Does not wait.
 
-        One from before ends now: two must not write to the same data.
+        Kills an earlier process first: two must not write to the same data.
         """
         self.child.stop(limit_s=0)
         self.child = Child(self.part.name, self.part.command(), self._guardian)
         self.child.start()
 
     def wait(self) -> None:
-        """Wait until it serves. Raises StartFailed when it does not, also not on other ports."""
+        """Wait until it serves. Raises StartFailed if it does not, even on other ports."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._wait_once()
@@ -46,7 +46,7 @@ class Server(Generic[P]):
                 self.start()
 
     def revive(self) -> None:
-        """Start it again where clients look for it, and wait. Raises StartFailed."""
+        """Restart it on the same ports, and wait. Raises StartFailed."""
         self.start()
         self._wait_once()
 

@@ -12,17 +12,17 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """Counts SIGINT, SIGTERM and SIGHUP from `listen` on; raises only where somebody waits.
+    """Counts SIGINT, SIGTERM and SIGHUP from `listen` on; raises only in `pause`.
 
-    An exception out of a signal handler could break a clean-up anywhere in its middle.
+    An exception from a signal handler could interrupt a clean-up at any point.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self.number = 0  # the newest one's
+        self.number = 0  # of the latest
 
     def listen(self) -> None:
-        """Take the signals over for the rest of this process's life."""
+        """Handle the signals for the rest of this process's life."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
@@ -33,11 +33,11 @@ class Signals:
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a command that a signal ended: 130 after Ctrl-C."""
+        """The code that shells use for a command ended by a signal: 130 after Ctrl-C."""
         return 128 + self.number
 
     def pause(self, seconds: float) -> None:
-        """Sleep. Raises Interrupted as soon as there was a signal, also one from before."""
+        """Sleep. Raises Interrupted as soon as there is a signal, or if there has been one."""
         end = time.monotonic() + seconds
         while not self.count:
             left = end - time.monotonic()

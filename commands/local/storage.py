@@ -1,4 +1,4 @@
-"""Valkey and SeaweedFS: those that were not given, and what the settings are with them."""
+"""The Valkey and SeaweedFS that hushcast starts itself, and the settings completed with them."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,7 +35,7 @@ class Storage:
 
     @classmethod
     def prepare(cls, settings: Settings, guardian: Guardian, signals: Signals) -> Self:
-        """Make folders and secrets, and choose ports; starts nothing."""
+        """Create folders and secrets, and choose ports; starts nothing."""
         data, logs = settings.data_dir, private_folder(settings.data_dir / "logs")
         valkey = partial(Valkey.prepare, data / "valkey", logs / "valkey.log")
         seaweed = partial(SeaweedFS.prepare, data / "s3", logs / "seaweedfs.log")
@@ -46,7 +46,7 @@ class Storage:
 
     @property
     def servers(self) -> list[KeepingServer]:
-        """Those that are ours."""
+        """The servers that we run."""
         return [server for server in (self.valkey, self.seaweed) if server is not None]
 
     def complete(self, settings: Settings) -> Settings:
@@ -74,7 +74,7 @@ def publish_settings(settings: Settings, guardian: Guardian) -> None:
 
 @contextmanager
 def open_storage(settings: Settings, signals: Signals) -> Iterator[Settings]:
-    """Reach the storage of a data directory: the running one, or one started for the while.
+    """Reach the storage of a data directory: the running one, or one started for this call.
 
     Raises StartFailed; DataDirInUse while an instance is starting or stopping.
     """

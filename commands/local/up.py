@@ -30,19 +30,19 @@ DEPLOY_LIMIT_S = 120.0
 WATCH_INTERVAL_S = 0.2
 REVIVE_INTERVAL_S = 2.0
 DEPLOYED = "deployed"
-"""What the application's process says when Serve runs it."""
+"""What the application's process reports once Serve runs it."""
 
 
 class PortInUse(Exception):
-    """Something else listens where we should."""
+    """The port is taken, or the address is not this machine's."""
 
 
 class PartLost(Exception):
-    """A part ended that cannot be started again on its own."""
+    """A part that cannot be restarted on its own has ended."""
 
 
 class Progress:
-    """Says how far the start is, with seconds."""
+    """Reports the progress of the start, with seconds."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -86,11 +86,11 @@ class Application:
             self.child.stdin.write(f"{orders}\n".encode())
             self.child.stdin.flush()
         except BrokenPipeError:
-            return  # it has ended: whoever waits for it will notice
+            return  # it has ended, which the next wait for it will notice
 
     @property
     def deployed(self) -> bool:
-        """Whether Serve runs the application by now."""
+        """Whether Serve runs the application yet."""
         try:
             self._heard += os.read(self._reports, 4096)
         except BlockingIOError:
@@ -98,9 +98,9 @@ class Application:
         return DEPLOYED in self._heard.decode().splitlines()
 
     def stop(self, signals: Signals) -> None:
-        """End it: at once, or when its streams have ended and are stored."""
+        """End it: at once if not deployed, else once its streams have ended and are stored."""
         if self.child.started and not self.deployed:
-            self.child.kill()  # nothing to lose yet, and ray.init hears no signal
+            self.child.kill()  # nothing to lose yet, and ray.init ignores signals
         stop_together([self.child], signals, DRAIN_STOP_S)
 
 
@@ -114,12 +114,12 @@ def up(settings: Settings, builder: str, signals: Signals) -> int:
         with ExitStack() as stack:
             _run(settings, builder, signals, progress, stack)
     except Interrupted:
-        progress.say("everything has ended")
+        progress.say("everything has stopped")
         return 0
     except (PortInUse, PartLost, StartFailed, DataDirInUse) as problem:
         print(problem, file=sys.stderr, flush=True)
         return 1
-    raise AssertionError("it only ends by a signal or a problem")
+    raise AssertionError("it ends only by a signal or a problem")
 
 
 def _run(
@@ -127,7 +127,7 @@ def _run(
 ) -> NoReturn:
     stack.enter_context(locked(settings.data_dir))
     _refuse_a_busy_port(settings)
-    progress.show(f"hushcast {settings.release} starts; its data is in {settings.data_dir}")
+    progress.show(f"hushcast {settings.release} is starting; its data is in {settings.data_dir}")
     private_folder(settings.spool_dir)
     guardian = stack.enter_context(Guardian())
     storage, ray = _prepare(settings, guardian, signals)
@@ -152,7 +152,7 @@ def _run(
     try:
         _watch(storage, (ray.child, application.child), guardian, signals, progress)
     except Interrupted:
-        progress.say("stopping: streams end, recordings are stored; a second signal ends it now")
+        progress.say("stopping: ending streams, storing recordings; a second signal stops at once")
         raise
 
 
@@ -180,7 +180,7 @@ def _url(settings: Settings) -> str:
 
 
 class _Readiness:
-    """Asks /readyz, and says what is still missing."""
+    """Asks /readyz, and reports what is still missing."""
 
     def __init__(self, settings: Settings, progress: Progress) -> None:
         anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -208,7 +208,7 @@ class _Readiness:
     def _connection(self) -> http.client.HTTPConnection:
         if not self._tls:
             return http.client.HTTPConnection(self._host, self._port, timeout=3)
-        # It is ourselves that we ask, by an address that the certificate need not be for.
+        # We ask ourselves, by an address that the certificate need not cover.
         trusting = ssl._create_unverified_context()
         return http.client.HTTPSConnection(self._host, self._port, timeout=3, context=trusting)
 
@@ -220,7 +220,7 @@ def _watch(
     signals: Signals,
     progress: Progress,
 ) -> NoReturn:
-    """Bring servers back that end, until a signal comes or something else ends."""
+    """Restart servers that end, until a signal comes or another part ends."""
     while True:
         for server in storage.servers:
             if server.child.ended is not None:
@@ -229,12 +229,12 @@ def _watch(
             if child.ended is not None:
                 raise PartLost(f"{child.name} {child.ended}. {child.last_words()}")
         if not guardian.alive:
-            raise PartLost("The guardian ended, and nothing runs without one.")
+            raise PartLost("The guardian ended, and hushcast does not run without one.")
         signals.pause(WATCH_INTERVAL_S)
 
 
 def _revive(server: KeepingServer, signals: Signals, progress: Progress) -> None:
-    progress.say(f"{server.part.name} {server.child.ended}; it is started again")
+    progress.say(f"{server.part.name} {server.child.ended}; restarting it")
     while True:
         try:
             server.revive()

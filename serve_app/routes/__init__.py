@@ -1,1 +1,1 @@
-"""The HTTP routes, a file for each subject. They parse, authorise and call; no logic."""
+"""The HTTP routes, one file per subject. They parse, authorise and call; no logic."""

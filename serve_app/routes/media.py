@@ -28,7 +28,7 @@ Session = Annotated[str, Path(max_length=64)]
 
 @router.post("/whip", status_code=201)
 async def publish(request: Request, caller: Caller, use: Use) -> Response:
-    """Begin to publish; the stream is the caller's."""
+    """Begin to publish the caller's stream."""
     offer = await _offer(request)
     await use.rates.count("offers", caller)
     answer = await asyncio.shield(use.streams.publish(caller, offer))
@@ -43,11 +43,11 @@ async def listen(
     use: Use,
     sound: Annotated[str, Query(pattern="^(original|denoised)$")] = "denoised",
 ) -> Response:
-    """Begin to listen to a friend, or to oneself."""
+    """Begin to listen to a friend, or to the caller's own stream."""
     offer = await _offer(request)
     await use.rates.count("offers", caller)
     if not await use.accounts.exists(name):
-        raise NoSuchUser(f"There is nobody called {name}.")
+        raise NoSuchUser(f"There is no user called {name}.")
     if name != caller and not await use.accounts.are_friends(caller, name):
         raise NotAFriend(f"Only friends of {name} can listen.")
     answer = await asyncio.shield(
@@ -59,10 +59,10 @@ async def listen(
 @router.patch("/whip/sessions/{session}", status_code=204)
 @router.patch("/whep/sessions/{session}", status_code=204)
 async def trickle(request: Request, session: Session, caller: Caller, use: Use) -> Response:
-    """Add ICE candidates; an empty body adds none."""
+    """Add ICE candidates to a session; an empty body adds none."""
     known = request.headers.get("if-match", "*")
     if known not in ("*", f'"{session}"'):
-        raise SessionChanged("This is another ICE session by now. Please post a new offer.")
+        raise SessionChanged("The ICE session has changed. Please post a new offer.")
     body = await request.body()
     if body and _media_type(request) != FRAGMENT:
         raise WrongType(f"Please send candidates as {FRAGMENT}.")
@@ -83,7 +83,7 @@ async def end_session(session: Session, caller: Caller, use: Use) -> Response:
 @router.options("/whep/{name}", status_code=204)
 @router.options("/whep/sessions/{session}", status_code=204)
 async def options(request: Request) -> Response:
-    """Tell what may be asked for; the headers of CORS are added to every answer here."""
+    """Say which methods are allowed; every answer here gets the CORS headers."""
     return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": ALLOWED})
 
 
@@ -97,7 +97,7 @@ CORS = {
     ),
     "Access-Control-Max-Age": "600",
 }
-"""Any site may use WHIP and WHEP with a token; none gets cookies sent along.
+"""Any site may use WHIP and WHEP with a token; browsers send no cookies along.
 
 Some clients send the session's ETag as a header of that name, and read the allowed methods to learn
 whether they may trickle.
@@ -131,7 +131,7 @@ def _created(answer: SessionAnswer, place: str, settings: Settings, caller: str)
 
 
 def turn_credentials(secret: str, username: str) -> tuple[str, str]:
-    """Make credentials that coturn's `use-auth-secret` takes for a day: expiry:user, HMAC-SHA1."""
+    """Make credentials for coturn's `use-auth-secret`, valid for a day: expiry:user, HMAC-SHA1."""
     name = f"{int(time.time()) + TURN_TTL_S}:{username}"
     digest = hmac.new(secret.encode(), name.encode(), hashlib.sha1).digest()
     return name, base64.b64encode(digest).decode()

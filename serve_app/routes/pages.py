@@ -1,4 +1,4 @@
-"""The pages, and whether the service is well."""
+"""The pages and the health checks."""
 
 import asyncio
 import logging
@@ -27,20 +27,20 @@ NO_CACHE = {"Cache-Control": "no-cache"}
 @router.get("/")
 @router.get("/u/{name}")
 async def page(name: str = "") -> FileResponse:
-    """Give the page; its script looks at the address."""
+    """Serve the page; its script reads the path."""
     return FileResponse(FRONTEND / "index.html", headers=NO_CACHE)
 
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """Tell that the process lives."""
+    """Report that the process is alive."""
     return {"status": "alive"}
 
 
 @router.get("/readyz")
 async def readyz(use: Use) -> JSONResponse:
-    """Tell whether a stream could start now: Redis, S3 and a warm actor are there."""
-    async with asyncio.TaskGroup() as group:  # which leaves no check behind, whatever is raised
+    """Report whether a stream could start now: Redis, S3 and a warm actor are available."""
+    async with asyncio.TaskGroup() as group:  # leaves no check behind, whatever is raised
         checks = [
             group.create_task(_problem("Redis", use.redis.ping())),
             group.create_task(_problem("The object storage", asyncio.to_thread(use.store.check))),

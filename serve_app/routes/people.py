@@ -40,9 +40,9 @@ async def create_account(body: Credentials, request: Request, use: Use) -> Creat
 
 @router.post("/session")
 async def sign_in(body: SignIn, request: Request, response: Response, use: Use) -> SignedIn:
-    """Sign in: a token, and the same as a cookie for our pages."""
+    """Sign in: returns a token, and sets it as a cookie for our pages."""
     who = (body.username, _address(request, use))
-    # Counted before it is known, or many guesses at once would all be looked at.
+    # Count before checking the password, or parallel guesses would all be checked.
     await use.rates.count("sign_ins", *who)
     text, token = await use.accounts.sign_in(body.username, body.password)
     await use.rates.forget("sign_ins", *who)
@@ -59,28 +59,28 @@ async def sign_in(body: SignIn, request: Request, response: Response, use: Use) 
 
 @router.delete("/session", status_code=204)
 async def sign_out(token: Signed, response: Response, use: Use) -> None:
-    """Revoke the token that this was called with."""
+    """Revoke the caller's token."""
     await use.accounts.revoke(token)
     response.delete_cookie(COOKIE)
 
 
 @router.get("/me")
 async def me(caller: Caller, use: Use) -> Me:
-    """Tell who is calling, and their stream."""
+    """Get the caller and their stream."""
     status = await use.streams.status(caller)
     return Me(username=caller, stream=stream_of(status), session=status.session if status else None)
 
 
 @router.delete("/me", status_code=204)
 async def delete_account(caller: Caller, response: Response, use: Use) -> None:
-    """Delete the account and everything with it, also if the client does not wait for it."""
+    """Delete the account and everything in it, even if the client does not wait."""
     await asyncio.shield(_delete(caller, use))
     response.delete_cookie(COOKIE)
 
 
 @router.get("/friends")
 async def friends(caller: Caller, use: Use) -> Friends:
-    """List friends with their streams, and open requests."""
+    """List friends with their streams, and pending requests."""
     lists = await use.accounts.lists(caller)
     live = {status.username: status for status in await use.streams.statuses(lists.friends)}
     return Friends(
@@ -92,7 +92,7 @@ async def friends(caller: Caller, use: Use) -> Friends:
 
 @router.put("/friends/{name}")
 async def befriend(name: Name, caller: Caller, use: Use) -> FriendState:
-    """Ask somebody to be a friend, or accept their request."""
+    """Send a friend request, or accept one."""
     state = await use.accounts.befriend(caller, name)
     return FriendState.model_validate({"state": state})
 
@@ -105,9 +105,9 @@ async def unfriend(name: Name, caller: Caller, use: Use) -> None:
 
 @router.get("/users/{name}")
 async def user(name: Name, caller: Caller, use: Use) -> User:
-    """Tell of somebody what the caller may know."""
+    """Describe a user, as far as the caller may see them."""
     if not await use.accounts.exists(name):
-        raise NoSuchUser(f"There is nobody called {name}.")
+        raise NoSuchUser(f"There is no user called {name}.")
     friend = await use.accounts.are_friends(caller, name)
     audible = friend or name == caller
     stream = stream_of(await use.streams.status(name)) if audible else None
@@ -120,16 +120,16 @@ async def _delete(username: str, use: Use) -> None:
         for recording in kept:
             await erase(recording, use)
     await use.accounts.delete(username)
-    # What was begun by a request that was already on its way.
+    # Undo what a request already under way may have started.
     await use.streams.stop(username, None)
     await discard_user(username, index=use.index, store=use.store)
 
 
 def _address(request: Request, use: Use) -> str:
-    """Get whom limits count: an IPv4 address or an IPv6 network of one customer, /64.
+    """Get the address that rate limits count: IPv4, or for IPv6 the /64 network of one customer.
 
-    Behind a proxy, which is there where a public URL is set, it is what that proxy appended to
-    `X-Forwarded-For`; what a client wrote there itself stands before it.
+    A public URL implies a proxy: then it is the address that the proxy appended to
+    `X-Forwarded-For`, after anything that the client wrote there itself.
     """
     address = request.client.host if request.client else ""
     if use.settings.public_url:

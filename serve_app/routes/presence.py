@@ -1,4 +1,4 @@
-"""The presence socket: tells a page what changes, and a stream that its page is there."""
+"""The presence socket: tells a page what changes, and a stream that its page is open."""
 
 import asyncio
 import json
@@ -37,13 +37,13 @@ router = APIRouter(prefix="/api", tags=["presence"])
 
 MAX_MESSAGE_CHARS = 4096
 MAX_SESSIONS = 32
-"""How many sessions one socket may publish, one after the other."""
+"""How many sessions one socket may publish, one after another."""
 CLOSE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
 class Close:
-    """How a socket is closed; `code` 0 when the page has gone already."""
+    """How to close a socket; `code` 0 if the page has already gone."""
 
     code: int
     reason: str = ""
@@ -51,22 +51,22 @@ class Close:
 
 GONE = Close(0)
 POLICY_VIOLATION = 1008
-UNREADABLE = Close(1007, "This is no message of hushcast.")
-TOO_LONG = Close(1009, "This message is too long.")
-TOO_MANY = Close(POLICY_VIOLATION, "This socket has published too many sessions.")
-TRY_AGAIN = Close(1013, "The live status cannot be read now.")
+UNREADABLE = Close(1007, "Unrecognised message.")
+TOO_LONG = Close(1009, "The message is too long.")
+TOO_MANY = Close(POLICY_VIOLATION, "Too many sessions were published over this socket.")
+TRY_AGAIN = Close(1013, "Live status is unavailable right now.")
 EXPIRED = Close(4401, "Please sign in again.")
 ENDS: dict[type[SubscriptionEnded], Close] = {
     TooManySockets: Close(1013, "You have too many pages open."),
-    TooSlow: Close(1013, "You do not read what you are told."),
+    TooSlow: Close(1013, "You are reading messages too slowly."),
     SignedOut: EXPIRED,
-    ShuttingDown: Close(1012, "This server restarts."),
+    ShuttingDown: Close(1012, "The server is restarting."),
 }
 
 
 @router.websocket("/presence")
 async def presence(socket: WebSocket) -> None:
-    """Tell a page what changes, until it goes; note whether it publishes."""
+    """Tell a page what changes until it leaves; keep track of whether it publishes."""
     use = services(socket)
     try:
         token = await verified_socket(socket, use)
@@ -74,7 +74,7 @@ async def presence(socket: WebSocket) -> None:
         await socket.close(POLICY_VIOLATION, str(refusal))
         return
     except RedisUnavailable as error:
-        log.warning("a presence socket was not served: %r", error)
+        log.warning("could not serve a presence socket: %r", error)
         await socket.accept()
         await socket.close(TRY_AGAIN.code, TRY_AGAIN.reason)
         return
@@ -94,12 +94,12 @@ class Page:
         self._announcement_failed = asyncio.Event()
 
     async def run(self, subscription: Subscription) -> None:
-        """Talk both ways until either side ends; then tell the streams that it is gone."""
+        """Talk both ways until either side closes, then tell the streams that the page is gone."""
         tasks = [
             asyncio.create_task(self._send(subscription), name="presence out"),
             asyncio.create_task(self._receive(), name="presence in"),
             asyncio.create_task(self._wait_for_failure(), name="presence failure"),
-            # The first one may be stuck in a socket that nobody reads.
+            # The first task may be stuck writing to a socket that nobody reads.
             asyncio.create_task(_wait_for_end(subscription), name="presence end"),
         ]
         try:
@@ -121,7 +121,7 @@ class Page:
         except SubscriptionEnded as end:
             return ENDS[type(end)]
         except (StreamError, RedisUnavailable, TimeoutError) as error:
-            log.warning("a presence socket was not served: %r", error)
+            log.warning("could not serve a presence socket: %r", error)
             return TRY_AGAIN
         raise AssertionError("a subscription ends with a reason")
 
@@ -142,7 +142,7 @@ class Page:
                     return end
 
     def _begin_publishing(self, session: str) -> Close | None:
-        """Tell a stream, once, that this is its page's socket; the page is heard meanwhile."""
+        """Tell a stream once that this is its page's socket, while still listening to the page."""
         if session in self._publishing:
             return None
         if len(self._publishing) >= MAX_SESSIONS:
@@ -156,7 +156,7 @@ class Page:
         try:
             await self._use.streams.publisher_socket(session, self._token.username, connected=True)
         except (StreamError, RedisUnavailable):
-            self._announcement_failed.set()  # the page connects again, and says it again
+            self._announcement_failed.set()  # the page reconnects and says it again
             raise
 
     async def _wait_for_failure(self) -> Close:
@@ -164,7 +164,7 @@ class Page:
         return TRY_AGAIN
 
     async def _leave(self, tasks: "list[asyncio.Task[Close]]") -> None:
-        """End what runs, then take back every `connected` that was said, and only those."""
+        """End the tasks, then retract every `connected` that was sent, and only those."""
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(self._retract(*said) for said in self._publishing.items()))
 
@@ -173,7 +173,7 @@ class Page:
             await said
             await self._use.streams.publisher_socket(session, self._token.username, connected=False)
         except (StreamError, RedisUnavailable) as error:
-            log.warning("a stream was not told of its page's socket: %s", error)
+            log.warning("could not tell a stream about its page's socket: %s", error)
 
     async def _close(self, end: Close) -> None:
         if end is GONE:
@@ -191,7 +191,7 @@ async def _wait_for_end(subscription: Subscription) -> Close:
 
 
 def message_of(event: Event) -> dict[str, Any]:
-    """Write an event as the presence socket tells it."""
+    """Write an event as a message of the presence socket."""
     match event:
         case Snapshot():
             streams = [plain(stream_of(status)) for status in event.streams]

@@ -36,7 +36,7 @@ async def list_recordings(
 ) -> list[Recording]:
     """List somebody's recordings, newest first."""
     if not await use.accounts.exists(name):
-        raise NoSuchUser(f"There is nobody called {name}.")
+        raise NoSuchUser(f"There is no user called {name}.")
     if not await _may_hear(caller, name, use):
         raise NotAFriend(f"Only friends of {name} can see their recordings.")
     return [recording_of(kept) for kept in await use.index.list(name, before, limit)]
@@ -52,7 +52,7 @@ async def get_recording(recording_id: RecordingId, caller: Caller, use: Use) -> 
 async def audio(
     request: Request, recording_id: RecordingId, caller: Caller, use: Use, download: bool = False
 ) -> Response:
-    """Play or download a recording: from the store where browsers reach it, else through here."""
+    """Play or download a recording: from the store if browsers can reach it, else relayed."""
     kept = await _audible(recording_id, caller, use)
     if kept.state in (RecordingState.RECORDING, RecordingState.STORING):
         raise NotStoredYet("This recording is not stored yet. Please try again in a moment.")
@@ -71,22 +71,22 @@ async def audio(
 
 @router.delete("/recordings/{recording_id}", status_code=204)
 async def delete_recording(recording_id: RecordingId, caller: Caller, use: Use) -> None:
-    """Delete one's own recording for good."""
+    """Delete one of the caller's own recordings for good."""
     kept = await _audible(recording_id, caller, use)
     if kept.username != caller:
-        raise NotYours("Only its owner can delete a recording.")
+        raise NotYours("Only the owner can delete a recording.")
     await asyncio.shield(erase(kept, use))
 
 
 class StoredResponse(StreamingResponse):
-    """Sends an object's bytes, and gives its connection back also when nobody listens."""
+    """Sends an object's bytes, and releases its connection even if the client has gone."""
 
     def __init__(self, stored: StoredBody, headers: dict[str, str]) -> None:
         super().__init__(stored, stored.status, headers)
         self._stored = stored
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it all."""
+        """Send the whole response."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -94,9 +94,9 @@ class StoredResponse(StreamingResponse):
 
 
 async def erase(kept: KeptRecording, use: Use) -> None:
-    """Delete a recording for good: its object first, so that a failure can be tried again.
+    """Delete a recording for good: its object first, so that a failed attempt can be repeated.
 
-    `discard` deletes once more, for an object that was stored in between.
+    `discard` deletes again, in case the object was stored in between.
     """
     await asyncio.to_thread(use.store.delete, kept.key)
     await discard(kept, index=use.index, store=use.store)
@@ -118,6 +118,6 @@ async def _may_hear(caller: str, username: str, use: Use) -> bool:
 
 
 def _file_name(kept: KeptRecording) -> str:
-    """Name a download; a name that begins with a dash or a dot is trouble on somebody's disk."""
+    """Name a download, without leading dashes or underscores, which trip up shells and tools."""
     moment = datetime.fromtimestamp(kept.started_at, UTC)
     return f"{kept.username.lstrip('_-') or 'recording'} {moment:%Y-%m-%d %H.%M.%S}.wav"

@@ -1,4 +1,4 @@
-"""Live streams: which there are, changing and stopping one's own."""
+"""Live streams: list those the caller may hear, change or stop the caller's own."""
 
 import asyncio
 from typing import Annotated
@@ -32,6 +32,6 @@ async def stop_stream(
     use: Use,
     session: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Response:
-    """End the caller's stream; what `navigator.sendBeacon` calls. The body does not matter."""
+    """End the caller's stream; pages call it by `navigator.sendBeacon`. The body is ignored."""
     await asyncio.shield(use.streams.stop(caller, session))
     return Response(status_code=204)

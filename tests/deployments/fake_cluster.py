@@ -89,7 +89,7 @@ class FakeCluster:
     async def names(self) -> set[str]:
         """Name the actors."""
         if not self.reachable:
-            raise ActorSilent("The part that runs streams cannot be reached now.")
+            raise ActorSilent("The streaming service is unavailable right now. Please try again.")
         return set(self.actors)
 
     async def start(self, name: str, options: StreamActorOptions) -> ActorDescription:
@@ -111,11 +111,11 @@ class FakeCluster:
         """Call a method of the actor of this name."""
         actor = self.actors.get(name)
         if actor is None:
-            raise ActorGone("The actor of this stream is gone.")
+            raise ActorGone("The server that ran this stream is gone. Please try again.")
         actor.calls.append(method.__name__)
         if actor.frozen:
             await asyncio.sleep(limit_s)
-            raise ActorSilent("The stream's actor does not answer now.")
+            raise ActorSilent("The stream is not responding right now. Please try again.")
         try:
             result: R = await getattr(actor, method.__name__)(*args, **kwargs)
         except ActorGone:

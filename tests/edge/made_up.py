@@ -94,7 +94,7 @@ class MadeUpStreams(Streams):
         if connected:
             await self.may_go_on.wait()
         if session_id == "unheard":
-            raise RedisUnavailable("The stream's actor does not answer now.")
+            raise RedisUnavailable("The stream is not responding right now. Please try again.")
         self.sockets.append((session_id, connected))
 
     async def status(self, username: str) -> StreamStatus | None:

@@ -172,7 +172,7 @@ async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> N
 
 def test_an_unknown_limit_is_an_error(make_edge: MakeEdge) -> None:
     """A limit that is misspelt is not a limit that is silently left out."""
-    with pytest.raises(ValueError, match="sign_in is not among"):
+    with pytest.raises(ValueError, match="sign_in is not one of"):
         make_edge(rates={"sign_in": "1/minute"})
 
 

@@ -208,7 +208,7 @@ async def test_the_end_of_a_replica_is_told(serve: Serve) -> None:
         [subscription] = replica.edge.services.presence._subscriptions.all()
         task = next(task for task in asyncio.all_tasks() if task.get_name() == "presence")
         task.cancel()
-        assert await close_of(socket) == (1012, "This server restarts.")
+        assert await close_of(socket) == (1012, "The server is restarting.")
         assert subscription.ended.is_set()
 
 

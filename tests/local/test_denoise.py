@@ -92,7 +92,7 @@ def test_what_is_no_sound_is_silenced_and_told(
         assert denoise(source, target) == 0
         assert worst(read(target), stream(silenced[:, None], rate, limit=None)[:, 0]) <= 1e-6
         assert capsys.readouterr().err == (
-            f"{source}: 5 samples were no sound (NaN, infinite, far too large) and are silent now\n"
+            f"{source}: 5 invalid samples (NaN, infinite, far too large) became silence\n"
         )
 
 

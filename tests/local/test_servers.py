@@ -182,6 +182,6 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
         (tmp_path / "valkey" / "valkey.conf").write_text("appendonly perhaps\n")
         child = Child(broken.name, command, guardian)
         child.start()
-        with pytest.raises(Exception, match=r"Valkey ended with code 1 .*(.|\n)*perhaps"):
+        with pytest.raises(Exception, match=r"Valkey exited with code 1 .*(.|\n)*perhaps"):
             child.wait_until(broken.answers)
         child.stop()
