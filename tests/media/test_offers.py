@@ -51,13 +51,13 @@ BROKEN = {
     "no fingerprint": (without("a=fingerprint"), "DTLS fingerprint"),
     "data without setup": (without("a=setup", last=True), "DTLS setup"),
     "no direction": (without("a=sendonly"), "without a direction"),
-    "no mids": (without("a=mid"), "a mid of its own"),
-    "an empty mid": (OFFER.replace("a=mid:1", "a=mid"), "a mid of its own"),
-    "a mid twice": (OFFER.replace("a=mid:1", "a=mid:0"), "a mid of its own"),
+    "no mids": (without("a=mid"), "its own mid"),
+    "an empty mid": (OFFER.replace("a=mid:1", "a=mid"), "its own mid"),
+    "a mid twice": (OFFER.replace("a=mid:1", "a=mid:0"), "its own mid"),
     "data twice": (OFFER + SECTIONS[-1].replace("a=mid:2", "a=mid:3"), "data channels"),
-    "half an msid": (re.sub("a=msid:.* ", "a=msid: ", OFFER), "msid is incomplete"),
-    "another kind": (OFFER.replace("m=application", "m=message"), "neither audio, video nor data"),
-    "bundled with nothing": (OFFER.replace("BUNDLE 0", "BUNDLE 7"), "bundles"),
+    "half an msid": (re.sub("a=msid:.* ", "a=msid: ", OFFER), "incomplete msid"),
+    "another kind": (OFFER.replace("m=application", "m=message"), "not audio, video or data"),
+    "bundled with nothing": (OFFER.replace("BUNDLE 0", "BUNDLE 7"), "BUNDLE group"),
 }
 
 
