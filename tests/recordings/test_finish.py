@@ -267,7 +267,7 @@ async def test_s3_may_be_away(
         return [r.state for r in await index.list("anna")] == ["storing"]
 
     await until(storing)
-    await until(lambda: "store, trying again" in caplog.text)
+    await until(lambda: "store failed, retrying" in caplog.text)
     assert not finishing.done() and path.read_bytes() == body
     async with relay(port, port_of(store_config.endpoint)):
         await asyncio.wait_for(finishing, 60)
@@ -288,7 +288,7 @@ async def test_redis_may_be_away(
     away_url = redis_url.replace(f":{port_of(redis_url)}", f":{port}")
     async with connect(away_url) as away:
         finishing = asyncio.create_task(finish(path, index=RecordingIndex(away), store=store))
-        await until(lambda: "index, trying again" in caplog.text)
+        await until(lambda: "index failed, retrying" in caplog.text)
         assert not finishing.done() and path.read_bytes() == body
         async with relay(port, port_of(redis_url)):
             await asyncio.wait_for(finishing, 60)
