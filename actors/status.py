@@ -95,7 +95,7 @@ class StatusChange:
 
 @dataclass(frozen=True)
 class Expired:
-    """A stream whose actor died, and the change that published its end."""
+    """A stream whose actor died, with the id of the change that published its end."""
 
     username: str
     stream_id: str
@@ -232,9 +232,9 @@ class StatusStore:
         )
 
     async def publish_expired(self, now: float) -> list[Expired]:
-        """Publish the end of every stream whose actor stopped renewing it.
+        """Publish the end of every stream whose actor stopped renewing its status.
 
-        Returns those whose end this call published; `now` is seconds since the epoch.
+        Returns those whose end this call published. `now` is in seconds since the epoch.
         """
         ended = []
         streaming = await self._redis.hgetall(STREAMING_KEY)

@@ -67,7 +67,7 @@ class Recorder:
                     self._spool_dir, index=self._index, store=self._store, untouched_s=UNTOUCHED_S
                 )
             except OSError as error:
-                log.error("recordings: the spool folder cannot be read: %s", error)
+                log.error("recordings: cannot read the spool folder, retrying: %s", error)
             await asyncio.sleep(RECOVERY_INTERVAL_S)
 
     async def sweep(self) -> None:

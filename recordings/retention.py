@@ -46,7 +46,8 @@ async def apply_retention(
             kept_bytes[recording.username] += recording.size_bytes
             continue
         log.info(
-            "recording is deleted, it is too old or too much", extra=fields(recording=recording.id)
+            "recording exceeds the retention limits and is deleted",
+            extra=fields(recording=recording.id),
         )
         await discard(recording, index=index, store=store)
         deleted.append(recording)
