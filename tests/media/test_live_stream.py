@@ -335,7 +335,7 @@ async def test_controls_reach_the_model_and_the_friends(stage: Stage) -> None:
 async def test_a_stream_that_cannot_begin_leaves_nobody_waiting(
     stage: Stage, sound_thread: SoundThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No thread can be had: sessions close, and whoever stops the stream comes back."""
+    """No thread can be started: sessions close, and `stop` returns."""
 
     def refuse(thread: SpoolThread) -> None:
         raise RuntimeError("can't start new thread")
