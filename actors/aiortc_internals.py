@@ -1,7 +1,7 @@
-"""What we take from inside aiortc and aioice. No release of theirs promises these names.
+"""The private parts of aiortc and aioice that we use. No release promises to keep these names.
 
-No other file touches a private attribute of theirs (tests/test_house.py checks that), and
-`check_aiortc` tells at start whether the installed versions still have them.
+No other file touches their private attributes (tests/test_house.py checks this), and
+`check_aiortc` makes sure at startup that the installed versions still have them.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ NTP_TIMESTAMP = "_RTCRtpSender__ntp_timestamp"
 
 
 class AiortcChanged(Exception):
-    """The installed aiortc or aioice lacks a name that we rely on."""
+    """The installed aiortc or aioice lacks a name we rely on."""
 
 
 async def check_aiortc() -> None:
     """Raise AiortcChanged unless the installed aiortc and aioice have every name used here.
 
-    Looks at a new peer connection: no socket is opened, nothing is left to close. It needs an
-    event loop because aiortc's constructors do.
+    Inspects a new peer connection: opens no socket and leaves nothing to close. Needs an event
+    loop because aiortc's constructors do.
     """
     transceiver = RTCPeerConnection(RTCConfiguration(iceServers=[])).addTransceiver("audio")
     _require(transceiver, "_codecs")
@@ -79,7 +79,7 @@ class PacketTap:
         self._take = take
 
     def add(self, packet: Packet) -> tuple[bool, None]:
-        """Take a packet; tells aiortc that no key frame is needed and nothing is to decode."""
+        """Take a packet; tell aiortc to request no key frame and decode nothing."""
         self._take(packet)
         return False, None
 
@@ -87,26 +87,26 @@ class PacketTap:
 def tap_packets(receiver: RTCRtpReceiver, take: Callable[[Packet], None]) -> None:
     """Pass packets to `take` instead of aiortc's jitter buffer (receive.py says why).
 
-    SRTP, the check of the payload type and the receiver reports stay aiortc's. Nothing reaches
-    its decoder thread. A hook for packets in aiortc would remove this.
+    aiortc still does SRTP, checks the payload type and sends receiver reports. Nothing reaches
+    its decoder thread. A packet hook in aiortc would remove this.
     """
     assert hasattr(receiver, JITTER_BUFFER)
     setattr(receiver, JITTER_BUFFER, PacketTap(take))
 
 
 def as_received(packet: RtpPacket) -> RtpPacket:
-    """Add what aiortc's receiver adds before its jitter buffer; Opus needs no unpacking.
+    """Add what aiortc's receiver adds before its jitter buffer; Opus needs no depacketizing.
 
-    For the benchmark that compares the two.
+    Only the benchmark that compares the two buffers uses this.
     """
     packet._data = packet.payload  # type: ignore[attr-defined]
     return packet
 
 
 def note_datagrams(transceiver: RTCRtpTransceiver, note: Callable[[], None]) -> None:
-    """Call `note` for every datagram of a connected peer: STUN, RTCP, anything.
+    """Call `note` for every datagram from a connected peer: STUN, RTCP, anything.
 
-    aioice reports no arrivals; an event for them would remove this.
+    aioice has no event for arriving datagrams; one would remove this.
     """
     for protocol in _ice(transceiver.receiver.transport)._protocols:
         protocol.datagram_received = _noting(protocol.datagram_received, note)
@@ -124,13 +124,13 @@ def _noting(received: Callable[..., None], note: Callable[[], None]) -> Callable
 
 
 class DirectSender:
-    """The SRTP session, the socket and the counts under a connected transceiver's sender.
+    """The SRTP session, the socket and the counters under a connected transceiver's sender.
 
-    A way to send finished packets in aiortc would remove this.
+    A way to send ready-made packets through aiortc would remove this.
 
     Attributes:
-        ssrc: the source that the answer announced.
-        payload_type: what was agreed for Opus.
+        ssrc: the source announced in the answer.
+        payload_type: the payload type agreed for Opus.
     """
 
     def __init__(self, transceiver: RTCRtpTransceiver) -> None:
@@ -154,7 +154,7 @@ class DirectSender:
         return protected
 
     def count(self, octets: int, timestamp: int) -> None:
-        """Keep what goes into aiortc's sender reports (RFC 3550, section 6.4.1)."""
+        """Update the counters for aiortc's sender reports (RFC 3550, section 6.4.1)."""
         counts = self._sender.__dict__
         counts[PACKET_COUNT] += 1
         counts[OCTET_COUNT] += octets
@@ -166,20 +166,20 @@ class DirectSender:
 
 
 def make_ice_connections_with(kind: type[Connection]) -> None:
-    """Let every later peer connection of this process use this class for ICE.
+    """Make every later peer connection in this process use this class for ICE.
 
-    aiortc has no other way in; an option of RTCConfiguration would remove this.
+    aiortc offers no other way; an option in RTCConfiguration would remove this.
     """
     rtcicetransport.Connection = kind  # type: ignore[attr-defined]
 
 
 def add_socket(connection: Connection, protocol: StunProtocol) -> None:
-    """Let a connection that gathers itself own a socket: aioice checks on it and closes it."""
+    """Hand a socket to a connection: aioice runs its checks on it and closes it."""
     connection._protocols.append(protocol)
 
 
 def sockets(transceiver: RTCRtpTransceiver) -> list[asyncio.DatagramTransport]:
-    """Get the sockets of a transceiver, so that a test can take the network away."""
+    """Get a transceiver's sockets, so that a test can cut the network."""
     return [each.transport for each in _ice(transceiver.receiver.transport)._protocols]
 
 

@@ -1,8 +1,8 @@
-"""What the media path refuses. Raised where it is known, turned into HTTP by the ingress."""
+"""Refusals of the media path. The ingress turns them into HTTP."""
 
 
 class StreamError(Exception):
-    """Base of every refusal; `str(error)` is a sentence a person can act on."""
+    """Base class of all refusals; `str(error)` is a sentence a person can act on."""
 
 
 class OfferRefused(StreamError):
@@ -14,7 +14,7 @@ class FragmentRefused(StreamError):
 
 
 class IceRestartRefused(StreamError):
-    """The fragment asks for an ICE restart; the client has to post a new offer instead."""
+    """The fragment asks for an ICE restart; the client must post a new offer instead."""
 
 
 class UnknownSession(StreamError):
@@ -34,7 +34,7 @@ class OriginalNotShared(StreamError):
 
 
 class NoCapacity(StreamError):
-    """There is no room for another stream or session now; try again in `retry_after_s`."""
+    """There is no room for another stream or session now; retry after `retry_after_s` seconds."""
 
     def __init__(self, message: str, retry_after_s: int = 5) -> None:
         super().__init__(message, retry_after_s)
@@ -45,12 +45,12 @@ class NoCapacity(StreamError):
 
 
 class NoPlace(StreamError):
-    """The actor that was asked keeps no place for this user's stream; another one may."""
+    """This actor has no place reserved for the user's stream; another one may."""
 
 
 class TooManySessions(StreamError):
-    """The caller has reached the limit of sessions for this stream."""
+    """The caller has reached the limit on sessions for this stream."""
 
 
 class ActorSilent(StreamError):
-    """The stream's actor does not answer in time."""
+    """The stream's actor, or the cluster, did not answer in time."""

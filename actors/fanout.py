@@ -1,4 +1,4 @@
-"""One encode, many listeners; none of them can hold up another one."""
+"""One encode, many listeners; none can hold up another."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,10 +14,10 @@ class EncodedFrame:
 
 
 class Listener(Protocol):
-    """Who hears a stream."""
+    """Something that hears a stream."""
 
     def send(self, payload: bytes, position: int) -> None:
-        """Send 20 ms of Opus, or drop it; never waits."""
+        """Send 20 ms of Opus, or drop it; never wait."""
 
 
 class Fanout:
@@ -29,25 +29,25 @@ class Fanout:
 
     @property
     def wants_denoised(self) -> bool:
-        """Whether anybody listens to the denoised sound, so that encoding it is worth it."""
+        """Whether anybody listens to the denoised sound, so that it must be encoded."""
         return bool(self._denoised)
 
     @property
     def wants_original(self) -> bool:
-        """Whether anybody listens to the undenoised sound."""
+        """Whether anybody listens to the original sound."""
         return bool(self._original)
 
     def add(self, listener: Listener, *, original: bool) -> None:
-        """Let a listener have everything from now on."""
+        """Send a listener every frame from now on."""
         (self._original if original else self._denoised).add(listener)
 
     def remove(self, listener: Listener) -> None:
-        """Let a listener have nothing more; unknown ones are ignored."""
+        """Stop sending to a listener; unknown ones are ignored."""
         self._denoised.discard(listener)
         self._original.discard(listener)
 
     def push(self, frame: EncodedFrame) -> None:
-        """Send a frame to everybody."""
+        """Send a frame to all listeners."""
         for payload, heard_by in (
             (frame.denoised, self._denoised),
             (frame.original, self._original),

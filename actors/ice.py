@@ -1,4 +1,4 @@
-"""Where sessions gather: their addresses, the range of ports, the public address."""
+"""Where sessions gather ICE candidates: addresses, port range, public address."""
 
 import asyncio
 import errno
@@ -24,16 +24,16 @@ Ports = tuple[int, int]
 
 
 class IceConnection(Connection):
-    """An aioice connection that gathers as `gather_on` said and asks no STUN or TURN server.
+    """An aioice connection that gathers as `gather_on` set and asks no STUN or TURN server.
 
-    aioice has options for none of this (its issue #47); options would remove this class.
+    aioice has no options for this (its issue #47); they would remove this class.
     """
 
     addresses: tuple[str, ...] = ()
     ports: Ports | None = None
     public_ip: str | None = None
     socket_protocol: type[StunProtocol] = StunProtocol
-    """What handles each socket; `hushcast load` puts a bad network here."""
+    """Handles each socket; `hushcast load` puts a bad network here."""
 
     async def get_component_candidates(
         self,
@@ -41,7 +41,7 @@ class IceConnection(Connection):
         addresses: list[str],
         timeout: int = 5,  # noqa: ASYNC109  # aioice's signature
     ) -> list[Candidate]:
-        """Bind a socket on each address. Raises NoCapacity when no socket could be bound."""
+        """Bind a socket on each address. Raises NoCapacity if none can be bound."""
         candidates: list[Candidate] = []
         for address in self.addresses or addresses:
             try:
@@ -60,7 +60,7 @@ class IceConnection(Connection):
         return candidates
 
     async def _bind(self, address: str) -> StunProtocol:
-        """Open a socket on a free port. Raises OSError when there is none."""
+        """Open a socket on a free port. Raises OSError if there is none."""
         loop = asyncio.get_running_loop()
         for port in self._shuffled_ports():
             try:
@@ -86,10 +86,10 @@ class IceConnection(Connection):
 def gather_on(
     addresses: Iterable[str], *, ports: Ports | None = None, public_ip: str | None = None
 ) -> None:
-    """Make every later peer connection of this process gather on these addresses and ports only.
+    """Make every later peer connection in this process gather only on these addresses and ports.
 
-    Without addresses it uses the machine's own. `ports` are the first and the last of a range.
-    `public_ip`, that of a 1:1 NAT, is offered beside the machine's own with the same ports.
+    Without addresses it uses the machine's own. `ports` are the first and last of a range.
+    `public_ip` is that of a 1:1 NAT, offered alongside the machine's own with the same ports.
     """
     IceConnection.addresses = tuple(addresses)
     IceConnection.ports = ports

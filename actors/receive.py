@@ -1,11 +1,12 @@
-"""RTP in, ordered sound segments out. No I/O and no decoding: packets in, segments out.
+"""RTP packets in, ordered sound segments out. No I/O and no decoding.
 
-aiortc's own jitter buffer waits for packets that will never come, so that one loss costs
-a third of a second for ever. Here what arrives in order goes on at once; at a gap a packet is
-held back until a second one has come, or for as long as this source's packets have come out of
-order lately, 10 to 60 ms, and then the gap is declared lost.
-The timeline is that of the RTP timestamps: it neither shrinks nor grows. It may not run away from
-time, though: a client makes its timestamps up, and what they say is recorded.
+aiortc's own jitter buffer waits for packets that will never come, so a single loss adds a third of
+a second of delay for good. Here packets in order pass at once. At a gap, a packet waits until a
+second one arrives or until 10 to 60 ms have passed, depending on how late this source's packets
+have been lately; then the gap is declared lost.
+
+The timeline is that of the RTP timestamps: it neither shrinks nor grows. But it may not run far
+ahead of real time: clients choose their timestamps freely, and we record what they say.
 """
 
 from collections import OrderedDict
@@ -14,26 +15,26 @@ from dataclasses import dataclass
 from typing import Protocol
 
 MAX_HELD_PACKETS = 2
-"""A third one would cost 20 ms more at p99 for packets two places out of order, which are rare."""
+"""Waiting for a third would cost 20 ms at p99, for the sake of rare packets two places late."""
 MAX_HELD_S = 0.06
 MIN_HELD_S = 0.01
-"""How long a gap is waited for while nothing came out of order: most are losses."""
+"""How long to wait at a gap while nothing arrives out of order: most gaps are losses."""
 EXPECTED_AGAIN = 1.5
-"""A packet out of order is followed by others, up to so many times as late."""
+"""After a late packet, expect others up to this many times as late."""
 CALMER = 0.999
-"""By how much each packet in order shortens the wait again: by half in 14 s."""
+"""Each packet shortens the wait again by this factor: by half in 14 s."""
 GIVEN_UP_KNOWN = 64
 SAMPLE_RATE = 48000
 MAX_SILENCE_SAMPLES = 10 * SAMPLE_RATE
-"""A longer jump of timestamps is a new timeline, not a pause of the old one."""
+"""A longer jump in timestamps starts a new timeline rather than a pause in the old one."""
 MAX_AHEAD_SAMPLES = 15 * SAMPLE_RATE
-"""How far a timeline may be ahead of time: a pause that is told late, and a burst after it."""
+"""How far a timeline may run ahead of real time: a pause reported late, then a burst."""
 MAX_SPEED = 1.01
-"""How fast a client's clock may go to ours; crystals differ by a hundredth of that."""
+"""How fast a client's clock may run against ours; crystals differ by a hundredth of this."""
 
 
 class Packet(Protocol):
-    """The fields of an RTP packet (RFC 3550, section 5.1) that order and time it."""
+    """The fields of an RTP packet (RFC 3550, section 5.1) that give its order and time."""
 
     sequence_number: int
     timestamp: int
@@ -50,7 +51,7 @@ class Opus:
 
 @dataclass(frozen=True)
 class Lost:
-    """`samples` that did not arrive; `following` may carry the last of them as in-band FEC."""
+    """`samples` that did not arrive; `following` may carry the last packet of them as FEC."""
 
     samples: int
     following: bytes | None
@@ -58,7 +59,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Silence:
-    """`samples` that the sender left out on purpose (DTX, or a muted track)."""
+    """`samples` that the sender skipped on purpose (DTX, or a muted track)."""
 
     samples: int
 
@@ -76,11 +77,11 @@ class ReceiveCounts:
     duplicate: int = 0
     reordered: int = 0
     ahead: int = 0
-    """Segments that were left out because their timeline was too far ahead of time."""
+    """Segments dropped because their timeline ran too far ahead of real time."""
 
     @property
     def loss(self) -> float:
-        """The share of packets that were lost, 0..1."""
+        """The share of packets lost, 0..1."""
         return self.lost / max(1, self.received + self.lost)
 
 
@@ -91,17 +92,17 @@ class RtpOrder:
         self.counts = ReceiveCounts()
         self._held: dict[int, tuple[Packet, float]] = {}
         self._patience_s = MIN_HELD_S
-        # The newest sequence numbers that were declared lost, and when the wait for them began.
+        # The latest sequence numbers declared lost, and when the wait for each began.
         self._given_up: OrderedDict[int, float] = OrderedDict()
         self._ssrc: int | None = None
         self._next_sequence = 0
         self._next_timestamp = 0
-        # How many samples may come out now, and when that was reckoned.
+        # How many samples may come out now, and when that was computed.
         self._credit = float(MAX_AHEAD_SAMPLES)
         self._reckoned_at: float | None = None
 
     def push(self, packet: Packet, now: float) -> list[Segment]:
-        """Take a packet that arrived at `now` (seconds); get what is ready, in order."""
+        """Take a packet that arrived at `now` (seconds); returns what is ready, in order."""
         if packet.ssrc != self._ssrc:
             self._begin(packet)
         ahead = _signed16(packet.sequence_number - self._next_sequence)
@@ -123,11 +124,11 @@ class RtpOrder:
 
     @property
     def gap_ends(self) -> float | None:
-        """When the gap that is waited for now will be given up, None without one; call `pop`."""
+        """When to give up on the current gap and call `pop`; None if there is no gap."""
         return self._waiting_since() + self._patience_s if self._held else None
 
     def pop(self, now: float) -> list[Segment]:
-        """Get what is ready at `now`, because it is in order or was waited for long enough."""
+        """Get what is ready at `now`: in order, or after a gap that has lasted long enough."""
         segments: list[Segment] = []
         while self._held:
             held = self._held.pop(self._next_sequence, None)
@@ -140,7 +141,7 @@ class RtpOrder:
         return [segment for segment in segments if self._is_due(segment, now)]
 
     def _is_due(self, segment: Segment, now: float) -> bool:
-        """Tell whether time has been going on for long enough for this one, and take it off."""
+        """Tell whether enough real time has passed for this segment, and charge for it."""
         if self._reckoned_at is not None:
             self._credit += (now - self._reckoned_at) * SAMPLE_RATE * MAX_SPEED
         self._credit, self._reckoned_at = min(self._credit, MAX_AHEAD_SAMPLES), now
@@ -152,7 +153,7 @@ class RtpOrder:
         return True
 
     def _begin(self, packet: Packet) -> None:
-        """Start a timeline at this packet, be it the first one or of a new source."""
+        """Start a timeline at this packet, the first of a source."""
         self._held.clear()
         self._given_up.clear()
         self._ssrc = packet.ssrc
@@ -166,14 +167,14 @@ class RtpOrder:
         return min(arrival for _, arrival in self._held.values())
 
     def _expect_reordering(self, by_s: float) -> None:
-        """Wait longer for a while, now that a packet came so much later than one behind it."""
+        """Wait longer for a while, after a packet that arrived `by_s` behind its successor."""
         self._patience_s = min(MAX_HELD_S, max(self._patience_s, EXPECTED_AGAIN * by_s))
 
     def _gap_is_over(self, now: float) -> bool:
         return len(self._held) >= MAX_HELD_PACKETS or now >= (self.gap_ends or 0.0)
 
     def _declare_lost(self) -> Iterator[Segment]:
-        """Give up what is missing before the first packet that is here."""
+        """Give up on what is missing before the first held packet."""
         ahead = min(self._held_ahead())
         following, _ = self._held[(self._next_sequence + ahead) & 0xFFFF]
         gap = _signed32(following.timestamp - self._next_timestamp)
@@ -189,7 +190,7 @@ class RtpOrder:
 
     def _deliver(self, packet: Packet) -> Iterator[Segment]:
         self._next_sequence = (packet.sequence_number + 1) & 0xFFFF
-        if not packet.payload:  # padding only: a probe for bandwidth, without sound
+        if not packet.payload:  # padding only: a bandwidth probe without sound
             return
         left_out = _signed32(packet.timestamp - self._next_timestamp)
         if 0 < left_out <= MAX_SILENCE_SAMPLES:
@@ -199,7 +200,7 @@ class RtpOrder:
 
 
 def opus_samples(payload: bytes) -> int:
-    """Read from an Opus packet how many samples at 48 kHz it holds (RFC 6716, section 3.1)."""
+    """Count the samples at 48 kHz in an Opus packet, from its header (RFC 6716, section 3.1)."""
     configuration, code = payload[0] >> 3, payload[0] & 3
     if configuration < 12:
         frame = (480, 960, 1920, 2880)[configuration & 3]

@@ -1,7 +1,7 @@
-"""RTP out to one listener: a header, SRTP, one datagram. Nothing is encoded, nothing waits.
+"""RTP out to one listener: a header, SRTP, one datagram. Encodes nothing, never waits.
 
-aiortc sends from a task per track that packs every packet anew, three times the work. Here its
-sender keeps what is done once a second: the RTCP reports, from counts that are kept right.
+aiortc sends from a task per track that packs every packet anew, which costs three times as much.
+Its sender still sends the RTCP reports, once a second, from the counters we update.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from aiortc import RTCRtpTransceiver
 from actors.aiortc_internals import DirectSender
 
 MAX_UNSENT_BYTES = 4096
-"""About 200 ms in the socket's buffer: a listener further behind misses frames, not the others."""
+"""About 200 ms in the socket's buffer. A listener further behind misses frames; others do not."""
 _VERSION_2 = 0x80
 _MARKER = 0x80
 
@@ -22,23 +22,23 @@ class RtpSender:
     """Sends packets over a connected transceiver.
 
     Attributes:
-        sent: packets that were sent.
-        dropped: packets that the socket did not take.
+        sent: packets sent.
+        dropped: packets dropped because the socket was full.
     """
 
     def __init__(self, transceiver: RTCRtpTransceiver) -> None:
         self.sent = 0
         self.dropped = 0
         self._direct = DirectSender(transceiver)
-        # What all packets share (RFC 3550, section 5.1); the marker is for the first one.
+        # Common to all packets (RFC 3550, section 5.1), except for the marker on the first one.
         self._header = bytearray(12)
         self._header[:2] = _VERSION_2, _MARKER | self._direct.payload_type
         struct.pack_into("!L", self._header, 8, self._direct.ssrc)
-        self._sequence = random.randrange(1 << 15)  # below half: SRTP's roll-over is far away
+        self._sequence = random.randrange(1 << 15)  # lower half: SRTP's rollover is far away
         self._origin = random.randrange(1 << 32)
 
     def send(self, payload: bytes, position: int) -> None:
-        """Send 20 ms of Opus that begin `position` samples after the stream's start."""
+        """Send 20 ms of Opus that start `position` samples into the stream, or drop them."""
         path = self._direct.path
         if path is None:
             return
@@ -56,6 +56,6 @@ class RtpSender:
 
 
 def _unsent(socket: asyncio.DatagramTransport) -> int:
-    """Tell how many bytes wait in a socket's buffer; a relay's transport does not say."""
+    """Get how many bytes wait in a socket's buffer; 0 for a relay's transport, which cannot say."""
     buffered = getattr(socket, "get_write_buffer_size", None)
     return int(buffered()) if buffered else 0

@@ -1,4 +1,4 @@
-"""One peer connection each, from offer to close: a publisher's or a listener's."""
+"""Sessions: one peer connection each, a publisher's or a listener's, from offer to close."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ MAX_UNSENT_STATS_BYTES = 4096
 
 
 class SessionState(StrEnum):
-    """Where a session is in its life."""
+    """A session's stage of life."""
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -48,7 +48,7 @@ class SessionState(StrEnum):
 
 
 class Session:
-    """The server's side of one peer connection. `run` owns it from offer to close."""
+    """The server's side of one peer connection, which `run` owns from offer to close."""
 
     def __init__(self, session_id: str, *, connect_timeout_s: float) -> None:
         self.session_id = session_id
@@ -64,8 +64,9 @@ class Session:
     async def run(self, offer_sdp: str) -> None:
         """Answer the offer and serve until the connection is gone or `close` is called.
 
-        `answer` gets the answer or whatever went wrong before it: OfferRefused, NoCapacity, or a
-        fault of ours as itself. A later fault ends the session and is logged. Cancelling is safe.
+        Sets `answer` to the answer, or to the error that prevented it: OfferRefused, NoCapacity, or
+        an unexpected error of ours, unchanged. A later error ends the session and is logged.
+        Cancelling is safe.
         """
         try:
             async with AsyncExitStack() as stack:
@@ -74,14 +75,14 @@ class Session:
                 connection.on("connectionstatechange", lambda: self._follow(connection))
                 self._connection = connection
                 answer = await self._negotiate(connection, offer_sdp)
-                if self.answer.done():  # cancelled: nobody waits for it any more
+                if self.answer.done():  # cancelled: nobody is waiting for it
                     return
                 self.answer.set_result(answer)
                 if await self._wait_connected():
                     self._set_state(SessionState.CONNECTED)
                     self._begin(connection)
                     await self._serve()
-        except Exception as error:  # the session's life ends here, whatever went wrong
+        except Exception as error:  # whatever went wrong, it ends this session only
             if self.answer.done():
                 log.exception("session %s failed", self.session_id)
             else:
@@ -92,25 +93,27 @@ class Session:
             self._set_state(SessionState.CLOSED)
 
     def close(self) -> None:
-        """Let `run` end; calling it again is fine."""
+        """Make `run` end. Idempotent."""
         self._closing.set()
 
     async def trickle(self, fragment: str) -> None:
         """Add the candidates of a trickle fragment (RFC 8840).
 
-        Raises FragmentRefused when it cannot be read, IceRestartRefused when it belongs to
-        another ICE session than the offer's.
+        Raises FragmentRefused if it cannot be read, IceRestartRefused if its ICE session is not
+        the offer's.
         """
         candidates = read_fragment(fragment, self._ufrag)
         self._candidates += len(candidates)
         if self._candidates > MAX_CANDIDATES:
-            raise FragmentRefused(f"More than {MAX_CANDIDATES} candidates; send fewer.")
+            raise FragmentRefused(
+                f"This session has more than {MAX_CANDIDATES} candidates; send fewer."
+            )
         for candidate in candidates:
             if self._connection is not None:
                 await self._connection.addIceCandidate(candidate)
 
     def _attach(self, connection: RTCPeerConnection) -> None:
-        """Prepare a connection before the offer is applied."""
+        """Prepare the connection before the offer is applied."""
 
     def _opened(self, connection: RTCPeerConnection) -> None:
         """Use the connection's transceivers once the offer is applied."""
@@ -119,14 +122,14 @@ class Session:
         """Use the connection once it is established."""
 
     async def _serve(self) -> None:
-        """Wait until the session has to end."""
+        """Wait until the session must end."""
         await self._closing.wait()
 
     async def _negotiate(self, connection: RTCPeerConnection, offer_sdp: str) -> str:
-        """Apply the offer and make the answer. Raises OfferRefused, NoCapacity.
+        """Apply the offer and create the answer. Raises OfferRefused or NoCapacity.
 
-        aiortc refuses offers in `setRemoteDescription` only. An error in any later step is ours:
-        either a bug or a fault of the offer that `check_offer` should have found.
+        aiortc rejects offers only in `setRemoteDescription`. An error in any later step is ours:
+        a bug, or a fault in the offer that `check_offer` should have found.
         """
         check_offer(offer_sdp)
         self._ufrag = ufrags(offer_sdp)[0]
@@ -134,7 +137,7 @@ class Session:
         offer = RTCSessionDescription(sdp=reachable_only(offer_sdp), type="offer")
         try:
             await connection.setRemoteDescription(offer)
-        except (ValueError, OperationError) as error:  # what it does not support; no common codec
+        except (ValueError, OperationError) as error:  # an unsupported feature; no common codec
             raise OfferRefused(f"This offer cannot be answered: {error}.") from error
         for transceiver in connection.getTransceivers():
             if transceiver.kind == "video":
@@ -144,7 +147,7 @@ class Session:
         return agree_on_opus(connection.localDescription.sdp)
 
     async def _wait_connected(self) -> bool:
-        """Wait for the connection; False when it took too long or the session is closing."""
+        """Wait for the connection; False if it took too long or the session is closing."""
         waits = [asyncio.create_task(event.wait()) for event in (self._connected, self._closing)]
         try:
             _, pending = await asyncio.wait(
@@ -171,7 +174,7 @@ class Session:
 
 
 class PublisherSession(Session):
-    """Receives a publisher's RTP packets and sends its page the levels."""
+    """Receives a publisher's RTP packets and sends levels to its page."""
 
     def __init__(
         self,
@@ -185,7 +188,7 @@ class PublisherSession(Session):
         self._stats: RTCDataChannel | None = None
 
     def send_stats(self, stats: dict[str, float]) -> None:
-        """Send the page its levels, if it opened the data channel and keeps up with it."""
+        """Send levels to the page, if it opened the data channel and keeps up."""
         channel = self._stats
         if channel is None or channel.readyState != "open":
             return
@@ -210,12 +213,12 @@ class PublisherSession(Session):
 
 
 class Unheard(MediaStreamTrack):
-    """Gives aiortc's sender nothing to send: RtpSender sends instead."""
+    """A track that gives aiortc's sender nothing to send: RtpSender sends instead."""
 
     kind = "audio"
 
     async def recv(self) -> NoReturn:
-        """Wait for ever; aiortc cancels it when it stops the sender."""
+        """Wait forever; aiortc cancels this when it stops the sender."""
         await asyncio.get_running_loop().create_future()
         raise AssertionError("nobody resolves this future")
 
@@ -240,7 +243,7 @@ class ListenerSession(Session):
         self._heard_at = time.monotonic()
 
     def send(self, payload: bytes, position: int) -> None:
-        """Send 20 ms of Opus, or drop them while there is no connection."""
+        """Send 20 ms of Opus, or drop it while there is no connection."""
         if self._sender is not None and not self._closing.is_set():
             self._sender.send(payload, position)
 
@@ -257,9 +260,9 @@ class ListenerSession(Session):
         self._heard_at = time.monotonic()
 
     async def _serve(self) -> None:
-        """Wait until the session has to end or the listener has been silent for too long.
+        """Wait until the session must end or the listener has been silent for too long.
 
-        A browser asks for consent every few seconds and reports what it received, so silence means
+        A browser checks consent every few seconds and reports what it received, so silence means
         that it is gone. aioice takes half a minute to notice that consent has expired.
         """
         while not self._closing.is_set():

@@ -1,4 +1,4 @@
-"""One thread that decodes, denoises and encodes for all streams of a process, in batches."""
+"""The thread that decodes, denoises and encodes for all streams of a process, in batches."""
 
 import logging
 import threading
@@ -14,29 +14,29 @@ Item = TypeVar("Item")
 
 
 class SoundThread:
-    """Takes what streams queue in their lanes, and runs the engine when a batch is due.
+    """Works through what streams queue in their lanes, and runs the engine when a batch is due.
 
-    A lane's next item is taken when nothing of its slot waits for a batch any more: what is too
-    much stays in the lane, where it is counted.
+    It takes a lane's next item only once nothing in its slot waits for a batch. A backlog thus
+    builds up in the lane, which drops and counts.
     """
 
     def __init__(self, model: Model, streams: int, *, device: Device = "cpu") -> None:
-        """`streams` is how many there may be at a time. Raises ModelError, see `executor_on`."""
+        """`streams` is how many may run at a time. Raises ModelError, see `executor_on`."""
         self.model = model
         self.changed = threading.Condition()
         self._engine = Engine(model, streams, executor=executor_on(device))
-        self._opened: list[Lane[Any]] = []  # not seen by the thread yet
+        self._opened: list[Lane[Any]] = []  # not yet seen by the thread
         self._lanes: list[Lane[Any]] = []
         self._closing = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="sound", daemon=True)
 
     def start(self) -> None:
-        """Begin to work. Whoever starts it calls `close`."""
+        """Start working. The caller must call `close`."""
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread when all lanes are closed, and wait for it."""
+        """Wait until all lanes are closed, then end the thread."""
         with self.changed:
             self._closing = True
             self.changed.notify()
@@ -45,7 +45,7 @@ class SoundThread:
 
     @property
     def alive(self) -> bool:
-        """Whether it works; False after an error that ended all of its streams."""
+        """Whether the thread works; False after an error that ended all its streams."""
         return self._error is None
 
     def open(self, lane: "Lane[Any]") -> None:
@@ -58,12 +58,12 @@ class SoundThread:
         lane.fail(self._error)
 
     def run_out(self, slot: Slot) -> None:
-        """Run batches until nothing of this slot waits. Only on this thread."""
+        """Run batches until nothing in this slot waits. Call on this thread only."""
         while slot.waiting:
             self._engine.step()
 
     def reset(self, slot: Slot) -> None:
-        """Let a stream's sound begin anew. Only on this thread."""
+        """Reset a stream's denoiser. Call on this thread only."""
         self._engine.reset(slot)
 
     def _run(self) -> None:
@@ -75,15 +75,15 @@ class SoundThread:
                     self._engine.step()
                 for lane in list(self._lanes):
                     self._serve(lane, lane.pass_on)
-        except Exception as error:  # the end of the thread's life: its streams end with it
-            log.exception("the sound thread ended by an error")
+        except Exception as error:  # the thread ends here, and its streams with it
+            log.exception("the sound thread failed")
             with self.changed:
                 self._error = error
             for lane in [*self._lanes, *self._opened]:
                 lane.fail(error)
 
     def _wait(self) -> bool:
-        """Wait until there is something to do; False when that is over."""
+        """Wait until there is something to do; False once there never will be."""
         with self.changed:
             while True:
                 while self._opened:
@@ -104,11 +104,11 @@ class SoundThread:
             self._lanes.append(lane)
 
     def _serve(self, lane: "Lane[Any]", step: Callable[[], None]) -> None:
-        """Do one step for one stream; its error ends it, and nobody else."""
+        """Do one step for one stream; an error ends that stream only."""
         try:
             step()
         except Exception as error:
-            log.exception("%s ended by an error", lane.name)
+            log.exception("%s failed", lane.name)
             lane.fail(error)
         if lane.ended:
             self._lanes.remove(lane)
@@ -118,10 +118,10 @@ class SoundThread:
 class Lane(Generic[Item]):
     """One stream's bounded queue to the sound thread.
 
-    `push` never blocks. A full queue drops its oldest item and hands it to `dropped`, on the
-    caller's thread; everything else is called on the sound thread: `work` with each item in
-    order, `passed_on` after each batch, `finished` when all is worked off after `close`, `failed`
-    when one of these raised.
+    `push` never blocks. A full queue drops its oldest item and passes it to `dropped` on the
+    caller's thread. The sound thread calls everything else: `work` with each item in order,
+    `passed_on` after each batch, `finished` once all items are done after `close`, and `failed`
+    if one of these raises.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Lane(Generic[Item]):
         return len(self._queue)
 
     def push(self, item: Item) -> None:
-        """Queue an item; the oldest goes when the queue is full."""
+        """Queue an item; a full queue drops its oldest."""
         with self._thread.changed:
             oldest = self._queue.popleft() if len(self._queue) >= self._capacity else None
             self._queue.append(item)
@@ -165,7 +165,7 @@ class Lane(Generic[Item]):
             self._dropped(oldest)
 
     def close(self) -> None:
-        """Have all that is queued worked off, and wait. Call it off the event loop."""
+        """Wait until everything queued is done. Call off the event loop."""
         with self._thread.changed:
             self._closing = True
             self._thread.changed.notify()
@@ -175,11 +175,11 @@ class Lane(Generic[Item]):
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to take up."""
+        """Whether `take_up` has something to do."""
         return not self.slot.waiting and (bool(self._queue) or self._closing)
 
     def take_up(self) -> None:
-        """Work on the next item, or finish when there is none after `close`."""
+        """Work on the next item, or finish if `close` was called and none is left."""
         if not self.ready:
             return
         with self._thread.changed:
@@ -191,12 +191,12 @@ class Lane(Generic[Item]):
             self._end()
 
     def pass_on(self) -> None:
-        """Pass on what a batch made."""
+        """Pass on a batch's output."""
         if not self.ended:
             self._passed_on()
 
     def fail(self, error: BaseException) -> None:
-        """End it by an error; what is queued is left."""
+        """End with an error; drop what is queued."""
         self._end()
         self._failed(error)
 

@@ -1,9 +1,9 @@
 """Live status in Redis: who streams, in which state, on which actor.
 
-A stream's status is one key with a TTL, written by the actor that holds the user's lease and
-refreshed every second: a dead actor stops being live by itself. Check and write are one Lua
-script, so an actor that lost its lease cannot overwrite its successor's status. Each change is
-published with a version, so that a reader who subscribed before reading the keys misses nothing.
+A stream's status is one key with a TTL. The actor that holds the user's lease writes it every
+second, so the status of a dead actor expires by itself. Check and write are one Lua script, so an
+actor that lost its lease cannot overwrite its successor's status. Each change is published with a
+version, so a reader that subscribes before reading the keys misses nothing.
 """
 
 import json
@@ -19,7 +19,7 @@ CHANNEL = "hushcast:status"
 """Every change, as a `StatusChange`."""
 VERSION_KEY = "hushcast:status-version"
 STREAMING_KEY = "hushcast:streaming"
-"""Hash username -> stream id of everybody whose end has not been published yet."""
+"""Hash username -> stream id of every stream whose end has not been published yet."""
 CONTROL_CHANNEL = "hushcast:control"
 """What a user's pages should do, as JSON `{username, action, stream_id, session}`."""
 STATUS_TTL_S = 3
@@ -28,7 +28,7 @@ SESSION_TTL_S = 3600
 
 
 class StreamState(StrEnum):
-    """Where a stream is in its life. It is `live` from the first decoded sound on."""
+    """A stream's stage of life. It is `live` from the first decoded sound."""
 
     CONNECTING = "connecting"
     LIVE = "live"
@@ -38,9 +38,9 @@ class StreamState(StrEnum):
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """A stream as everybody may know it, and where it lives.
+    """What everybody may know about a stream, and which actor hosts it.
 
-    `started_at` is seconds since the epoch of the first decoded sound, None before.
+    `started_at` is when the first sound was decoded, in seconds since the epoch; None before.
     """
 
     username: str
@@ -67,9 +67,9 @@ class StreamStatus:
 
 @dataclass(frozen=True)
 class StatusChange:
-    """A change as it is published; `stream` None: it ended.
+    """A published change; `stream` is None when the stream has ended.
 
-    `change_id` names the change in every log. `changed_at` is when its actor made it, seconds
+    `change_id` names the change in every log. `changed_at` is when the actor made it, in seconds
     since the epoch.
     """
 
@@ -81,7 +81,7 @@ class StatusChange:
 
     @staticmethod
     def from_json(text: str | bytes) -> "StatusChange":
-        """Read a message of `CHANNEL`; ValueError, TypeError or KeyError on anything else."""
+        """Read a message from `CHANNEL`. Raises ValueError, TypeError or KeyError on others."""
         fields = json.loads(text)
         stream = fields["stream"] if "stream" in fields else None
         return StatusChange(
@@ -95,7 +95,7 @@ class StatusChange:
 
 @dataclass(frozen=True)
 class Expired:
-    """A stream whose actor died, and the change that published its end."""
+    """A stream whose actor died, with the id of the change that published its end."""
 
     username: str
     stream_id: str
@@ -104,7 +104,7 @@ class Expired:
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """Whose session it is, and which actor holds it."""
+    """Who owns a session, and which actor holds it."""
 
     session_id: str
     owner: str
@@ -113,8 +113,8 @@ class SessionRecord:
     publishes: bool
 
 
-# Lua sees a status as a text that it wraps and does not read: cjson rounds numbers and cannot tell
-# an empty list from an empty object.
+# Lua wraps a status as a string without decoding it: cjson rounds numbers and cannot tell an empty
+# list from an empty object.
 _PUBLISH = """
 local function publish(version_key, channel, username, document, change_id, changed_at)
   local version = redis.call('INCR', version_key)
@@ -126,8 +126,8 @@ end
 
 # KEYS: lease, epoch counter, status, version, streaming. ARGV: token, holder and TTL (ms) of the
 # lease, then username, stream id, document, TTL (s), channel, change id, time of the change.
-# Renews the lease; only its holder writes. An unchanged document only has its TTL renewed. Returns
-# the grant that stands.
+# Takes or renews the lease; writes only if we hold it. If the document is unchanged, only its TTL
+# is renewed. Returns the current grant.
 _WRITE = (
     lease.LUA
     + _PUBLISH
@@ -148,7 +148,7 @@ return standing
 )
 
 # KEYS: lease, status, version, streaming. ARGV: token, username, stream id, channel, change id,
-# time of the change. Ends a stream and releases its lease, unless somebody else holds that.
+# time of the change. Ends a stream and releases its lease, unless another holds the lease.
 _END = (
     lease.LUA
     + _PUBLISH
@@ -163,7 +163,7 @@ return 1
 )
 
 # KEYS: status, version, streaming. ARGV: username, stream id, channel, change id, time. Publishes
-# the end of a stream whose status has run out, once, whoever notices first.
+# the end of a stream whose status has expired; only the first caller does.
 _EXPIRE = (
     _PUBLISH
     + """
@@ -186,23 +186,23 @@ class StatusStore:
         self._expire = redis.register_script(_EXPIRE)
 
     def lease(self, username: str, *, actor: str) -> Lease:
-        """Make an actor's side of the lease on a user's stream; nothing is asked yet."""
+        """Make an actor's side of the lease on a user's stream; sends nothing yet."""
         return Lease(self._redis, lease_key(username), holder=actor, ttl_s=LEASE_TTL_S)
 
     async def host_of(self, username: str) -> Grant | None:
-        """Get which actor holds the lease on a user's stream."""
+        """Get the current grant of the lease on a user's stream, which names the actor."""
         return await lease.holder_of(self._redis, lease_key(username))
 
     async def revoke(self, username: str, grant: Grant) -> None:
-        """Take the lease from an actor that is known to be dead."""
+        """Take the lease away from an actor that is known to be dead."""
         await lease.revoke(self._redis, lease_key(username), grant)
 
     async def write(
         self, status: StreamStatus, lease: Lease, *, change_id: str, changed_at: float
     ) -> bool:
-        """Renew the lease, and publish a change of status or renew its TTL when nothing changed.
+        """Renew the lease; publish the status if it changed, else renew its TTL.
 
-        False: the lease is lost, and nothing was written.
+        Returns False if the lease is lost; then nothing was written.
         """
         username = status.username
         standing = await self._write(
@@ -223,7 +223,7 @@ class StatusStore:
     async def end(
         self, status: StreamStatus, lease: Lease, *, change_id: str, changed_at: float
     ) -> None:
-        """Publish a stream's end and release its lease; does nothing once the lease is lost."""
+        """Publish a stream's end and release its lease; do nothing if the lease is lost."""
         username = status.username
         subject = [lease.bid.token, username, status.stream_id]
         await self._end(
@@ -232,9 +232,9 @@ class StatusStore:
         )
 
     async def publish_expired(self, now: float) -> list[Expired]:
-        """Publish the end of every stream whose actor stopped renewing it.
+        """Publish the end of every stream whose actor stopped renewing its status.
 
-        Returns those whose end this call published; `now` is seconds since the epoch.
+        Returns those whose end this call published. `now` is in seconds since the epoch.
         """
         ended = []
         streaming = await self._redis.hgetall(STREAMING_KEY)
@@ -247,16 +247,16 @@ class StatusStore:
         return ended
 
     async def read(self, username: str) -> StreamStatus | None:
-        """Get a user's stream, None when there is none."""
+        """Get a user's stream, or None."""
         found = await self.read_many([username])
         return found[0] if found else None
 
     async def read_many(self, usernames: list[str]) -> list[StreamStatus]:
-        """Get the streams of those users that have one, in this order."""
+        """Get the streams of those users who have one, in this order."""
         return [status for _, status in (await self.read_versions(usernames)).values()]
 
     async def read_versions(self, usernames: list[str]) -> dict[str, tuple[int, StreamStatus]]:
-        """Get the streams of those users that have one, each with its last change's version."""
+        """Get the streams of those users who have one, each with its last change's version."""
         if not usernames:
             return {}
         found = {}
@@ -269,13 +269,13 @@ class StatusStore:
         return found
 
     async def version(self) -> int:
-        """Get the version of the newest change."""
+        """Get the version of the latest change."""
         return int(await self._redis.get(VERSION_KEY) or 0)
 
     async def tell_pages(self, username: str, action: str, stream_id: str, session: str) -> None:
         """Tell a user's pages what to do: `republish` or `taken_over`.
 
-        An empty session means whichever belongs to the stream.
+        An empty session means whichever one belongs to the stream.
         """
         message = {
             "username": username,
@@ -286,7 +286,7 @@ class StatusStore:
         await self._redis.publish(CONTROL_CHANNEL, json.dumps(message))
 
     async def write_session(self, record: SessionRecord) -> None:
-        """Keep whose session it is, so that any ingress replica finds its actor."""
+        """Write a session's record, so that any ingress replica finds its actor."""
         document = json.dumps(asdict(record))
         await self._redis.set(session_key(record.session_id), document, ex=SESSION_TTL_S)
 
@@ -298,7 +298,7 @@ class StatusStore:
         await pipeline.execute()
 
     async def read_session(self, session_id: str) -> SessionRecord | None:
-        """Get a session's record; it outlives the session for an hour at most."""
+        """Get a session's record, which outlives the session by at most an hour."""
         text = await self._redis.get(session_key(session_id))
         return SessionRecord(**json.loads(text)) if text else None
 

@@ -1,4 +1,4 @@
-"""What becomes of one stream: connecting, live, reconnecting, ended. No I/O, and no clock."""
+"""One stream's state machine: connecting, live, reconnecting, ended. No I/O and no clock."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,12 +6,12 @@ from enum import Enum
 from actors.status import StreamState
 
 PAGELESS_TIMEOUT_S = 1.0
-"""A publisher whose page has gone too is lost after this long without a packet."""
+"""Once its page is gone, a publisher is lost after this long without a packet."""
 
 
 @dataclass(frozen=True)
 class StreamTimes:
-    """How long a stream waits for what, in seconds."""
+    """A stream's timeouts, in seconds."""
 
     connect_timeout_s: float = 15.0
     publisher_timeout_s: float = 5.0
@@ -19,12 +19,12 @@ class StreamTimes:
 
 
 class Verdict(Enum):
-    """What a packet means to its stream."""
+    """What a packet means for its stream."""
 
     IGNORED = "ignored"
     HEARD = "heard"
     TOOK_OVER = "took over"
-    """Heard, and its session publishes from now on: the first one, or instead of another."""
+    """Heard, and its session publishes from now on, as the first or in place of another."""
 
 
 @dataclass
@@ -33,21 +33,21 @@ class _Publisher:
 
     last_packet: float
     retired: bool = False
-    """Another session took over from it; what it still sends takes nothing back."""
+    """Another session took over; what this one still sends is ignored."""
     sockets: int = 0
     socket_lost_at: float | None = None
 
 
 class StreamCore:
-    """Decides state, takeover, grace and end of one stream.
+    """Decides one stream's state, takeover, grace and end.
 
-    Every `now` is seconds of one clock that never goes back. A stream whose session closes, or
-    falls silent, is reconnecting for the grace; only an explicit end by the session that
-    publishes, or published last, ends it at once.
+    Every `now` is in seconds, from one clock that never goes back. If its publisher's session
+    closes or falls silent, a stream is reconnecting for the grace period. Only an explicit end by
+    the session that publishes, or published last, ends it at once.
 
     Attributes:
-        state: never leaves `ended`.
-        publisher: the session that publishes, or did so last; None until the first sound.
+        state: never changes once it is `ended`.
+        publisher: the session that publishes, or published last; None until the first sound.
         end_reason: why it ended; None before.
         last_heard: when the last packet was heard.
     """
@@ -64,7 +64,7 @@ class StreamCore:
 
     @property
     def ended(self) -> bool:
-        """Whether this was the end."""
+        """Whether the stream has ended."""
         return self.state is StreamState.ENDED
 
     @property
@@ -73,11 +73,11 @@ class StreamCore:
         return len(self._sessions)
 
     def session_opened(self, session: str, now: float) -> None:
-        """Know a publisher session; it takes the stream over once its sound can be decoded."""
+        """Add a publisher session, which takes the stream over once its sound can be decoded."""
         self._sessions[session] = _Publisher(now)
 
     def session_closed(self, session: str, now: float) -> None:
-        """Note that a publisher session has gone, for whatever reason."""
+        """Note that a publisher session is gone, for whatever reason."""
         if self._sessions.pop(session, None) is None or self.ended:
             return
         if session == self.publisher:
@@ -104,23 +104,23 @@ class StreamCore:
         return verdict
 
     def socket_changed(self, session: str, now: float, *, connected: bool) -> None:
-        """Note that a presence socket said it publishes this session, or that it is gone."""
+        """Note that a presence socket said it publishes this session, or that it closed."""
         if publisher := self._sessions.get(session):
             publisher.sockets += 1 if connected else -1
             publisher.socket_lost_at = None if publisher.sockets > 0 else now
 
     def end_requested(self, session: str | None, reason: str) -> bool:
-        """End the stream if that is what the request means; tells whether it has ended.
+        """End the stream if the requester may; returns whether it has ended.
 
-        A session ends it while it publishes or if it published last, be it still connected or
-        not; before any sound, when it is the only one there. None is the user, or the server.
+        A session may if it publishes or published last, connected or not; before any sound, if it
+        is the only one. None is the user or the server, who always may.
         """
         if session is None or session == self.publisher or self._is_alone(session):
             self._end(reason)
         return self.ended
 
     def tick(self, now: float) -> None:
-        """Let time pass. Call it a few times in a grace."""
+        """Note that time has passed. Call this a few times per grace period."""
         if self.state is StreamState.CONNECTING:
             if now - self._born > self._times.connect_timeout_s:
                 self._end("no sound came in time")
@@ -138,7 +138,7 @@ class StreamCore:
         return self.publisher is None and list(self._sessions) == [session]
 
     def _patience_s(self, publisher: _Publisher) -> float:
-        """Get how long a publisher may be silent: not for long once its page's socket is gone."""
+        """Get how long a publisher may be silent: less once its page's socket is gone."""
         usual = self._times.publisher_timeout_s
         return usual if publisher.socket_lost_at is None else min(usual, PAGELESS_TIMEOUT_S)
 

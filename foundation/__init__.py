@@ -1,1 +1,1 @@
-"""What every layer stands on: ids, tasks, Redis, leases. Knows nothing of hushcast's subject."""
+"""The ground every layer stands on: ids, tasks, Redis, leases. Knows nothing of streams."""

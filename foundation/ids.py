@@ -1,14 +1,14 @@
-"""The one maker of ids: streams, sessions, recordings, actors, leases."""
+"""Makes all ids: of streams, sessions, recordings, actors and leases."""
 
 import secrets
 import time
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-"""Crockford's base 32 in lower case: texts sort like the numbers they stand for."""
+"""Crockford's base 32 in lower case: strings sort like the numbers they encode."""
 
 
 def new_id() -> str:
-    """Make an id of 26 characters that nobody can guess and that sorts by time (ULID).
+    """Make an unguessable id of 26 characters that sorts by time (ULID).
 
     48 bits of milliseconds since 1970, then 80 random bits.
     """

@@ -1,7 +1,7 @@
-"""Leases in Redis: who may act for a stream, a recording or a turn, until they stop renewing it.
+"""Leases in Redis: who may act for a stream or a recording, or take a turn, while they renew it.
 
-redis-py's own `Lock` would not do: it cannot tell a lease that another holder has from one that
-merely ran out, has no epoch, and cannot be handed over.
+redis-py's own `Lock` does not suffice: it cannot tell a lease taken by another holder from one that
+merely expired, it has no epoch, and it cannot be handed over.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from foundation.redis import RedisClient, RedisUnavailable
 log = logging.getLogger(__name__)
 
 EPOCH_KEY = "hushcast:epoch"
-"""Counts grants. It rises with each, so of two grants the later one has the higher epoch."""
+"""Counts grants, so the later of two grants has the higher epoch."""
 RENEWALS_IN_A_LIFE = 4
 
 LUA = """
--- Take a lease that nobody holds, or keep one's own. Returns the grant that stands now, as text,
--- and whether it is ours.
+-- Take a lease that nobody holds, or renew our own. Returns the current grant, as JSON, and whether
+-- it is ours.
 local function hold(key, counter, token, holder, ttl_ms)
   local text = redis.call('GET', key)
   if text then
@@ -44,7 +44,7 @@ local function release(key, token)
   return 0
 end
 """
-"""For scripts that do something only on behalf of a lease's holder, in one step with the check."""
+"""For scripts that check who holds a lease and act on the holder's behalf in one step."""
 
 # KEYS: lease, counter. ARGV: token, holder, TTL in ms.
 _HOLD = (
@@ -71,7 +71,7 @@ return text
 
 @dataclass(frozen=True)
 class Bid:
-    """What a lease is asked for with."""
+    """What a would-be holder asks for."""
 
     token: str
     holder: str
@@ -79,13 +79,13 @@ class Bid:
 
     @property
     def arguments(self) -> list[str | int]:
-        """What `hold` in `LUA` takes behind its keys."""
+        """The arguments of `hold` in `LUA` that follow its keys."""
         return [self.token, self.holder, self.ttl_ms]
 
 
 @dataclass(frozen=True)
 class Grant:
-    """Who holds a lease. No two grants share a token; the later one has the higher epoch."""
+    """Who holds a lease. No two grants share a token; later ones have higher epochs."""
 
     holder: str
     token: str
@@ -100,20 +100,19 @@ class Grant:
 class Lease:
     """One would-be holder's side of a lease.
 
-    `hold` takes it and, called again in time, keeps it. A lease that ran out unrenewed is simply
-    taken again; it is lost once Redis has answered that somebody else holds it, and then for
-    good: whoever wants it anew makes another `Lease`. While Redis is away nothing is known and
-    nothing changes.
+    `hold` takes the lease or, called again in time, renews it. A lease that expired is simply taken
+    again. It is lost once Redis answers that somebody else holds it, and then for good: to compete
+    for it again, make a new `Lease`. While Redis is away nothing is known and nothing changes.
 
     Attributes:
-        key: where it stands in Redis.
-        bid: what it is asked for with.
-        grant: what stood there when Redis last answered; None before.
-        lost: whether that was somebody else's.
+        key: its key in Redis.
+        bid: what we ask for.
+        grant: the grant that Redis last reported; None before.
+        lost: whether Redis has reported somebody else's grant.
     """
 
     def __init__(self, redis: RedisClient, key: str, *, holder: str, ttl_s: float) -> None:
-        """Nothing is sent yet."""
+        """Prepare a bid; sends nothing yet."""
         self.key = key
         self.grant: Grant | None = None
         self.lost = False
@@ -121,13 +120,13 @@ class Lease:
         self._redis = redis
 
     def note(self, standing: str) -> bool:
-        """Learn from a script which grant stands; tells whether the lease is ours."""
+        """Take in the current grant as a script returned it; returns whether the lease is ours."""
         self.grant = Grant.from_json(standing)
         self.lost = self.lost or self.grant.token != self.bid.token
         return not self.lost
 
     async def hold(self) -> bool:
-        """Take the lease, or keep it for another TTL. False: it is lost.
+        """Take the lease, or renew it for another TTL. Returns False if it is lost.
 
         Raises RedisUnavailable.
         """
@@ -137,13 +136,13 @@ class Lease:
         return self.note(await script(keys=[self.key, EPOCH_KEY], args=self.bid.arguments))
 
     async def release(self) -> None:
-        """Give it back, unless it is somebody else's by now. Raises RedisUnavailable."""
+        """Release it, unless somebody else holds it by now. Raises RedisUnavailable."""
         await self._redis.register_script(_RELEASE)(keys=[self.key], args=[self.bid.token])
 
     async def hand_over(self, successor: Bid) -> bool:
-        """Let another `Lease` of the same key, in any process, hold it; nobody can come between.
+        """Pass it to another `Lease` of the same key, in any process; nobody can get in between.
 
-        False, and nothing changed, when this one does not hold it. Raises RedisUnavailable.
+        Returns False, and changes nothing, if this one does not hold it. Raises RedisUnavailable.
         """
         standing = await self._redis.register_script(_HAND_OVER)(
             keys=[self.key, EPOCH_KEY], args=[self.bid.token, *successor.arguments]
@@ -155,23 +154,23 @@ class Lease:
 
     @asynccontextmanager
     async def kept(self, *, release: bool = True) -> AsyncIterator[Self]:
-        """Keep it while entered; leaving releases it, or else lets it run out.
+        """Renew it while entered; on leaving, release it or, with `release=False`, let it expire.
 
-        Renewal goes on while Redis is away, and stops when the lease is lost.
+        Renewal goes on while Redis is away and stops once the lease is lost.
         """
         leaving = asyncio.Event()
         keeping = asyncio.create_task(self._keep(leaving), name=f"keep {self.key}")
         try:
             yield self
         finally:
-            # Not cancelled: on Python 3.11 redis-py may swallow that, and renewal would never end.
+            # Not cancelled: on Python 3.11 redis-py may swallow that, and renewal would never stop.
             leaving.set()
             await keeping
             if release:
                 try:
                     await self.release()
                 except RedisUnavailable as error:
-                    log.warning("%s: not released, it runs out: %s", self.key, error)
+                    log.warning("%s: not released, it will expire: %s", self.key, error)
 
     async def _keep(self, leaving: asyncio.Event) -> None:
         while not (self.lost or leaving.is_set()):
@@ -187,18 +186,18 @@ class Lease:
 
 
 def this_process() -> str:
-    """Name this process as a holder, for people who look into Redis."""
+    """Name this process as a holder, for people who look at Redis."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 async def holder_of(redis: RedisClient, key: str) -> Grant | None:
-    """Get who holds a lease now. Raises RedisUnavailable."""
+    """Get the current grant of a lease, or None. Raises RedisUnavailable."""
     text = await redis.get(key)
     return None if text is None else Grant.from_json(text)
 
 
 async def revoke(redis: RedisClient, key: str, grant: Grant) -> None:
-    """Take a lease from a holder that is known to be dead, and from no later one.
+    """Take a lease away from a holder that is known to be dead, but not from a later one.
 
     Raises RedisUnavailable.
     """

@@ -1,9 +1,9 @@
-"""What every process logs: one form of line, for people and for `hushcast trace`.
+"""Logging: one line format for all processes, read by people and by `hushcast trace`.
 
     2026-11-25T18:00:00.123Z INFO actors.announcer published change=... stream=... process=actor-7
 
-Fields come with `extra=fields(...)`. The id of the request on whose behalf something happens is
-added by itself. Names of people, addresses, tokens and SDP are in no line at INFO.
+Pass fields with `extra=fields(...)`. The id of the current request is added automatically. Never
+log names of people, addresses, tokens or SDP at INFO.
 """
 
 import fcntl
@@ -21,18 +21,18 @@ from typing import Literal
 Form = Literal["text", "json"]
 
 PACKAGES = ("commands", "serve_app", "deployments", "actors", "recordings", "foundation")
-"""Whose lines at INFO are kept; of libraries, warnings are."""
+"""These packages log from INFO up, libraries from WARNING up."""
 FILE_NAME = "hushcast.log"
 FILE_BYTES = 10 * 1024 * 1024
-"""A longer file is turned over; one older is kept, under the name with `.1`."""
+"""A longer file is rotated; one older file is kept, with `.1` added to its name."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The request on whose behalf the present task works; empty: none."""
+"""The id of the request that the current task serves; empty if there is none."""
 
 
 @dataclass(frozen=True)
 class LogConfig:
-    """How a process logs: to stderr, and to a file that all share, if there is a folder for it."""
+    """How a process logs: to stderr and, if `folder` is set, to a file there that all share."""
 
     form: Form = "text"
     folder: str | None = None
@@ -40,7 +40,7 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line that was read back."""
+    """A line read back from a log."""
 
     at: datetime
     level: str
@@ -50,12 +50,12 @@ class LogLine:
 
 
 def fields(**values: object) -> dict[str, object]:
-    """Make the `extra` of a call of a logger. None and empty values are left out."""
+    """Make the `extra` of a logging call. None and empty values are omitted from the line."""
     return {"fields": values}
 
 
 def configure(process: str, config: LogConfig) -> None:
-    """Let this process log. `process` is its part, such as `ingress`; its pid is added."""
+    """Set up this process's logging. `process` names its role, such as `ingress`; adds the pid."""
     root = logging.getLogger()
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if config.folder is not None:
@@ -71,7 +71,7 @@ def configure(process: str, config: LogConfig) -> None:
 
 
 class LineFormatter(logging.Formatter):
-    """Writes a record as a line of text or JSON; a trace follows it, or is in it."""
+    """Formats a record as a line of text followed by any traceback, or as JSON with it inside."""
 
     def __init__(self, form: Form, process: str) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class LineFormatter(logging.Formatter):
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
+        """Format a record."""
         given: dict[str, object] = {"request": request_id.get(), **getattr(record, "fields", {})}
         values = {name: value for name, value in given.items() if value not in (None, "")}
         values["process"] = self._process
@@ -97,13 +97,13 @@ class LineFormatter(logging.Formatter):
 
 
 class SharedFile(WatchedFileHandler):
-    """A file that many processes append to. Whoever finds it too long turns it over."""
+    """A file that many processes append to. Any of them rotates it when it is too long."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a record, to the file that has the name now. A full disk costs the line only."""
+        """Append a record to the file that currently has the name. A full disk costs the line only."""
         try:
             super().emit(record)
             if self.stream is not None and os.fstat(self.stream.fileno()).st_size > FILE_BYTES:
@@ -112,7 +112,7 @@ class SharedFile(WatchedFileHandler):
             self.handleError(record)
 
     def _turn_over(self, file: int) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX)  # of several processes only the first one still finds it
+        fcntl.flock(file, fcntl.LOCK_EX)  # of several processes, only the first still finds it
         try:
             if os.path.exists(self.baseFilename) and os.path.samestat(
                 os.stat(self.baseFilename), os.fstat(file)
@@ -132,7 +132,7 @@ MAX_LINE_CHARS = 10_000
 
 
 def read_line(text: str) -> LogLine | None:
-    """Read a line of either form, also behind a prefix such as Ray's; None: it is none of ours."""
+    """Read a line in either form, even after a prefix such as Ray's; None if it is not ours."""
     if len(text) > MAX_LINE_CHARS:
         return None
     if (brace := text.find('{"time"')) >= 0:

@@ -1,4 +1,4 @@
-"""The client of Redis, and the one error for "Redis is away"."""
+"""The Redis client, and one error for "Redis is away"."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,16 +30,16 @@ _AWAY = (
     OSError,
 )
 _AWAY_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "LOADING")
-"""First words of answers that redis-py has no class for."""
+"""First words of error replies that redis-py has no class for."""
 
 
 class RedisUnavailable(Exception):
-    """Redis does not answer now, or cannot do what it is asked. Trying again later makes sense."""
+    """Redis does not answer, or cannot serve the command now. Retrying later makes sense."""
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn redis-py's errors of that kind into RedisUnavailable; our own mistakes pass."""
+    """Turn redis-py's errors of that kind into RedisUnavailable; let our own mistakes pass."""
     try:
         yield
     except _AWAY as error:
@@ -51,15 +51,15 @@ def translated() -> Iterator[None]:
 
 
 class RedisClient(Redis):
-    """redis-py's client. Every command raises RedisUnavailable when Redis is away."""
+    """redis-py's client, whose every command raises RedisUnavailable when Redis is away."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Send a command and get its answer."""
+        """Send a command and return the reply."""
         with translated():
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "_Pipeline":
-        """Collect commands that go in one round trip."""
+        """Collect commands to send in one round trip."""
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
@@ -70,9 +70,9 @@ class _Pipeline(Pipeline):
 
 
 def connect_subscriber(url: str) -> RedisClient:
-    """Make a client for a subscription, which is quiet for hours: nothing times out.
+    """Make a client for a subscription, which may be quiet for hours: reads never time out.
 
-    Nothing is retried either: what is published while a client reconnects in silence is missed.
+    It does not retry either: a client that reconnects silently misses what is published meanwhile.
     """
     client = RedisClient.from_url(
         url, decode_responses=True, socket_timeout=None, retry=Retry(NoBackoff(), 0)
@@ -82,10 +82,10 @@ def connect_subscriber(url: str) -> RedisClient:
 
 
 def connect(url: str) -> RedisClient:
-    """Make a client for commands, not for blocking reads; nothing is sent yet.
+    """Make a client for commands, not for blocking reads; sends nothing yet.
 
-    A broken connection, such as a restarted Redis leaves in the pool, is replaced once. Time-outs
-    are not retried: redis-py's default applies an increment twice after a stall.
+    It replaces a broken connection once, such as a restarted Redis leaves in the pool. It does not
+    retry after a timeout: redis-py's default would apply an increment twice after a stall.
     """
     once = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
     client = RedisClient.from_url(url, decode_responses=True, socket_timeout=5, retry=once)

@@ -1,4 +1,4 @@
-"""Tasks with an owner, a name and an end."""
+"""Tasks, each with an owner, a name and an end."""
 
 import asyncio
 import logging
@@ -9,9 +9,9 @@ log = logging.getLogger(__name__)
 
 
 class TaskSet:
-    """The tasks of one owner, which waits for them at the end of its life.
+    """The tasks of one owner, who waits for them at the end of its life.
 
-    A task that fails is logged with its trace when it ends.
+    If a task fails, its error is logged with a traceback.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class TaskSet:
         return task
 
     async def wait(self) -> None:
-        """Wait until none is left, those included that start meanwhile. Cancelling is safe."""
+        """Wait until none is left, including tasks started meanwhile. Cancelling is safe."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 

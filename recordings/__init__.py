@@ -1,1 +1,1 @@
-"""What is kept: spools on disk, recordings in object storage, their index in Redis."""
+"""Recordings: spools on disk, objects in S3, the index in Redis."""

@@ -1,7 +1,7 @@
-"""Recordings whose node is lost: finished from the parts that it had put, by whoever looks first.
+"""Finishes the recordings of a lost node from the parts that it had uploaded.
 
-What the node had not put yet is in its spool. Should it come back, its longer spool replaces
-the object (`finish.py`).
+What the node had not uploaded yet is in its spool. If the node comes back, its longer spool
+replaces the object (`finish.py`).
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from recordings.wav import HeaderError
 log = logging.getLogger(__name__)
 
 IDLE_S = 90.0
-"""A live stream puts a part every 55 s. One that has not for so long, and that nobody holds..."""
+"""A live stream uploads a part every 55 s. A recording that got none for this long, unleased..."""
 LOOK_AGAIN_S = 12.0
-"""...and still nobody holds after this, longer than a renewal takes, was left behind."""
+"""...and still unleased after this, which is longer than a renewal takes, was abandoned."""
 MAX_UPLOAD_AGE_S = 86_400.0
-"""What could not be finished in a day is aborted."""
+"""An upload that could not be finished within a day is aborted."""
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A recording that is not finished; `uploads` of its key that are open."""
+    """An unfinished recording; `uploads` are the open uploads of its key."""
 
     recording_id: str
     key: str
@@ -46,11 +46,11 @@ async def recover_abandoned(
     idle_s: float = IDLE_S,
     look_again_s: float = LOOK_AGAIN_S,
 ) -> list[Recording]:
-    """Finish what nobody holds any more; get what this call finished.
+    """Finish abandoned recordings; returns those that this call finished.
 
-    Exactly once, however many do this at once: each takes hold of a recording before. One of
-    which nothing was stored is set aside as absent. Raises RedisUnavailable, StoreUnavailable;
-    may be called again at any time.
+    Any number of processes may call this at once: each takes a recording's lease first, so each
+    recording is finished exactly once. If nothing of it was stored, it is set aside as absent.
+    Raises RedisUnavailable or StoreUnavailable; safe to repeat at any time.
     """
     suspects = await _unleased(await _unfinished(index, store, idle_s), index)
     if not suspects:
@@ -93,13 +93,13 @@ async def _finish(
 ) -> Recording | None:
     known = await index.get(suspect.recording_id)
     if known and known.state in (RecordingState.READY, RecordingState.RECOVERED):
-        return None  # stored; what is still open of it, `abort_old_uploads` aborts
+        return None  # stored; `abort_old_uploads` aborts uploads of it that are still open
     noted = await index.uploads.read(suspect.recording_id)
     parts = noted.parts if noted else ()
     if not await asyncio.to_thread(store.exists, suspect.key):
         if not suspect.uploads:
             if suspect.entry is not None:
-                log.warning("recording %s: gone with its node", suspect.recording_id)
+                log.warning("recording %s: its node is lost, with all of it", suspect.recording_id)
                 await index.set_absent(suspect.entry)
             return None
         if not await asyncio.to_thread(_complete, suspect, store, parts, idle_s):
@@ -107,7 +107,7 @@ async def _finish(
     try:
         recording = await asyncio.to_thread(make_whole, suspect.key, store, parts)
     except HeaderError as error:
-        log.error("%s: left as it is: %s", suspect.key, error)
+        log.error("%s: left unchanged: %s", suspect.key, error)
         return None
     if not await index.put(recording):  # its owner deleted it meanwhile
         await asyncio.to_thread(store.delete, suspect.key)
@@ -121,7 +121,7 @@ async def _finish(
 def _complete(
     suspect: Suspect, store: RecordingStore, noted: Sequence[Part], idle_s: float
 ) -> bool:
-    """Make an object of the longest upload; False when there is nothing to make one of."""
+    """Complete the longest upload; returns False if there is none, or if one is still growing."""
     now, best, best_parts = store.clock(), None, list[Part]()
     for upload in suspect.uploads:
         try:
@@ -140,7 +140,7 @@ def _complete(
 
 
 def _row(stored: Sequence[Part], noted: Sequence[Part]) -> list[Part]:
-    """Choose the parts from 1 on without a gap; of those put twice, the one that was noted."""
+    """Choose the parts from 1 up to the first gap; of a part put twice, the one that was noted."""
     noted_crc = {(each.number, each.etag): each.crc32 for each in noted}
     by_number: dict[int, Part] = {}
     for part in stored:
@@ -158,7 +158,7 @@ def _row(stored: Sequence[Part], noted: Sequence[Part]) -> list[Part]:
 async def abort_old_uploads(
     index: RecordingIndex, store: RecordingStore, *, max_age_s: float = MAX_UPLOAD_AGE_S
 ) -> int:
-    """Abort uploads that were begun long ago and that nobody holds; get how many."""
+    """Abort old uploads of recordings whose lease nobody holds; returns how many."""
     now = await asyncio.to_thread(store.clock)
     aborted = 0
     for upload in await asyncio.to_thread(lambda: list(store.parts.open_uploads())):
@@ -167,7 +167,7 @@ async def abort_old_uploads(
             continue
         if recording_id is not None and await index.leased(recording_id):
             continue
-        log.warning("%s: an upload that was never finished is aborted", upload.key)
+        log.warning("%s: aborting an upload that was never finished", upload.key)
         try:
             await asyncio.to_thread(store.parts.abort, upload.key, upload.upload_id)
         except ObjectMissing:

@@ -1,8 +1,8 @@
-"""What can go wrong with the servers that recordings depend on."""
+"""Errors of the object store."""
 
 
 class StoreUnavailable(Exception):
-    """The object store does not answer, or refuses us."""
+    """The object store does not answer, or refuses our request."""
 
 
 class ObjectMissing(Exception):

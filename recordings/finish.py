@@ -1,4 +1,4 @@
-"""From a closed spool to a verified object: nothing local goes before the store has it all."""
+"""From a closed spool to a verified object: the spool stays until the store has all of it."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class StoredDiffers(Exception):
-    """The object read back is not what was put."""
+    """The object read back differs from what was put."""
 
 
 async def finish(
@@ -39,10 +39,10 @@ async def finish(
 ) -> Recording | None:
     """Store a closed spool, verify it, list it as `state`, and only then delete the spool.
 
-    Tries again until it succeeds or is cancelled, while Redis or S3 is away; a later call goes
-    on from whatever step an earlier one reached. None when there is nothing to keep: no sound, or
-    deleted by its owner meanwhile. When somebody else finishes the spool, or has done so, the
-    entry as it is in the index now. Raises SpoolDamaged.
+    While Redis or S3 is away, retries until it succeeds or is cancelled; a later call resumes where
+    an earlier one stopped. Returns None if there is nothing to keep: no sound, or its owner deleted
+    it meanwhile. If somebody else finishes or has finished the spool, returns the entry now in the
+    index. Raises SpoolDamaged.
     """
     async with claimed(spool_path) as spool:
         if spool is None:
@@ -52,12 +52,12 @@ async def finish(
 
 @asynccontextmanager
 async def claimed(spool_path: Path) -> AsyncIterator[ClaimedSpool | None]:
-    """Hold a spool's lock; None when there is nothing to claim. Raises SpoolDamaged."""
+    """Hold a spool's lock; yields None if there is nothing to claim. Raises SpoolDamaged."""
     claim = asyncio.create_task(asyncio.to_thread(claim_spool, spool_path), name="claim spool")
     try:
         yield await asyncio.shield(claim)
     finally:
-        # The thread cannot be cancelled, so a cancelled caller waits for the lock to give it back.
+        # The thread cannot be cancelled, so even a cancelled caller waits for the lock to release.
         spool = await claim
         if spool is not None:
             spool.close()
@@ -66,7 +66,7 @@ async def claimed(spool_path: Path) -> AsyncIterator[ClaimedSpool | None]:
 async def finish_claimed(
     spool: ClaimedSpool, *, index: RecordingIndex, store: RecordingStore, state: RecordingState
 ) -> Recording | None:
-    """Do the work of `finish` for a spool whose lock the caller holds."""
+    """Do what `finish` does, for a spool whose lock the caller holds."""
     if spool.meta is None or not spool.samples:
         await persist("index", lambda: index.remove(spool.path.stem))
         await asyncio.to_thread(spool.remove)
@@ -95,9 +95,9 @@ async def finish_claimed(
 
 
 async def discard(recording: Recording, *, index: RecordingIndex, store: RecordingStore) -> None:
-    """Delete a recording for good: first from the index, so that it cannot come back.
+    """Delete a recording for good, from the index first so that it cannot come back.
 
-    Raises RedisUnavailable, StoreUnavailable; after the latter `reconcile` deletes the object.
+    Raises RedisUnavailable or StoreUnavailable; after the latter, `reconcile` deletes the object.
     """
     await index.remove(recording.id)
     await asyncio.to_thread(store.delete, recording.key)
@@ -110,20 +110,20 @@ async def discard_user(username: str, *, index: RecordingIndex, store: Recording
 
 
 def _stored_already(path: Path, key: str, store: RecordingStore) -> bool:
-    """Tell whether an earlier run stored it; an object that cannot be read back is put again."""
+    """Tell whether an earlier run stored the spool; False if the object cannot be read back."""
     try:
         return store.verify(path, key)
     except StoreUnavailable as error:
-        log.warning("recording %s: cannot be read back, putting it: %s", path.stem, error)
+        log.warning("recording %s: cannot be read back, storing it again: %s", path.stem, error)
         return False
 
 
 def _store(
     spool: ClaimedSpool, recording: Recording, store: RecordingStore, upload: Upload | None
 ) -> Recording:
-    """Make the object what the spool is, unless it holds more; get the entry of what it is."""
+    """Make the object equal to the spool, unless it holds more; returns the object's entry."""
     path, key = spool.path, recording.key
-    if _size(key, store) > spool.size_bytes:  # the disk lost what had been put before
+    if _size(key, store) > spool.size_bytes:  # the disk lost sound that had been uploaded
         return make_whole(key, store, upload.parts if upload else ())
     if not _stored_already(path, key, store) and not _completed(path, store, upload):
         store.put(path, key)
@@ -141,19 +141,19 @@ def _size(key: str, store: RecordingStore) -> int:
 
 
 def _completed(path: Path, store: RecordingStore, upload: Upload | None) -> bool:
-    """Try to finish what was put while the stream was live; verified like any other object."""
+    """Try to complete the upload made while the stream was live, and verify the object."""
     if upload is None:
         return False
     try:
         complete(path, upload, store)
         return store.verify(path, upload.key)
     except (StoreUnavailable, ObjectMissing) as error:
-        log.warning("recording %s: putting it whole: %s", path.stem, error)
+        log.warning("recording %s: storing it whole instead: %s", path.stem, error)
         return False
 
 
 async def _forget(upload: Upload | None, index: RecordingIndex, store: RecordingStore) -> None:
-    """Leave nothing of an upload that is stored, or not wanted."""
+    """Clean up an upload that is stored or no longer wanted."""
     if upload is None:
         return
     try:
@@ -161,17 +161,17 @@ async def _forget(upload: Upload | None, index: RecordingIndex, store: Recording
     except ObjectMissing:
         pass  # completed
     except StoreUnavailable as error:
-        log.warning("recording %s: parts are left for a day: %s", upload.recording_id, error)
+        log.warning("recording %s: parts left behind for a day: %s", upload.recording_id, error)
     await persist("index", lambda: index.uploads.forget(upload.recording_id))
 
 
 async def persist(what: str, step: Callable[[], Awaitable[Result]]) -> Result:
-    """Repeat a step that may be repeated until it succeeds, ever more slowly."""
+    """Retry an idempotent step until it succeeds, with growing delays."""
     delay_s = FIRST_RETRY_S
     while True:
         try:
             return await step()
         except (RedisUnavailable, StoreUnavailable, ObjectMissing, StoredDiffers) as error:
-            log.warning("recordings: %s, trying again in %.1f s: %s", what, delay_s, error)
+            log.warning("recordings: %s failed, retrying in %.1f s: %s", what, delay_s, error)
         await asyncio.sleep(delay_s * random.uniform(0.75, 1.25))
         delay_s = min(2 * delay_s, LAST_RETRY_S)

@@ -1,13 +1,13 @@
-"""The list of recordings in Redis: one JSON per recording, sorted ids, one message per change.
+"""The index of recordings in Redis: a JSON document each, sorted ids, one message per change.
 
 `hushcast:recording:ID` holds the JSON, `hushcast:recordings:of:USERNAME` the user's ids as a
-sorted set in which ids sort by time, `hushcast:recordings:all` everybody's;
-`hushcast:recordings:unfinished` is the set of those that are not stored yet. A removed id leaves
-`hushcast:recording:ID:removed`, so that a spool or an object that turns up later does not bring
-back what a person has deleted. All of it but that can be rebuilt from the bucket.
+sorted set in which ids sort by time, and `hushcast:recordings:all` all ids likewise.
+`hushcast:recordings:unfinished` is the set of ids that are not stored yet. A removed id leaves
+`hushcast:recording:ID:removed`, so that a spool or object that turns up later does not bring back
+what a person deleted. Everything except these marks can be rebuilt from the bucket.
 
 `hushcast:recordings:absent` holds, by id, the JSON of recordings that went down with their node
-before anything was stored. They are listed to nobody, and come back when the node does.
+before anything was stored. They are not listed, and come back when the node does.
 """
 
 import json
@@ -28,10 +28,10 @@ __all__ = ["CHANNEL", "Recording", "RecordingIndex", "RecordingState"]
 CHANNEL = "hushcast:recordings"
 """Every change is published here, as a `RecordingChange`."""
 REMOVED_TTL_S = 90 * 86_400
-"""How long a removed id stays refused: longer than a lost node stays away."""
+"""How long a removed id stays barred: longer than a lost node stays away."""
 PAGE = 500
 LEASE_TTL_S = 30
-"""How long a recording stays that of a process that stopped renewing its lease."""
+"""How long a recording's lease outlasts the last renewal."""
 
 _ALL = "hushcast:recordings:all"
 _UNFINISHED = "hushcast:recordings:unfinished"
@@ -55,7 +55,7 @@ redis.call('PUBLISH', ARGV[3], cjson.encode({recording = ARGV[2], removed = fals
 return 1
 """
 
-# KEYS as above. ARGV: id, TTL of the mark (0: it is absent, not removed), channel.
+# KEYS as above. ARGV: id, TTL of the mark in seconds (0: absent, not removed), channel.
 _REMOVE = """
 local recording = redis.call('GETDEL', KEYS[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
@@ -75,7 +75,7 @@ return recording
 
 
 class RecordingState(StrEnum):
-    """How far a recording is. Only its stream's actor and `finish` write it."""
+    """A recording's progress. Only its stream's actor and the code that finishes it write this."""
 
     RECORDING = "recording"
     STORING = "storing"
@@ -85,7 +85,7 @@ class RecordingState(StrEnum):
 
 @dataclass(frozen=True)
 class Recording:
-    """A stream's kept sound. `started_at`: epoch seconds; `peaks`: up to 1,000 numbers 0..1."""
+    """A stream's recorded sound. `started_at`: epoch seconds; `peaks`: up to 1,000 numbers 0..1."""
 
     id: str
     username: str
@@ -99,7 +99,7 @@ class Recording:
 
     @classmethod
     def of(cls, meta: SpoolMeta, state: RecordingState = RecordingState.RECORDING) -> Self:
-        """Make the entry of a recording that begins."""
+        """Make the entry of a recording that has just begun."""
         return cls(
             id=meta.recording_id,
             username=meta.username,
@@ -126,22 +126,22 @@ class Recording:
 
 @dataclass(frozen=True)
 class RecordingChange:
-    """A change as it is published; `removed`: the recording went."""
+    """A published change; `removed` means that the recording is gone."""
 
     recording: Recording
     removed: bool
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read a message of `CHANNEL`; ValueError, TypeError or KeyError on anything else."""
+        """Read a message from `CHANNEL`. Raises ValueError, TypeError or KeyError on others."""
         fields = json.loads(text)
         return cls(Recording.from_json(fields["recording"]), bool(fields["removed"]))
 
 
 class RecordingIndex:
-    """Reads and changes the index through a client that its owner closes.
+    """Reads and changes the index. The owner of the client closes it.
 
-    Every method raises RedisUnavailable when Redis does not answer; all may be repeated.
+    Every method raises RedisUnavailable if Redis does not answer, and is safe to repeat.
     """
 
     def __init__(self, redis: RedisClient) -> None:
@@ -161,15 +161,15 @@ class RecordingIndex:
         return await holder_of(self._redis, _lease_key(recording_id)) is not None
 
     def turn(self, what: str, every_s: float) -> Lease:
-        """Make this process's side of the lease on work that one process does for all."""
+        """Make this process's side of the lease on periodic work that one process does for all."""
         return Lease(
             self._redis, f"hushcast:lease:turn:{what}", holder=this_process(), ttl_s=every_s
         )
 
     async def put(self, recording: Recording) -> bool:
-        """Add or replace an entry and publish it, at once; False when the id has been removed.
+        """Add or replace an entry and publish it; returns False if the id has been removed.
 
-        A late `recording` changes nothing: a recording only begins once.
+        A late `recording` state changes nothing: a recording begins only once.
         """
         done = await self._put(
             keys=_keys(recording.id, recording.username),
@@ -178,18 +178,18 @@ class RecordingIndex:
         return bool(done)
 
     async def get(self, recording_id: str) -> Recording | None:
-        """Get an entry."""
+        """Get an entry, or None."""
         text = await self._redis.get(f"hushcast:recording:{recording_id}")
         return None if text is None else Recording.from_json(text)
 
     async def list(
         self, username: str, before: str | None = None, limit: int = 50
     ) -> list_of[Recording]:
-        """Get a user's recordings, newest first: `limit` of those older than the id `before`."""
+        """Get a user's recordings, newest first: up to `limit` older than the id `before`."""
         return await self._page(_ids_of(username), before, limit)
 
     async def everything(self) -> AsyncIterator[Recording]:
-        """Iterate over all users' entries, newest first, a page at a time."""
+        """Iterate over all users' entries, newest first."""
         before: str | None = None
         while page := await self._page(_ALL, before, PAGE):
             for recording in page:
@@ -197,31 +197,31 @@ class RecordingIndex:
             before = page[-1].id
 
     async def remove(self, recording_id: str) -> Recording | None:
-        """Take an entry out for good and publish that; get it, or None when there was none."""
+        """Remove an entry for good and publish that; returns it, or None if there was none."""
         recording = await self.get(recording_id)
         if recording is None:
             return None
         return await self._remove_known(recording)
 
     async def remove_user(self, username: str) -> list_of[Recording]:
-        """Take all of a user's entries out for good; get them."""
+        """Remove all of a user's entries for good; returns them."""
         removed = []
         while page := await self.list(username, limit=PAGE):
             removed += [await self._remove_known(recording) for recording in page]
         return removed
 
     async def unfinished(self) -> list_of[Recording]:
-        """Get everybody's entries that are not stored yet."""
+        """Get all users' entries that are not stored yet."""
         ids = await self._redis.smembers(_UNFINISHED)
         entries = [await self.get(str(each)) for each in ids]
         return [each for each in entries if each is not None]
 
     async def set_absent(self, recording: Recording) -> None:
-        """Take an entry off the lists until its node comes back; `put` does that."""
+        """Take an entry off the lists until its node comes back; `put` lists it again."""
         await self._remove_known(recording, mark_ttl_s=0)
 
     async def absent(self) -> list_of[Recording]:
-        """Get everybody's entries that went down with their node."""
+        """Get all users' entries that went down with their node."""
         texts = await self._redis.hvals(_ABSENT)
         return [Recording.from_json(text) for text in texts]
 

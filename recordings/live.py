@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 
 class LiveRecording:
-    """Entered when the stream begins and left when its sound has ended.
+    """The context of one recording: enter it when the stream begins, leave it when its sound ends.
 
-    `begin` names and lists the recording at the first sound. Leaving closes the spool; storing it
-    goes on in the background, owned by the recorder. No error of a disk, of Redis or of S3 gets
-    out: what could not be stored is left to recovery, under no lock and no lease.
+    `begin` names and lists the recording at the first sound. Leaving closes the spool; the recorder
+    goes on to store it in the background. Errors of the disk, Redis or S3 never escape: what could
+    not be stored is left to recovery, unlocked and unleased.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class LiveRecording:
 
     @property
     def recording_id(self) -> str | None:
-        """The recording's id, once it was begun."""
+        """The recording's id, once it has begun."""
         return self._meta.recording_id if self._meta else None
 
     @property
     def spool(self) -> Path | None:
-        """The spool, once something was written."""
+        """The spool, once something has been written."""
         return self._thread.spool
 
     @property
@@ -81,7 +81,7 @@ class LiveRecording:
         return self._lease is not None and self._lease.lost
 
     def begin(self, started_at: float) -> None:
-        """Name the recording, list it and upload it from now on; `started_at`: epoch seconds."""
+        """Name the recording, list it and start uploading it. `started_at`: epoch seconds."""
         self._meta = SpoolMeta(new_id(), self._username, self._stream_id, started_at)
         told = fields(recording=self._meta.recording_id, stream=self._stream_id)
         log.info("recording begins", extra=told)
@@ -91,13 +91,13 @@ class LiveRecording:
     def push(self, block: Block) -> None:
         """Queue sound [T], or a number of silent samples, from any thread; never blocks.
 
-        The first block comes after `begin`.
+        Call `begin` before the first block.
         """
         self._thread.push(block)
 
     def _open(self) -> RecordingWriter:
-        """Create the spool; on its thread. Raises SpoolFull or OSError."""
-        assert self._meta is not None, "there is sound before the recording was begun"
+        """Create the spool, on its thread. Raises SpoolFull or OSError."""
+        assert self._meta is not None, "sound came before `begin`"
         self._spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         return RecordingWriter(self._path(self._meta), self._meta)
 
@@ -105,7 +105,7 @@ class LiveRecording:
         return self._spool_dir / f"{meta.recording_id}.wav"
 
     async def _follow(self, meta: SpoolMeta) -> None:
-        """Upload what is written, and store it at the end, while the lease is ours."""
+        """Upload what is written and store it at the end, as long as we hold the lease."""
         uploader = Uploader(self._path(meta), meta, index=self._index, store=self._store)
         async with self._index.lease(meta.recording_id).kept() as lease:
             self._lease = lease
@@ -114,14 +114,14 @@ class LiveRecording:
             if self._thread.spool is None:
                 await self._unlist(meta)
             elif lease.lost:
-                log.warning("recording %s: somebody else finishes it", meta.recording_id)
+                log.warning("recording %s: lease lost, left to recovery", meta.recording_id)
             else:
                 await finish(self._thread.spool, index=self._index, store=self._store)
 
     async def _list(self, meta: SpoolMeta) -> None:
         try:
             await self._index.put(Recording.of(meta))
-        except RedisUnavailable as error:  # it is listed when it is stored
+        except RedisUnavailable as error:  # storing it lists it
             log.warning("recording %s: not listed yet: %s", meta.recording_id, error)
 
     async def _unlist(self, meta: SpoolMeta) -> None:

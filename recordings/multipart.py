@@ -1,6 +1,6 @@
-"""Recordings that go up while they are made: S3 multipart uploads, part by part.
+"""S3 multipart uploads, which upload a recording part by part while it is being made.
 
-Methods are synchronous, for threads, and raise StoreUnavailable, or ObjectMissing when the upload
+Methods are synchronous, for threads. They raise StoreUnavailable, or ObjectMissing if the upload
 has been completed or aborted.
 """
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 AUDIO = "audio/wav"
 PART_BYTES = 5 * 1024 * 1024
-"""The least that S3 takes for any part but the last: 54.6 s of sound."""
+"""S3's minimum for every part but the last: 54.6 s of sound."""
 MAX_PARTS = 10_000
-"""What S3 takes: 6 days of sound."""
+"""S3's maximum: 6 days of sound."""
 COPY_BYTES = 256 * 1024 * 1024
-"""How much one request copies inside the store."""
+"""How much one copy request copies inside the store."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part that the store has acknowledged. `crc32` is base64, as in S3's headers."""
+    """A part that the store has acknowledged. `crc32` is in base64, as in S3's headers."""
 
     number: int
     etag: str
@@ -53,14 +53,14 @@ class PartStore:
         self._bucket = bucket
 
     def begin(self, key: str) -> str:
-        """Open an upload; get its id."""
+        """Open an upload; returns its id."""
         with translated(key):
             return self._client.create_multipart_upload(
                 Bucket=self._bucket, Key=key, ContentType=AUDIO
             )["UploadId"]
 
     def put(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
-        """Store a part, numbered from 1; again replaces it. The server checks the CRC32."""
+        """Store or replace a part, numbered from 1. The server checks its CRC32."""
         crc32 = base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
         with translated(key):
             answer = self._client.upload_part(
@@ -74,7 +74,7 @@ class PartStore:
         return Part(number, answer["ETag"], crc32, len(data))
 
     def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-        """Make the object of exactly these parts."""
+        """Make the object out of exactly these parts."""
         listed: Any = [{"PartNumber": each.number, "ETag": each.etag} for each in parts]
         with translated(key):
             self._client.complete_multipart_upload(
@@ -90,7 +90,7 @@ class PartStore:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
 
     def open_uploads(self) -> Iterator[OpenUpload]:
-        """Iterate over the uploads of recordings that are under way, or were left."""
+        """Iterate over all recordings' uploads that are in progress or were abandoned."""
         with translated():
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self._bucket, Prefix=KEY_PREFIX
@@ -100,7 +100,7 @@ class PartStore:
                     yield OpenUpload(each["Key"], each["UploadId"], _epoch(each.get("Initiated")))
 
     def parts_of(self, key: str, upload_id: str) -> tuple[list[Part], float]:
-        """Get the parts that the store holds, and when it got the newest (0: there is none)."""
+        """Get the parts that the store holds, and when it got the newest (0 if there is none)."""
         parts, newest = [], 0.0
         with translated(key):
             pages = self._client.get_paginator("list_parts").paginate(
@@ -114,7 +114,7 @@ class PartStore:
         return sorted(parts, key=lambda each: each.number), newest
 
     def replace_head(self, key: str, head: bytes) -> None:
-        """Replace the first bytes of an object; the rest is copied inside the store."""
+        """Replace an object's first bytes; the rest is copied inside the store."""
         with translated(key):
             got = self._client.get_object(
                 Bucket=self._bucket, Key=key, Range=f"bytes=0-{PART_BYTES - 1}"

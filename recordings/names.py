@@ -1,4 +1,4 @@
-"""What recordings are called: ids, and keys in the bucket. Nothing unsafe gets into a path."""
+"""Names of recordings: ids, and keys in the bucket. Nothing unsafe gets into a path."""
 
 import re
 from datetime import UTC, datetime
@@ -16,38 +16,38 @@ _KEY = re.compile(
 
 
 def check_recording_id(recording_id: str) -> str:
-    """Return the id; ValueError when it is not one of ours."""
+    """Return the id. Raises ValueError unless it is one of ours."""
     if not _ID.fullmatch(recording_id):
         raise ValueError(f"not a recording id: {recording_id!r}")
     return recording_id
 
 
 def check_username(username: str) -> str:
-    """Return the name; ValueError unless it is 3 to 32 of `a-z 0-9 _ -`."""
+    """Return the name. Raises ValueError unless it is 3 to 32 of `a-z 0-9 _ -`."""
     if not _USERNAME.fullmatch(username):
-        raise ValueError(f"a username is 3 to 32 of a-z 0-9 _ -, not {username!r}")
+        raise ValueError(f"a username has 3 to 32 of a-z 0-9 _ -, got {username!r}")
     return username
 
 
 def check_stream_id(stream_id: str) -> str:
-    """Return the id; ValueError unless it is 1 to 64 of `A-Z a-z 0-9 _ -`."""
+    """Return the id. Raises ValueError unless it is 1 to 64 of `A-Z a-z 0-9 _ -`."""
     if not _STREAM_ID.fullmatch(stream_id):
         raise ValueError(f"not a stream id: {stream_id!r}")
     return stream_id
 
 
 def recording_key(username: str, started_at: float, recording_id: str) -> str:
-    """Get `recordings/USERNAME/YYYYMMDDTHHMMSSZ_RECORDINGID.wav`; ValueError on unsafe names."""
+    """Make `recordings/USERNAME/YYYYMMDDTHHMMSSZ_ID.wav`. Raises ValueError on unsafe names."""
     when = datetime.fromtimestamp(int(started_at), UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"{KEY_PREFIX}{check_username(username)}/{when}_{check_recording_id(recording_id)}.wav"
 
 
 def id_in_key(key: str) -> str | None:
-    """Get the recording id out of a key; None for a key that `recording_key` does not make."""
+    """Get the recording id from a key; None if `recording_key` would not make such a key."""
     match = _KEY.fullmatch(key)
     return match["id"] if match else None
 
 
 def peaks_key(key: str) -> str:
-    """Get the key of the peaks that lie beside a recording."""
+    """Get the key of the peaks stored beside a recording."""
     return f"{key.removesuffix('.wav')}.peaks.json"

@@ -1,4 +1,4 @@
-"""The outline of a recording, for drawing: the loudest of each of up to 1,000 stretches."""
+"""A recording's outline, for drawing: the peak of each of up to 1,000 equal stretches."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ MAX_PEAKS = 1000
 
 
 def peaks_of(chunks: Iterable[bytes], file_bytes: int) -> tuple[float, ...]:
-    """Read a WAV of ours of this size, piece by piece; get magnitudes 0..1. Takes no memory."""
+    """Compute peaks, 0..1, of a WAV of ours of this size, read in chunks and never held whole."""
     samples = samples_in(file_bytes)
     count = min(MAX_PEAKS, samples)
     edges = np.linspace(0, samples, count + 1).astype(int)
@@ -30,7 +30,7 @@ def peaks_of(chunks: Iterable[bytes], file_bytes: int) -> tuple[float, ...]:
 
 
 def _sound_in(chunks: Iterable[bytes]) -> Iterable[NDArray[np.int16]]:
-    """Cut the header off, and join samples that lie across two chunks."""
+    """Strip the header and join samples that span two chunks."""
     to_skip, left = HEADER_BYTES, b""
     for chunk in chunks:
         data = left + chunk[to_skip:]

@@ -1,4 +1,4 @@
-"""A small object that is put, read and deleted: does an S3 do what recordings need?"""
+"""Puts, reads and deletes a small object to check that an S3 does what recordings need."""
 
 import secrets
 import tempfile
@@ -13,17 +13,17 @@ PROBE = b"hushcast looks whether this store works\n"
 
 
 class Probe:
-    """An object in the bucket for as long as this is entered. Raises StoreUnavailable.
+    """A context that keeps an object in the bucket. Raises StoreUnavailable.
 
-    `left_behind` says afterwards whether it could be read when it had been deleted.
+    `left_behind` says afterwards whether the object still existed after it was deleted.
     """
 
     def __init__(self, store: RecordingStore) -> None:
         self.left_behind = False
         self.ahead_s = 0.0
-        """By how much the store's clock is ahead of ours; it tells whole seconds."""
+        """How far the store's clock is ahead of ours, to within a second."""
         self._store = store
-        # Not among the recordings, where `reconcile` would wonder about it.
+        # Not among the recordings, where `reconcile` would report it.
         self._key = f"doctor/{secrets.token_hex(8)}.probe"
 
     def __enter__(self) -> Self:
@@ -45,18 +45,18 @@ class Probe:
 
     @property
     def url(self) -> str:
-        """A signed URL of it, for browsers."""
+        """A presigned URL of the object, for browsers."""
         return self._store.presign(self._key)
 
     def wrong(self) -> str | None:
-        """Read it whole and in part; say what is not as it should be."""
+        """Read the object whole and in part; returns what is wrong, or None."""
         try:
             if self._read(None) != (200, PROBE):
-                return "an object comes back changed"
+                return "an object reads back changed"
             if self._read("bytes=9-13") != (206, PROBE[9:14]):
-                return "parts of an object cannot be read"
+                return "a range of an object cannot be read"
         except ObjectMissing:
-            return "an object that was put cannot be found"
+            return "an object cannot be found right after it was stored"
         return None
 
     def _read(self, byte_range: str | None) -> tuple[int, bytes]:

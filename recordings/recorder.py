@@ -1,4 +1,4 @@
-"""What a stream's actor does about recordings: begin one, upload it, have it finished."""
+"""What a stream's actor does about recordings: make them, recover them, sweep old ones."""
 
 import asyncio
 import logging
@@ -21,11 +21,11 @@ RECOVERY_INTERVAL_S = 10.0
 SWEEP_INTERVAL_S = 30
 RETENTION_INTERVAL_S = 3600
 UNTOUCHED_S = 5.0
-"""An unlocked spool that has not changed for this long was left behind."""
+"""An unlocked spool that has not changed for this long was abandoned."""
 
 
 class Recorder:
-    """The recordings of one process. Storing goes on in the background, until it succeeded."""
+    """The recordings of one process. Storing goes on in the background until it succeeds."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Recorder:
         return bool(self._tasks)
 
     def record(self, username: str, stream_id: str) -> LiveRecording:
-        """Make the recording of a stream; it does nothing before it is entered."""
+        """Make a stream's recording, which does nothing until it is entered."""
         return LiveRecording(
             username,
             stream_id,
@@ -59,7 +59,7 @@ class Recorder:
     async def recover(self) -> None:
         """Finish what dead processes leave in this node's spool folder, until cancelled.
 
-        Every actor of a node does so, and the locks share the work out among them.
+        Every actor on a node does this; file locks divide the work among them.
         """
         while True:
             try:
@@ -67,13 +67,13 @@ class Recorder:
                     self._spool_dir, index=self._index, store=self._store, untouched_s=UNTOUCHED_S
                 )
             except OSError as error:
-                log.error("recordings: the spool folder cannot be read: %s", error)
+                log.error("recordings: cannot read the spool folder, retrying: %s", error)
             await asyncio.sleep(RECOVERY_INTERVAL_S)
 
     async def sweep(self) -> None:
-        """Finish what lost nodes left in the store, delete what is too old, until cancelled.
+        """Finish what lost nodes left in the store and delete what is too old, until cancelled.
 
-        Every actor of the cluster does so, one at a time.
+        Every actor of the cluster does this, in turns.
         """
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
@@ -89,11 +89,11 @@ class Recorder:
                                 self._retention, index=self._index, store=self._store
                             )
             except (RedisUnavailable, StoreUnavailable) as error:
-                log.warning("recordings: the sweep failed, the next one follows: %s", error)
+                log.warning("recordings: sweep failed, retrying in the next round: %s", error)
 
     @asynccontextmanager
     async def _turn(self, what: str, every_s: float) -> AsyncIterator[bool]:
-        """Tell whether it is this process's turn; then nobody else's for so many seconds."""
+        """Yield whether it is this process's turn, which lasts for at least `every_s` seconds."""
         lease = self._index.turn(what, every_s)
         if not await lease.hold():
             yield False
@@ -102,5 +102,5 @@ class Recorder:
             yield True
 
     async def wait_stored(self) -> None:
-        """Wait until everything is stored that was begun; cancelling is safe."""
+        """Wait until every recording that has begun is stored. Cancelling is safe."""
         await self._tasks.wait()

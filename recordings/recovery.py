@@ -1,4 +1,4 @@
-"""Finish what a dead process left, and compare the index with the bucket."""
+"""Finishes spools that dead processes left, and reconciles the index with the bucket."""
 
 import asyncio
 import logging
@@ -22,16 +22,16 @@ _STORED = (RecordingState.READY, RecordingState.RECOVERED)
 
 @dataclass(frozen=True)
 class Difference:
-    """What `reconcile` found, and did about it."""
+    """What `reconcile` found and did."""
 
     restored: tuple[Recording, ...]
     """Objects that were not in the index; they are now."""
     deleted: tuple[str, ...]
-    """Keys of objects whose owner had deleted the recording; they are gone now."""
+    """Keys of objects whose owner had deleted the recording; they are deleted now."""
     lost: tuple[Recording, ...]
-    """Entries without an object. They stay: a person decides."""
+    """Entries without an object. They stay for a person to decide."""
     foreign: tuple[str, ...]
-    """Keys that are not ours by their name or header. They stay."""
+    """Keys whose name or header is not ours. They stay."""
     absent: tuple[Recording, ...]
     """Recordings that went down with their node before anything was stored."""
 
@@ -42,12 +42,11 @@ class Difference:
 async def recover(
     spool_dir: Path, *, index: RecordingIndex, store: RecordingStore, untouched_s: float = 0.0
 ) -> list[Recording]:
-    """Finish every spool in a folder that no process holds; get those that this call finished.
+    """Finish every unlocked spool in a folder; returns the recordings that this call finished.
 
-    Those that changed within `untouched_s` are left: whoever has just closed one finishes it.
-
-    Any number may run at once, on any node: the lock gives each spool to one of them. A damaged
-    spool is logged and left. Waits while Redis or S3 is away; cancel it at any time.
+    Skips spools that changed within `untouched_s`: the process that has just closed one finishes
+    it. Any number of calls may run at once, on any node; the lock gives each spool to one of them.
+    A damaged spool is logged and left. Waits while Redis or S3 is away. Cancelling is safe.
     """
     recovered = []
     for path in await asyncio.to_thread(_spools, spool_dir, untouched_s):
@@ -57,12 +56,12 @@ async def recover(
                     continue
                 async with index.lease(path.stem).kept() as lease:
                     if not await persist("index", lease.hold):
-                        continue  # its actor, or another node, is at it
+                        continue  # its actor or another node is finishing it
                     recording = await finish_claimed(
                         spool, index=index, store=store, state=RecordingState.RECOVERED
                     )
         except (SpoolDamaged, OSError) as error:
-            log.error("recording %s: spool left as it is: %s", path.stem, error)
+            log.error("recording %s: spool left unchanged: %s", path.stem, error)
             continue
         if recording is not None:
             recovered.append(recording)
@@ -82,10 +81,10 @@ def _spools(spool_dir: Path, untouched_s: float) -> list[Path]:
 
 
 async def reconcile(index: RecordingIndex, store: RecordingStore) -> Difference:
-    """Compare index and bucket both ways; rebuilds the index when Redis is empty.
+    """Reconcile index and bucket both ways; if Redis is empty, this rebuilds the index.
 
-    Live streams and uploads under way are no difference. Raises RedisUnavailable,
-    StoreUnavailable; may be run again at any time.
+    Live streams and uploads in progress do not count as differences. Raises RedisUnavailable or
+    StoreUnavailable; safe to repeat at any time.
     """
     restored, deleted, foreign = [], [], []
     keys = await asyncio.to_thread(lambda: list(store.list_keys()))
@@ -120,7 +119,7 @@ async def _lost(
         async for recording in index.everything()
         if recording.state in _STORED and recording.key not in listed
     ]
-    return [  # unless it was stored, or deleted, since the bucket was listed
+    return [  # unless it was stored or deleted after the bucket was listed
         recording
         for recording in suspects
         if not await asyncio.to_thread(store.exists, recording.key)
@@ -129,6 +128,6 @@ async def _lost(
 
 
 def _restored(key: str, store: RecordingStore) -> Recording:
-    """Make an entry of an object. One without peaks was not finished: its header may be open."""
+    """Make an object's entry. Without peaks it was not finished: its header may be open."""
     recording = describe(key, store, RecordingState.READY)
     return recording if recording.peaks else make_whole(key, store)

@@ -1,4 +1,4 @@
-"""What is kept for how long: our own sweep, for lifecycle rules are not the same in every S3."""
+"""How long recordings are kept. We delete them ourselves: lifecycle rules vary from S3 to S3."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ _STORED = (RecordingState.READY, RecordingState.RECOVERED)
 
 @dataclass(frozen=True)
 class Retention:
-    """Limits; None: there is none. Of a user's recordings the newest `max_user_bytes` stay."""
+    """Limits; None for no limit. Each user keeps the newest `max_user_bytes` of recordings."""
 
     max_age_s: float | None = None
     max_user_bytes: int | None = None
@@ -32,10 +32,10 @@ KEEP_ALL = Retention()
 async def apply_retention(
     retention: Retention, *, index: RecordingIndex, store: RecordingStore
 ) -> list[Recording]:
-    """Delete stored recordings that are too old, or too many for their user; get them.
+    """Delete stored recordings beyond the limits; returns them.
 
-    One that is being written or stored is never touched, and the newest of a user is not deleted
-    for its size. Raises RedisUnavailable, StoreUnavailable; may be repeated.
+    Never touches one that is being written or stored, and never deletes a user's newest for its
+    size. Raises RedisUnavailable or StoreUnavailable; safe to repeat.
     """
     kept_bytes: Counter[str] = Counter()
     deleted = []
@@ -46,7 +46,8 @@ async def apply_retention(
             kept_bytes[recording.username] += recording.size_bytes
             continue
         log.info(
-            "recording is deleted, it is too old or too much", extra=fields(recording=recording.id)
+            "recording exceeds the retention limits and is deleted",
+            extra=fields(recording=recording.id),
         )
         await discard(recording, index=index, store=store)
         deleted.append(recording)

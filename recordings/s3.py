@@ -1,4 +1,4 @@
-"""The S3 client, and its errors as ours."""
+"""The S3 client, and the translation of its errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def connect(
     session: boto3.session.Session, endpoint: str | None, *, read_timeout_s: int, attempts: int
 ) -> "S3Client":
-    """Make a client; `endpoint` None is Amazon's."""
+    """Make a client; `endpoint` None means Amazon's."""
     return session.client(
         "s3",
         endpoint_url=endpoint,

@@ -1,4 +1,4 @@
-"""A spool that nobody writes any more: claimed by one, repaired, measured, removed."""
+"""Spools that nobody writes any more: claim one, repair it, measure it, remove it."""
 
 import fcntl
 import os
@@ -21,22 +21,22 @@ READ_BYTES = 1024 * 1024
 
 
 class SpoolDamaged(Exception):
-    """There is sound in the file but its header cannot be read; it is left for a person."""
+    """The file has sound but its header cannot be read; it is left for a person."""
 
 
 @dataclass(frozen=True)
 class ClaimedSpool:
-    """A repaired spool under its lock; whoever claims it closes it."""
+    """A repaired spool under its lock. The claimant closes it."""
 
     path: Path
     meta: SpoolMeta | None
-    """None only for a spool without sound whose header had not been written yet."""
+    """None only for a spool without sound whose header was never completed."""
     samples: int
     fd: int
 
     @property
     def duration_s(self) -> float:
-        """How much sound there is."""
+        """How much sound the spool has."""
         return self.samples / SAMPLE_RATE
 
     @property
@@ -45,23 +45,23 @@ class ClaimedSpool:
         return HEADER_BYTES + self.samples * SAMPLE_BYTES
 
     def peaks(self) -> tuple[float, ...]:
-        """Get the largest magnitudes, 0..1, of up to 1,000 equal stretches; takes no memory."""
+        """Compute the peaks, 0..1, of up to 1,000 equal stretches, without reading it whole."""
         with self.path.open("rb") as file:
             return peaks_of(iter(lambda: file.read(READ_BYTES), b""), self.size_bytes)
 
     def remove(self) -> None:
-        """Delete the file; the lock stays until `close`, so nobody finds a half-removed one."""
+        """Delete the file; the lock stays until `close`, so nobody claims a removed spool."""
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         os.close(self.fd)
 
 
 def claim_spool(path: Path) -> ClaimedSpool | None:
-    """Lock a spool, repair its header from the real length and cut odd bytes.
+    """Lock a spool, repair its header from its real length and cut off any half sample.
 
-    None when it is gone, or another process writes or finishes it. Raises SpoolDamaged.
+    Returns None if it is gone, or another process is writing or finishing it. Raises SpoolDamaged.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -91,7 +91,7 @@ def _claim(path: Path, fd: int) -> ClaimedSpool | None:
             raise SpoolDamaged(f"{path}: {error}") from error
         return ClaimedSpool(path, None, 0, fd)
     if f"{meta.recording_id}.wav" != path.name:
-        raise SpoolDamaged(f"{path}: the header names recording {meta.recording_id}")
+        raise SpoolDamaged(f"{path}: its header names recording {meta.recording_id}")
     os.ftruncate(fd, HEADER_BYTES + samples * SAMPLE_BYTES)
     os.pwrite(fd, pack_header(meta, samples), 0)
     return ClaimedSpool(path, meta, samples, fd)

@@ -1,4 +1,4 @@
-"""The thread that writes one recording: a slow disk costs no listener a frame."""
+"""The thread that writes one recording, so that a slow disk costs no listener a frame."""
 
 import logging
 import threading
@@ -14,17 +14,17 @@ from recordings.writer import RecordingWriter
 log = logging.getLogger(__name__)
 
 MAX_UNWRITTEN_BLOCKS = 1500
-"""Half a minute between the denoiser and the disk."""
+"""Half a minute of sound between the denoiser and the disk."""
 
 Block = NDArray[np.float32] | int
 """Sound [T], or a number of silent samples."""
 
 
 class SpoolThread:
-    """Writes what is pushed to a spool that it opens at the first block.
+    """Writes what is pushed to a spool, which it opens at the first block.
 
     `push` never blocks. A full queue drops its oldest block, and silence of the same length takes
-    its place. An error of the disk ends the writing, not the stream: what was written stays.
+    its place. A disk error ends the recording but not the stream; what was written stays.
     """
 
     def __init__(self, open_writer: Callable[[], RecordingWriter], *, name: str) -> None:
@@ -38,7 +38,7 @@ class SpoolThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin to work. Whoever starts it calls `close`."""
+        """Start working. The caller must call `close`."""
         self._thread.start()
 
     def push(self, block: Block) -> None:
@@ -50,7 +50,7 @@ class SpoolThread:
             self._changed.notify()
 
     def close(self) -> None:
-        """Write what is queued, close the spool and end the thread. Call it off the event loop."""
+        """Write what is queued, close the spool and end the thread. Call off the event loop."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -64,7 +64,7 @@ class SpoolThread:
                     writer = self._open_writer()
                     self.spool = writer.path
                 self._write(writer, block)
-        except Exception:  # an error of the disk, or ours: sound goes on without a recording
+        except Exception:  # a disk error, or a bug: sound goes on without a recording
             log.exception("%s: the recording is cut short", self._thread.name)
         if writer is not None:
             try:
@@ -73,7 +73,7 @@ class SpoolThread:
                 log.exception("%s: the spool could not be completed", self._thread.name)
 
     def _next(self) -> Block | None:
-        """Wait for a block; None when `close` was called and nothing is left."""
+        """Wait for a block; returns None once `close` was called and nothing is left."""
         with self._changed:
             while not self._queue and not self._closing:
                 self._changed.wait()

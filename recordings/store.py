@@ -1,4 +1,4 @@
-"""Recordings in any S3: put, prove, presign, read, delete. Synchronous; for threads."""
+"""Recordings in any S3: put, verify, presign, read, delete. Synchronous, for threads."""
 
 import json
 import re
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 CHUNK_BYTES = 16 * 1024 * 1024
-"""`put` sends longer files, 3 minutes of sound, in pieces of this size, one after the other."""
+"""`put` sends files longer than this, 3 minutes of sound, in parts of this size, one by one."""
 READ_BYTES = 256 * 1024
 
 _ONE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
@@ -36,9 +36,9 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}")
 
 @dataclass(frozen=True)
 class StoreConfig:
-    """Where recordings are kept. Keys that are None are found the way boto3 finds them.
+    """Where recordings are kept. If the keys are None, boto3 looks for its own credentials.
 
-    `endpoint` None is Amazon's. `public_endpoint` is what browsers reach, where that differs.
+    `endpoint` None means Amazon's. `public_endpoint` is the one that browsers reach, if different.
     """
 
     bucket: str
@@ -50,7 +50,7 @@ class StoreConfig:
 
 
 class StoredBody:
-    """An object's bytes on their way: iterate, then `close`, also when nothing was read."""
+    """An object's bytes as they arrive: iterate, then call `close`, even if nothing was read."""
 
     def __init__(self, status: int, headers: dict[str, str], body: Any) -> None:
         self.status = status
@@ -63,19 +63,19 @@ class StoredBody:
             yield from self._body.iter_chunks(READ_BYTES)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Return the connection to its pool."""
         self._body.close()
 
 
 class RecordingStore:
-    """One bucket. Methods may run on many threads at once; whoever makes a store closes it.
+    """One bucket. Methods may run on many threads at once; the owner calls `close`.
 
-    All raise StoreUnavailable when the store does not answer within its time-outs.
+    All raise StoreUnavailable if the store does not answer within its timeouts.
     """
 
     def __init__(self, config: StoreConfig) -> None:
         self.config = config
-        # A session of its own: boto3's default one is not safe to share between threads.
+        # A separate session: boto3's default one is not safe to share between threads.
         session = boto3.session.Session(
             config.access_key, config.secret_key, region_name=config.region
         )
@@ -92,15 +92,15 @@ class RecordingStore:
 
     @property
     def browsers_reach_it(self) -> bool:
-        """Whether a presigned URL is of use outside: Amazon's S3, or a `public_endpoint`."""
+        """Whether browsers can use a presigned URL: Amazon's S3, or a `public_endpoint`."""
         return self.config.endpoint is None or self.config.public_endpoint is not None
 
     def key_for(self, recording: Recording) -> str:
-        """Get the key of a recording; ValueError for a name that is not safe in one."""
+        """Make a recording's key. Raises ValueError if a name would be unsafe in it."""
         return recording_key(recording.username, recording.started_at, recording.id)
 
     def put(self, path: Path, key: str) -> None:
-        """Store a file: one PUT, or parts when it is long. The server checks a CRC32 of each."""
+        """Store a file: one PUT, or parts if it is long. The server checks the CRC32 of each."""
         with translated(key):
             self._client.upload_file(
                 str(path),
@@ -115,10 +115,10 @@ class RecordingStore:
             )
 
     def verify(self, path: Path, key: str) -> bool:
-        """Tell whether the stored object is this file, by size and then by every byte of it.
+        """Tell whether the stored object equals this file, comparing size and then every byte.
 
-        It is read back, because ETags and checksums in a HEAD only repeat what the server noted
-        when it was written, and mean something else in every S3.
+        Reads the object back, because the ETag and checksums in a HEAD only repeat what the server
+        noted on writing, and every S3 means something different by them.
         """
         try:
             if self.size(key) != path.stat().st_size:
@@ -143,7 +143,7 @@ class RecordingStore:
             )
 
     def get_peaks(self, key: str) -> tuple[float, ...]:
-        """Get the peaks of a recording; raises ObjectMissing."""
+        """Get the peaks of a recording. Raises ObjectMissing."""
         stored = self.open(peaks_key(key))
         try:
             return tuple(json.loads(b"".join(stored))["peaks"])
@@ -151,7 +151,7 @@ class RecordingStore:
             stored.close()
 
     def presign(self, key: str, *, download_name: str | None = None, expires_s: int = 3600) -> str:
-        """Get a URL a browser can play, with ranges, or download under a name, for some time."""
+        """Make a URL that a browser can play, with ranges, or download under a name, for a time."""
         disposition = "inline"
         if download_name is not None:
             if not _SAFE_NAME.fullmatch(download_name):
@@ -169,9 +169,10 @@ class RecordingStore:
         )
 
     def open(self, key: str, byte_range: str | None = None) -> StoredBody:
-        """Begin to read an object, or the one range of a Range header; others are ignored.
+        """Start reading an object, or one range of it; ignores a header with several ranges.
 
-        Raises ObjectMissing, RangeNotSatisfiable. The caller closes what it gets.
+        `byte_range` is a Range header. Raises ObjectMissing or RangeNotSatisfiable. The caller
+        closes the body.
         """
         one_range = byte_range if byte_range and _ONE_RANGE.fullmatch(byte_range) else None
         wanted = {"Range": one_range} if one_range else {}
@@ -184,7 +185,7 @@ class RecordingStore:
         return StoredBody(206 if "ContentRange" in got else 200, headers, got["Body"])
 
     def exists(self, key: str) -> bool:
-        """Tell whether there is an object under this key."""
+        """Tell whether an object exists under this key."""
         try:
             self.size(key)
         except ObjectMissing:
@@ -192,7 +193,7 @@ class RecordingStore:
         return True
 
     def delete(self, key: str) -> None:
-        """Delete a recording and its peaks; it is no error when there are none."""
+        """Delete a recording and its peaks, if they exist."""
         with translated(key):
             for each in (key, peaks_key(key)):
                 self._client.delete_object(Bucket=self.config.bucket, Key=each)
@@ -209,7 +210,7 @@ class RecordingStore:
                         yield entry["Key"]
 
     def check(self) -> None:
-        """Return when the bucket is there; says what is wrong within seconds otherwise."""
+        """Check that the bucket exists. Otherwise raises StoreUnavailable within seconds."""
         try:
             self._head_bucket()
         except ObjectMissing as error:
@@ -221,11 +222,11 @@ class RecordingStore:
             answer = self._quick_client.head_bucket(Bucket=self.config.bucket)
         told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         if told is None:
-            raise StoreUnavailable("S3: it does not tell the time")
+            raise StoreUnavailable("S3: its answers have no Date header")
         return parsedate_to_datetime(told).timestamp()
 
     def ensure_bucket(self) -> None:
-        """Create the bucket where there is none."""
+        """Create the bucket if it does not exist."""
         try:
             self._head_bucket()
         except ObjectMissing:
@@ -237,6 +238,6 @@ class RecordingStore:
             self._quick_client.head_bucket(Bucket=self.config.bucket)
 
     def size(self, key: str) -> int:
-        """Get the bytes of an object; raises ObjectMissing."""
+        """Get an object's size in bytes. Raises ObjectMissing."""
         with translated(key):
             return self._client.head_object(Bucket=self.config.bucket, Key=key)["ContentLength"]

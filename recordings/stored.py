@@ -1,4 +1,4 @@
-"""What an object in the bucket says about itself, and an object made whole."""
+"""Describes objects in the bucket by their own headers, and completes those made of parts."""
 
 import base64
 import logging
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def describe(key: str, store: RecordingStore, state: RecordingState) -> Recording:
-    """Make an entry from an object's own header. Raises HeaderError, ObjectMissing."""
+    """Make an entry from an object's own header. Raises HeaderError or ObjectMissing."""
     header, size_bytes = _header_of(key, store)
     recording = replace(
         Recording.of(unpack_header(header), state),
@@ -40,10 +40,10 @@ def describe(key: str, store: RecordingStore, state: RecordingState) -> Recordin
 
 
 def make_whole(key: str, store: RecordingStore, parts: Sequence[Part] = ()) -> Recording:
-    """Give an object that was made of parts its true header and its peaks; again is fine.
+    """Give an object that was made of parts its true header and its peaks. Idempotent.
 
-    It is read once: what differs from the CRCs of its parts is logged. Raises HeaderError,
-    ObjectMissing, StoreUnavailable.
+    Reads the object once and logs parts that differ from their CRCs. Raises HeaderError,
+    ObjectMissing or StoreUnavailable.
     """
     header, size_bytes = _header_of(key, store)
     true_header = pack_header(unpack_header(header), samples_in(size_bytes))
@@ -71,7 +71,7 @@ def _header_of(key: str, store: RecordingStore) -> tuple[bytes, int]:
 
 
 def _checked(chunks: Iterable[bytes], key: str, parts: Sequence[Part]) -> Iterator[bytes]:
-    """Pass chunks on; compare every part but the first, whose header is another by now."""
+    """Pass chunks on; check every part but the first, whose header has been replaced by now."""
     crcs = {each.number: each.crc32 for each in parts if each.number > 1 and each.crc32}
     number, room, crc = 1, PART_BYTES, 0
     for chunk in chunks:
@@ -84,5 +84,5 @@ def _checked(chunks: Iterable[bytes], key: str, parts: Sequence[Part]) -> Iterat
                     None,
                     base64.b64encode(crc.to_bytes(4, "big")).decode(),
                 ):
-                    log.error("%s: part %d is not what was put", key, number)
+                    log.error("%s: part %d differs from what was uploaded", key, number)
                 number, room, crc = number + 1, PART_BYTES, 0

@@ -1,7 +1,7 @@
-"""From a spool to the store while the spool is being written, so that a lost node loses little.
+"""Uploads a spool while it is being written, so that losing the node loses little.
 
-Part 1 carries a header of open length, because how long it gets is not known yet; whoever
-finishes the recording puts the right one in its place.
+Part 1 carries a header of open length, because the length is not known yet. Finishing the recording
+replaces it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ RETRY_S = 5.0
 
 
 class Uploader:
-    """Puts the whole parts of one spool while it is written; what fails is tried again."""
+    """Uploads the whole parts of one spool while it is being written, and retries failures."""
 
     def __init__(
         self, path: Path, meta: SpoolMeta, *, index: RecordingIndex, store: RecordingStore
@@ -36,9 +36,9 @@ class Uploader:
         self._store = store
 
     async def run(self, *, until: asyncio.Event) -> None:
-        """Put a part whenever there is one, until the event is set.
+        """Upload each part once it is complete, until the event is set.
 
-        A part on its way arrives, or fails, first. Nothing more is put once the upload is gone.
+        A part in flight arrives or fails first. Once the upload is gone, nothing more is sent.
         """
         upload: Upload | None = None
         noted = True
@@ -53,10 +53,12 @@ class Uploader:
                     noted = False
                     continue
             except (RedisUnavailable, StoreUnavailable, OSError) as error:
-                log.warning("recording %s: upload waits: %s", self._meta.recording_id, error)
+                log.warning(
+                    "recording %s: upload failed, retrying: %s", self._meta.recording_id, error
+                )
                 pause_s = RETRY_S
             except ObjectMissing:
-                log.warning("recording %s: its upload was ended", self._meta.recording_id)
+                log.warning("recording %s: its upload is gone", self._meta.recording_id)
                 await until.wait()
             await _pause(until, pause_s)
 
@@ -64,12 +66,12 @@ class Uploader:
         put = 0 if upload is None else len(upload.parts)
         try:
             written = (await asyncio.to_thread(os.stat, self._path)).st_size
-        except FileNotFoundError:  # not begun yet
+        except FileNotFoundError:  # not yet created
             return False
         return written >= (put + 1) * PART_BYTES and put < MAX_PARTS
 
     async def _put_next(self, upload: Upload | None) -> Upload:
-        """Open the upload, or put its next part."""
+        """Open the upload, or send its next part."""
         if upload is None:
             key = Recording.of(self._meta).key
             upload_id = await asyncio.to_thread(self._store.parts.begin, key)
@@ -93,16 +95,16 @@ async def _pause(until: asyncio.Event, seconds: float) -> None:
 
 
 def read_part(path: Path, number: int) -> bytes:
-    """Read the bytes of a part, numbered from 1; the last one may be shorter."""
+    """Read a part, numbered from 1; the last one may be shorter than the others."""
     with path.open("rb") as file:
         file.seek((number - 1) * PART_BYTES)
         return file.read(PART_BYTES)
 
 
 def complete(path: Path, upload: Upload, store: RecordingStore) -> None:
-    """Make the object: put what is missing, and part 1 again because of its header.
+    """Complete the upload: send missing parts, and part 1 again because of its header.
 
-    Raises StoreUnavailable, ObjectMissing.
+    Raises StoreUnavailable or ObjectMissing.
     """
     count = -(-path.stat().st_size // PART_BYTES)
     there = {each.number: each for each in upload.parts}

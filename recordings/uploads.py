@@ -1,6 +1,6 @@
-"""What is known off the node about recordings under way: the parts that are in the store.
+"""The log of uploads in progress, kept in Redis so that it survives the loss of a node.
 
-`hushcast:recording:ID:upload` holds what is needed to finish a recording from them.
+`hushcast:recording:ID:upload` holds what is needed to finish a recording from its parts.
 """
 
 import json
@@ -14,7 +14,7 @@ UPLOAD_TTL_S = 30 * 86_400
 
 @dataclass(frozen=True)
 class Upload:
-    """The upload of one recording: its key in the bucket, S3's id, the parts that are there."""
+    """One recording's upload: its key in the bucket, S3's upload id, the parts stored so far."""
 
     recording_id: str
     key: str
@@ -29,13 +29,13 @@ class UploadLog:
         self._redis = redis
 
     async def write(self, upload: Upload) -> None:
-        """Note an upload, or a part more of it."""
+        """Write or replace an upload's entry."""
         await self._redis.set(
             _upload_key(upload.recording_id), json.dumps(asdict(upload)), ex=UPLOAD_TTL_S
         )
 
     async def read(self, recording_id: str) -> Upload | None:
-        """Get what is noted."""
+        """Get an upload's entry, or None."""
         text = await self._redis.get(_upload_key(recording_id))
         if text is None:
             return None
@@ -44,7 +44,7 @@ class UploadLog:
         return Upload(**fields, parts=parts)
 
     async def forget(self, recording_id: str) -> None:
-        """Drop what is noted: the recording is stored, or gone."""
+        """Delete an upload's entry, once the recording is stored or gone."""
         await self._redis.delete(_upload_key(recording_id))
 
 

@@ -1,4 +1,4 @@
-"""Our WAV header: RIFF or RF64, with who and when in it, the same length whatever it says.
+"""Our WAV header: RIFF or RF64, always the same length, with user, ids and start time in it.
 
 Chunks, in order: JUNK, which becomes ds64 when sizes need 64 bits (EBU Tech 3306); bext (EBU
 Tech 3285, version 1); fmt; data, which ends with the file. 48 kHz, mono, PCM16.
@@ -28,14 +28,14 @@ _DAY_S = 86_400
 
 
 class HeaderError(ValueError):
-    """These bytes are not a header that `pack_header` made."""
+    """These bytes are not a header made by `pack_header`."""
 
 
 @dataclass(frozen=True)
 class SpoolMeta:
-    """Whose sound it is and when it began (`started_at`, epoch seconds); all of it is in the WAV.
+    """Whose sound it is and when it began (`started_at`, epoch seconds). The header holds it all.
 
-    ValueError for names that could do harm in a path or a key.
+    Raises ValueError for names that could do harm in a path or a key.
     """
 
     recording_id: str
@@ -50,9 +50,9 @@ class SpoolMeta:
 
 
 def pack_header(meta: SpoolMeta, samples: int | None) -> bytes:
-    """Make the header of a file with this many samples, RF64 where 32 bits are too few.
+    """Make the header of a file with this many samples, RF64 if 32 bits are too few.
 
-    None: open length. Readers then go on to the end of the file, as they do with a stream.
+    None means open length: readers then go on to the end of the file, as with a stream.
     """
     data_bytes = _MAX_32 if samples is None else samples * SAMPLE_BYTES
     riff_bytes = HEADER_BYTES - 8 + data_bytes
@@ -73,15 +73,15 @@ def pack_header(meta: SpoolMeta, samples: int | None) -> bytes:
 
 
 def unpack_header(header: bytes) -> SpoolMeta:
-    """Read who and when back; the sizes are not trusted, a file may be longer than it says.
+    """Read the metadata back. Ignores the sizes, since a file may be longer than its header says.
 
-    `started_at` comes back to 1/48000 s, never in another second. Raises HeaderError.
+    `started_at` is exact to 1/48000 s and never falls in another second. Raises HeaderError.
     """
     if len(header) < HEADER_BYTES:
         raise HeaderError(f"expected {HEADER_BYTES} bytes of header, got {len(header)}")
     fields = _LAYOUT.unpack_from(header)
     if fields[0] not in (b"RIFF", b"RF64") or (fields[9], fields[18]) != (b"bext", b"fmt "):
-        raise HeaderError("not a WAV header of hushcast")
+        raise HeaderError("not a hushcast WAV header")
     description, username, recording_id, date = (
         field.rstrip(b"\0").decode("ascii", "replace") for field in fields[11:15]
     )
@@ -98,5 +98,5 @@ def unpack_header(header: bytes) -> SpoolMeta:
 
 
 def samples_in(file_bytes: int) -> int:
-    """Count the whole samples in a file of ours of this size."""
+    """Count the whole samples in a WAV of ours of this size."""
     return max(0, file_bytes - HEADER_BYTES) // SAMPLE_BYTES

@@ -1,7 +1,7 @@
-"""PCM to a spool on the local disk that a crash cannot spoil.
+"""Writes PCM to a spool on the local disk that a crash cannot spoil.
 
-The file is a playable WAV at any moment and locked while a process writes it. A spool whose
-lock is free was left behind, whoever looks and however many look: `spool.py` claims it.
+The file is a playable WAV at any moment, and locked while a process writes it. A spool whose lock
+is free was abandoned; `spool.py` claims it.
 """
 
 import errno
@@ -18,24 +18,24 @@ from recordings.wav import HEADER_BYTES, SAMPLE_BYTES, SAMPLE_RATE, SpoolMeta, p
 __all__ = ["RecordingWriter", "SpoolFull", "SpoolMeta"]
 
 RESERVE_BYTES = 256 * 1024 * 1024
-"""What a spool leaves free on its disk: 45 minutes of sound, and room for everybody else."""
+"""How much space a spool leaves free on its disk: 45 minutes of sound, and room for others."""
 HEADER_INTERVAL = SAMPLE_RATE
-"""The header is at most this many samples, one second, behind the sound."""
+"""The header lags the sound by at most this many samples, one second."""
 
 
 class SpoolFull(OSError):
-    """The disk has less free space than the reserve; what is written so far is intact."""
+    """The disk has less free space than the reserve. What was written so far is intact."""
 
 
 class RecordingWriter:
-    """Writes one recording's spool. Creates the file, holds its lock, and is closed by its owner.
+    """Writes one recording's spool. Creates the file and holds its lock; the owner closes it.
 
-    Sound goes to the kernel with every `write`, so the death of the process loses nothing that
-    was written; once a second the header follows, and all of it is forced to the disk, so that a
-    power cut costs a second. That may take its time: for a thread of its own.
+    Each `write` goes to the kernel, so if the process dies, nothing written is lost. Once a second
+    the header is updated and everything is synced to disk, so a power cut loses at most a second.
+    That may block for a while, so run this on its own thread.
 
-    Raises SpoolFull when the disk is full, FileExistsError when there is such a spool already,
-    ValueError when the file is not named for the recording: `RECORDINGID.wav`.
+    Raises SpoolFull if the disk is full, FileExistsError if the spool already exists, ValueError
+    if the file is not named after the recording: `RECORDINGID.wav`.
     """
 
     def __init__(self, path: Path, meta: SpoolMeta, *, reserve_bytes: int = RESERVE_BYTES) -> None:
@@ -64,9 +64,9 @@ class RecordingWriter:
         return self._samples / SAMPLE_RATE
 
     def write(self, samples: NDArray[np.float32]) -> None:
-        """Append sound [T] in -1..1 of any length; what is outside is clipped, NaN is silence.
+        """Append sound [T] of any length in -1..1; clips what is outside, writes NaN as silence.
 
-        Raises SpoolFull; what is in the spool stays intact and can be closed and finished.
+        Raises SpoolFull; the spool stays intact and can be closed and finished.
         """
         if samples.ndim != 1:
             raise ValueError(f"expected samples [T], got shape {samples.shape}")
@@ -74,13 +74,13 @@ class RecordingWriter:
         self._append(np.rint(sound).clip(max=32767).astype("<i2").tobytes())
 
     def write_silence(self, n_samples: int) -> None:
-        """Append silence. It is a hole in the file: no time and no disk, however long it is."""
+        """Append silence, as a hole in the file: it takes no time and no disk, however long."""
         self._check_open()
         os.ftruncate(self._fd, self._end + n_samples * SAMPLE_BYTES)
         self._advance(n_samples)
 
     def close(self) -> None:
-        """Complete the header and give the lock back; safe to call again."""
+        """Complete the header and release the lock. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -126,15 +126,15 @@ class RecordingWriter:
         if free < self._reserve_bytes:
             raise SpoolFull(
                 errno.ENOSPC,
-                f"{free >> 20} MiB free in {self.path.parent}, "
+                f"only {free >> 20} MiB free in {self.path.parent}, "
                 f"recording needs {self._reserve_bytes >> 20} MiB",
             )
 
 
 def _create_locked(path: Path) -> int:
-    """Create a file and lock it; FileExistsError when there is one.
+    """Create a file and lock it. Raises FileExistsError if it already exists.
 
-    A recoverer may lock the new, empty file first and remove it: then this begins again.
+    Recovery may lock the new, empty file first and remove it; then this tries again.
     """
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,1 +1,1 @@
-"""Tests of the numbers: streaming equals the official program, whatever comes in."""
+"""Tests of the numbers: streaming equals the official program, whatever the input."""

@@ -21,14 +21,14 @@ _FORMANT_WIDTHS_HZ = (60, 90, 150)
 def noisy_clip(name: str, seconds: float = 3.0) -> Sound:
     """Make noisy speech [T]: a synthetic `voice`, or real `words` (Debian's alsa-utils)."""
     speech = {"voice": babble, "words": spoken_words}[name](seconds)
-    # An odd length, so that the last hop is a part of one.
+    # An odd length, so that the last hop is a partial one.
     return mix(speech, noise(seconds), snr_db=5)[:-77]
 
 
 def babble(seconds: float, *, seed: int = 1) -> Sound:
     """Synthesise [T] samples that the model keeps as speech: vowels, hisses and short pauses.
 
-    Steady harmonics do not do: the model takes them for noise, and 50 dB away.
+    Steady harmonics would not do: the model takes them for noise and removes 50 dB.
     """
     dice = np.random.default_rng(seed)
     length = round(seconds * SAMPLE_RATE)
@@ -44,7 +44,7 @@ def babble(seconds: float, *, seed: int = 1) -> Sound:
 
 
 def _syllable(dice: np.random.Generator) -> NDArray[np.float64]:
-    """Glide from one vowel to another one while the pitch falls."""
+    """Glide from one vowel to another while the pitch falls."""
     seconds = dice.uniform(0.12, 0.25)
     time = np.arange(0, seconds, 1 / SAMPLE_RATE)
     pitch = dice.uniform(170, 230) * (1 + 0.15 * np.cos(np.pi * time / seconds))
@@ -62,7 +62,7 @@ def _syllable(dice: np.random.Generator) -> NDArray[np.float64]:
 
 
 def pieces(sound: Sound, lengths: Iterable[int]) -> Iterator[Sound]:
-    """Cut sound into pieces of these lengths; what is left over is one more piece."""
+    """Cut sound into pieces of these lengths, and one more with the rest."""
     start = 0
     for length in lengths:
         yield sound[start : start + length]
@@ -71,7 +71,7 @@ def pieces(sound: Sound, lengths: Iterable[int]) -> Iterator[Sound]:
 
 
 def denoise(denoiser: Denoiser, sound: Sound, lengths: Iterable[int] = ()) -> Sound:
-    """Stream a whole clip through, and take the latency off."""
+    """Stream a whole clip through and remove the latency."""
     outputs = [denoiser.process(piece) for piece in pieces(sound, lengths)]
     streamed = np.concatenate([*outputs, denoiser.flush()])
     assert len(streamed) == denoiser.latency_samples + len(sound)
@@ -79,6 +79,6 @@ def denoise(denoiser: Denoiser, sound: Sound, lengths: Iterable[int] = ()) -> So
 
 
 def worst(a: Sound, b: Sound) -> float:
-    """Measure the largest difference of two clips of the same length."""
+    """Measure the largest difference between two clips of the same length."""
     assert a.shape == b.shape, f"{a.shape} is not {b.shape}"
     return float(np.max(np.abs(a - b), initial=0.0))

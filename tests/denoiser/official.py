@@ -1,7 +1,7 @@
-"""The official program, offline: what streaming is compared with.
+"""The official program, offline, with which streaming is compared.
 
-A network over a whole clip at once, features by libDF (the official library), and the rest as in
-the official program's `df/enhance.py`, `df/deepfilternet2.py` and `df/deepfilternet3.py`.
+It runs the network over a whole clip at once, with features by libDF (the official library), and
+does the rest as the official `df/enhance.py`, `df/deepfilternet2.py` and `df/deepfilternet3.py` do.
 """
 
 from collections.abc import Callable
@@ -78,7 +78,7 @@ class Offline:
         return masked
 
     def _look_ahead(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Move features to the past by the network's lookahead, zeros at the end."""
+        """Shift features back by the network's lookahead, with zeros at the end."""
         lookahead = self.config.conv_lookahead
         padding = ((0, 0), (0, 0), (0, lookahead), (0, 0))
         return np.pad(features, padding)[:, :, lookahead:]

@@ -1,4 +1,4 @@
-"""Sound that is broken, too loud or not there: nothing of it stays."""
+"""Sound that is broken, too loud or missing leaves no trace in the state."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ HOP = 480
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf, 3e38, -1e5])
 def test_poison_is_taken_as_silence(denoiser: Denoiser, poison: float) -> None:
-    """Samples that are no sound count as silence of the same length, and are counted."""
+    """Invalid samples become silence of the same length, and are counted."""
     sound = noisy_clip("voice", 1.0)
     poisoned, silenced = sound.copy(), sound.copy()
     poisoned[20000:20003], silenced[20000:20003] = poison, 0
@@ -26,7 +26,7 @@ def test_poison_is_taken_as_silence(denoiser: Denoiser, poison: float) -> None:
 
 
 def test_only_poisoned_hops_are_counted(denoiser: Denoiser) -> None:
-    """Two bad hops count two, good ones none, and a reset of the stream keeps the count."""
+    """Two bad hops count as two, good ones as none, and a reset keeps the count."""
     bad = np.full(2 * HOP, np.nan, np.float32)
     denoiser.process(np.concatenate((np.zeros(HOP, np.float32), bad, np.ones(HOP, np.float32))))
     denoiser.reset()
@@ -35,7 +35,7 @@ def test_only_poisoned_hops_are_counted(denoiser: Denoiser) -> None:
 
 @pytest.mark.parametrize("gain", [10.0, 1000.0])
 def test_loud_and_clipped_sound_is_exact(denoiser: Denoiser, gain: float) -> None:
-    """Clipped sound, and sound far above full scale, is denoised as the official program does."""
+    """Clipped sound, and sound far above full scale, is denoised as by the official program."""
     sound = noisy_clip("words", 1.0) * np.float32(gain)
     if gain == 10:
         sound = np.clip(sound, -1, 1)
@@ -58,7 +58,7 @@ def test_silence_neither_slows_nor_harms(denoiser: Denoiser) -> None:
     assert not any(_denormals(array) for array in _state_arrays(denoiser))
     assert _median_hop_s(denoiser, np.zeros(96000, np.float32)) < 3 * before_s
     heard = np.concatenate([denoiser.process(speech), denoiser.flush()])[-len(speech) :]
-    # The norms adapt for a second; after that it is as without the silence.
+    # The norms adapt for a second; then the output is as without the silence.
     official = official_model().enhance(speech)
     assert np.all(np.isfinite(heard))
     late = slice(72000, None)
@@ -79,7 +79,7 @@ def _rings(executor: CpuExecutor) -> Iterator[Complex]:
 
 
 def _denormals(array: Sound) -> int:
-    """Count the numbers that a processor takes a hundred times longer for."""
+    """Count denormal numbers, which take a processor a hundred times longer."""
     magnitude = np.abs(array)
     return int(np.count_nonzero((magnitude > 0) & (magnitude < np.finfo(np.float32).tiny)))
 
@@ -95,6 +95,6 @@ def _median_hop_s(denoiser: Denoiser, sound: Sound) -> float:
 
 @pytest.mark.parametrize("samples", [np.zeros(480), np.zeros((2, 480), np.float32)])
 def test_what_is_not_mono_float32_is_refused(denoiser: Denoiser, samples: Sound) -> None:
-    """Doubles and two channels are refused in words instead of being heard wrongly."""
+    """Doubles and stereo get a clear error instead of wrong sound."""
     with pytest.raises(ValueError, match=r"expected float32 samples \[T\], got"):
         denoiser.process(samples)

@@ -11,7 +11,7 @@ HOP = 480
 
 
 def _tone(seconds: float = 1.0) -> Sound:
-    """Make a low tone: no two samples of it differ by more than 0.016, so a click stands out."""
+    """Make a low tone whose neighbouring samples differ by at most 0.016, so a click stands out."""
     time = np.arange(round(seconds * 48000)) / 48000
     return (0.5 * np.sin(2 * np.pi * 200 * time) + 0.1 * np.sin(2 * np.pi * 340 * time)).astype(
         np.float32
@@ -23,14 +23,14 @@ def _steepest(sound: Sound) -> float:
 
 
 def test_off_is_the_original_delayed(denoiser: Denoiser) -> None:
-    """With denoising off the original comes out, at the moment where the denoised one would."""
+    """With denoising off the original comes out, at the same time as the denoised sound would."""
     sound = noisy_clip("words", 1.0)
     denoiser.denoise = False
     assert worst(denoise(denoiser, sound), sound) <= ROUNDING
 
 
 def test_no_attenuation_is_the_original_and_100_db_is_all(model: Model) -> None:
-    """A limit of 0 dB takes nothing away, one of 100 dB limits nothing, None neither."""
+    """A limit of 0 dB removes nothing; 100 dB limits nothing, and neither does None."""
     sound = noisy_clip("words", 1.0)
     full = denoise(Denoiser(model), sound)
     outputs = {}
@@ -45,7 +45,7 @@ def test_no_attenuation_is_the_original_and_100_db_is_all(model: Model) -> None:
 
 @pytest.mark.parametrize("limit_db", [-1.0, float("nan")])
 def test_an_impossible_limit_is_refused(denoiser: Denoiser, limit_db: float) -> None:
-    """A negative attenuation limit is refused in words, and the old one stays."""
+    """A negative attenuation limit gets a clear error, and the old one stays."""
     denoiser.attenuation_limit_db = 6
     with pytest.raises(ValueError, match="expected an attenuation limit of 0 dB or more"):
         denoiser.attenuation_limit_db = limit_db
@@ -53,7 +53,7 @@ def test_an_impossible_limit_is_refused(denoiser: Denoiser, limit_db: float) -> 
 
 
 def test_switching_crossfades_over_one_hop(model: Model) -> None:
-    """A switch is complete one hop later: before it all old, after it all new, a fade between."""
+    """A change takes one hop: before it all old, after it all new, a crossfade in between."""
     sound = noisy_clip("words", 1.0)
     denoised, switched = Denoiser(model), Denoiser(model)
     at = 50 * HOP
@@ -74,7 +74,7 @@ def test_switching_crossfades_over_one_hop(model: Model) -> None:
 
 @pytest.mark.parametrize("control", ["denoise", "attenuation_limit_db"])
 def test_switching_does_not_click(denoiser: Denoiser, control: str) -> None:
-    """Controls thrown back and forth every 50 ms never make a jump from sample to sample."""
+    """Controls switched back and forth every 50 ms never make samples jump."""
     sound = _tone()
     values = {"denoise": (False, True), "attenuation_limit_db": (0.0, None)}[control]
     outputs = []
@@ -82,15 +82,15 @@ def test_switching_does_not_click(denoiser: Denoiser, control: str) -> None:
         setattr(denoiser, control, values[number % 2])
         outputs.append(denoiser.process(sound[start : start + 5 * HOP]))
     output = np.concatenate(outputs)[4800:]
-    # Full scale to silence in one hop adds less than a sample's 1/100 to the steepest slope.
+    # A fade from full scale to silence in one hop adds less than 0.01 to the steepest slope.
     assert _steepest(output) <= _steepest(sound) + 0.01
-    # The two settings differ on this sound, so that a hard cut between them would be heard.
+    # The two settings differ on this sound, so a hard cut between them would show.
     levels = np.std(output[: len(output) // 4800 * 4800].reshape(-1, 5 * HOP), axis=1)
     assert levels.max() > 1.5 * levels.min()
 
 
 def test_lsnr_tells_speech_from_noise(denoiser: Denoiser) -> None:
-    """The estimate of the local SNR is far higher for loud speech than for noise alone."""
+    """The estimated local SNR is far higher for loud speech than for noise alone."""
     assert denoiser.lsnr == -15
     denoiser.process(np.random.default_rng(1).normal(0, 0.1, 48000).astype(np.float32))
     in_noise = denoiser.lsnr
@@ -106,7 +106,7 @@ def _each_hop(denoiser: Denoiser, sound: Sound) -> list[Sound]:
 
 @pytest.mark.parametrize("lengths", [[1] * 700, [0, 5000, 0, 3], [2400, 2400], [960] * 5])
 def test_the_delay_holds_whatever_comes(lengths: list[int]) -> None:
-    """The undenoised tap gives as many samples as it gets, 2400 samples later, to the bit."""
+    """The delayed original has as many samples as the input, 2400 samples later, bit for bit."""
     delay = Delay(2400)
     sound = noisy_clip("voice", 1.0)[: sum(lengths)]
     output, start = [], 0
@@ -119,7 +119,7 @@ def test_the_delay_holds_whatever_comes(lengths: list[int]) -> None:
 
 
 def test_a_reset_delay_is_silent_again() -> None:
-    """After a reset nothing of the sound before comes out."""
+    """After a reset nothing of the earlier sound comes out."""
     delay = Delay(480)
     delay.process(np.ones(480, np.float32))
     delay.reset()

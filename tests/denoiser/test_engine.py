@@ -1,4 +1,4 @@
-"""Many streams in one engine: each is as exact as alone, whoever else is there."""
+"""Many streams in one engine: each is as exact as alone, whatever the others do."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from tests.denoiser.clips import Sound, denoise, noisy_clip, worst
 
 HOP = 480
 ROUNDING = 2e-6
-"""How far batches of different sizes may differ; 4e-7 was measured on clips of full scale."""
+"""How much batches of different sizes may differ; 4e-7 was measured on full-scale clips."""
 VOICE = noisy_clip("voice", 3.0)
 
 
@@ -32,7 +32,7 @@ class Clock:
 
 
 def _run(engine: Engine) -> list[int]:
-    """Run until nothing waits; get how many hops each batch had."""
+    """Run until nothing waits; returns how many hops each batch had."""
     sizes = []
     while size := engine.step():
         sizes.append(size)
@@ -55,7 +55,7 @@ def _clip(start: int, hops: int) -> Sound:
 def test_streams_join_and_leave_and_hear_what_they_would_alone(
     name: ModelName, streams: list[tuple[int, list[int]]]
 ) -> None:
-    """Whenever a stream joins, however its sound comes, its output is what it is alone."""
+    """Whenever a stream joins, and however its sound arrives, its output is as if alone."""
     model = load_model(name)
     engine = Engine(model, capacity=6)
     expected = [
@@ -87,9 +87,9 @@ def test_streams_join_and_leave_and_hear_what_they_would_alone(
 @pytest.mark.parametrize("at_a_time", [1, 2])
 @pytest.mark.parametrize("poison", [None, np.nan, np.inf])
 def test_mates_change_no_bit(model: Model, poison: float | None, at_a_time: int) -> None:
-    """In batches of one shape a stream's bits are the same beside anybody, at any place.
+    """In batches of one shape a stream's bits are the same beside any others, at any place.
 
-    Also beside a stream whose state has gone NaN.
+    Even beside a stream whose state is NaN.
     """
     first = _with_mates(model, at_a_time, place=0, mates=[1, 2, 3, 4])
     for place, mates in (0, [5, 6, 7, 8]), (4, [4, 3, 2, 1]), (2, [9, 1, 9, 1]):
@@ -116,7 +116,7 @@ def _with_mates(
 
 
 def test_a_broken_state_begins_anew(model: Model) -> None:
-    """A slot that gives no sound any more is silent for a hop, is reset, and hears again."""
+    """A slot whose output is invalid is silent for a hop, is reset, and works again."""
     engine = Engine(model, capacity=2)
     good, bad = engine.join(), engine.join()
     executor = engine._executor
@@ -137,7 +137,7 @@ def test_a_broken_state_begins_anew(model: Model) -> None:
 
 @pytest.mark.parametrize("streams", [1, 2, 5])
 def test_two_hops_at_a_time_are_two_hops(model: Model, streams: int) -> None:
-    """A packet's two hops run together, also a stream's first ones, and change nothing."""
+    """A packet's two hops run together, even a stream's first ones, and change nothing."""
     engines = Engine(model, streams), Engine(model, streams)
     slots = [[engine.join() for _ in range(streams)] for engine in engines]
     for hop in range(0, 100, 2):
@@ -154,7 +154,7 @@ def test_two_hops_at_a_time_are_two_hops(model: Model, streams: int) -> None:
 
 
 def test_only_who_is_ready_runs(model: Model) -> None:
-    """A batch has the streams with a hop, of any number; the others' time stands still."""
+    """A batch has any number of streams with a hop ready; time stands still for the others."""
     engine = Engine(model, capacity=4)
     slots = [engine.join() for _ in range(3)]
     slots[0].push(_clip(0, 2))
@@ -165,7 +165,7 @@ def test_only_who_is_ready_runs(model: Model) -> None:
 
 
 def test_a_large_batch_is_cut_and_nobody_is_left_behind(model: Model) -> None:
-    """More hops than a batch takes: the oldest first, and each stream as it is alone."""
+    """If more hops wait than a batch takes, the oldest go first, and each stream is as if alone."""
     clock = Clock()
     engine = Engine(model, capacity=MAX_BATCH + 3, clock=clock)
     slots = [engine.join() for _ in range(MAX_BATCH + 3)]
@@ -185,7 +185,7 @@ def test_a_large_batch_is_cut_and_nobody_is_left_behind(model: Model) -> None:
 
 
 def test_a_full_engine_refuses_and_a_place_is_used_again(model: Model) -> None:
-    """There are as many places as were asked for; one that was left begins in silence."""
+    """There are as many places as requested; one that was left begins in silence."""
     engine = Engine(model, capacity=2)
     first, second = engine.join(), engine.join()
     with pytest.raises(EngineFull, match="all 2 slots are taken"):
@@ -203,7 +203,7 @@ def test_a_full_engine_refuses_and_a_place_is_used_again(model: Model) -> None:
 
 
 def test_a_batch_waits_for_others_but_not_long(model: Model) -> None:
-    """It runs when everybody is ready, or when its oldest hop has waited long enough."""
+    """It runs when every stream is ready, or when its oldest hop has waited long enough."""
     clock = Clock()
     engine = Engine(model, capacity=3, max_wait_s=0.004, clock=clock)
     first, second = engine.join(), engine.join()
@@ -222,7 +222,7 @@ def test_a_batch_waits_for_others_but_not_long(model: Model) -> None:
 
 
 def test_a_stream_has_less_than_150_kb(model: Model) -> None:
-    """All memory that a place in an engine costs, both sides of the network's state included."""
+    """All memory that a place in an engine costs, including both sides of the network's state."""
     Engine(model, capacity=1)
     tracemalloc.start()
     try:
@@ -238,14 +238,14 @@ def test_a_stream_has_less_than_150_kb(model: Model) -> None:
 
 
 def test_a_model_is_loaded_once() -> None:
-    """Every stream of a process shares one copy of the weights."""
+    """All streams of a process share one copy of the weights."""
     assert load_model() is load_model("dfn2")
     assert load_model().session(2) is load_model().session(2)
     assert load_model() is not load_model("dfn2_ll")
 
 
 def test_loading_imports_no_torch_and_no_foreign_code() -> None:
-    """The denoiser brings in neither torch nor Ray, nor the code beside the weights."""
+    """The denoiser imports neither torch nor Ray, nor the code beside the weights."""
     program = (
         "import sys; from actors.denoiser import Denoiser, load_model; Denoiser(load_model());"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
@@ -258,7 +258,7 @@ def test_loading_imports_no_torch_and_no_foreign_code() -> None:
 
 
 def test_nothing_is_written_to_the_home_folder(tmp_path: Path) -> None:
-    """The runtime's telemetry, which begins when it is imported, is off."""
+    """The runtime's telemetry, which would start at import, is off."""
     program = "from actors.denoiser import Denoiser, load_model; Denoiser(load_model())"
     left_out = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
     env = {name: value for name, value in os.environ.items() if name not in left_out}

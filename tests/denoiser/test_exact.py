@@ -10,25 +10,25 @@ from tests.denoiser.clips import CLIPS, Sound, denoise, noisy_clip, worst
 from tests.denoiser.official import official_model
 
 EXACT = 1e-5
-"""The promise. What is measured is some 4e-7: rounding."""
+"""What we promise. About 4e-7 was measured: rounding."""
 
 
 @pytest.mark.parametrize("clip", CLIPS)
 @pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
 def test_streaming_equals_the_official_program(name: ModelName, clip: str) -> None:
-    """A clip streamed in 20 ms frames is the clip that the official program makes, to its end."""
+    """A clip streamed in 20 ms frames equals the official program's output, to its end."""
     sound = noisy_clip(clip)
     streamed = denoise(Denoiser(load_model(name)), sound, [960] * (len(sound) // 960))
     official = official_model(name).enhance(sound)
     assert worst(streamed, official) <= EXACT
-    # The comparison means something: noise was taken away, and what is left is not silence.
+    # The comparison means something: noise was removed, and what is left is not silence.
     assert np.std(official) < 0.9 * np.std(sound)
     assert np.std(official) > 0.3 * np.std(sound)
 
 
 @pytest.mark.parametrize("lengths", [[1] * 2000, [0, 479, 1, 0, 480, 481], [3000] * 4, []])
 def test_cutting_does_not_matter(denoiser: Denoiser, lengths: list[int]) -> None:
-    """Single samples, empty pieces, large ones, everything at once: the output is the same."""
+    """Single samples, empty pieces, large ones, all at once: the output is the same."""
     sound = noisy_clip("voice", 0.4)
     assert worst(denoise(denoiser, sound, lengths), official_model().enhance(sound)) <= EXACT
 
@@ -39,7 +39,7 @@ def test_cutting_does_not_matter(denoiser: Denoiser, lengths: list[int]) -> None
     lengths=st.lists(st.integers(0, 3000), max_size=30),
 )
 def test_any_length_in_any_pieces(length: int, lengths: list[int]) -> None:
-    """A clip of any length, none included, cut in any way, is exact to its last sample."""
+    """A clip of any length, even empty, cut in any way, is exact to its last sample."""
     sound = noisy_clip("voice", 0.4)[:length]
     streamed = denoise(Denoiser(load_model()), sound, lengths)
     assert worst(streamed, official_model().enhance(sound)) <= EXACT
@@ -48,7 +48,7 @@ def test_any_length_in_any_pieces(length: int, lengths: list[int]) -> None:
 @settings(max_examples=15)
 @given(lengths=st.lists(st.integers(0, 3000), max_size=12))
 def test_whole_hops_come_out(lengths: list[int]) -> None:
-    """After any input, as many whole hops have come out as went in: the delay never changes."""
+    """After any input, as many whole hops have come out as gone in: the delay never changes."""
     denoiser = Denoiser(load_model())
     taken = given_back = 0
     for length in lengths:
@@ -67,7 +67,7 @@ def test_the_end_of_a_clip_is_exact(denoiser: Denoiser, remainder: int) -> None:
 
 @pytest.mark.parametrize("end", ["flush", "reset"])
 def test_a_new_start_forgets_everything(denoiser: Denoiser, end: str) -> None:
-    """After a flush or a reset in the middle of a hop, a clip sounds as on a new denoiser."""
+    """After a flush or a reset in mid-hop, a clip comes out as from a new denoiser."""
     denoiser.process(noisy_clip("words", 0.5)[:12345] * 3)
     getattr(denoiser, end)()
     sound = noisy_clip("voice", 0.5)
@@ -89,7 +89,7 @@ def test_streams_do_not_hear_each_other(model: Model) -> None:
 
 @pytest.mark.parametrize(("name", "latency"), [("dfn2", 2400), ("dfn2_ll", 480)])
 def test_latency_is_what_it_says(name: ModelName, latency: int) -> None:
-    """Sound comes out `latency_samples` later: there the output matches the input best."""
+    """Sound comes out `latency_samples` later, where output and input match best."""
     denoiser = Denoiser(load_model(name))
     assert denoiser.latency_samples == latency
     sound = noisy_clip("words")
@@ -110,7 +110,7 @@ def test_attenuation_limit_is_the_official_one(denoiser: Denoiser) -> None:
 @pytest.mark.parametrize("name, latency", [("dfn2", 2400), ("dfn2_ll", 480)])
 @pytest.mark.parametrize("at", [0, 777, 4800])
 def test_latency_is_where_an_impulse_comes_out(name: ModelName, latency: int, at: int) -> None:
-    """What the model says of its latency follows from its configuration, and is true."""
+    """The model's stated latency follows from its configuration, and is true."""
     model = load_model(name)
     assert model.latency_samples == latency
     denoiser = Denoiser(model)

@@ -60,9 +60,9 @@ def test_a_batch_is_its_streams_and_hops(normalise_level: bool) -> None:
 def _sound(
     hops: Real, gains: Real, coefs: Real, share: Real, *, at_a_time: int, normalise_level: bool
 ) -> Real:
-    """Run hops [B, T, 480] through analysis and filter with made-up answers of the network.
+    """Run hops [B, T, 480] through analysis and filter with made-up network outputs.
 
-    Get what the network hears and the sound that is made, side by side.
+    Returns the network's inputs and the resulting sound, side by side.
     """
     analysis, deep_filter = Analysis(CONFIG, normalise_level=normalise_level), Filter(CONFIG)
     heard, filtered = analysis.initial_state(len(share)), deep_filter.initial_state(len(share))

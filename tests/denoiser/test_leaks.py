@@ -1,4 +1,4 @@
-"""Streams come and go for a long time, and nothing of them stays."""
+"""Streams come and go for a long time and leave nothing behind."""
 
 import time
 
@@ -22,7 +22,7 @@ VOICE = noisy_clip("voice", 3.0)
     ],
 )
 def test_joining_and_leaving_leaves_no_memory(model: Model, seconds: int) -> None:
-    """Thousands of streams, one after the other, in batches of all sizes: memory stays flat."""
+    """Thousands of streams, one after another, in batches of all sizes: memory stays flat."""
     dice = np.random.default_rng(1)
     engine = Engine(model, STREAMS)
     slots: list[Slot] = []

@@ -1,4 +1,4 @@
-"""Quiet sound: denoised as well as loud sound, where that is asked for."""
+"""Quiet sound is denoised as well as loud sound, on request."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ def _si_sdr_db(clean: Sound, heard: Sound) -> float:
 def test_quiet_speech_loses_less(
     clip: str, speech: Callable[[float], Sound], model: Model, levelled: Model
 ) -> None:
-    """Nothing changes at a usual level; 40 dB below it several dB of SI-SDR are won back."""
+    """Nothing changes at a usual level; 40 dB below it, several dB of SI-SDR are regained."""
     clean, noisy = speech(3.0)[:-77], noisy_clip(clip, 3.0)
     for gain, least_db, most_db in (1, -0.3, 0.3), (0.1, 0.3, 10), (0.01, 4, 20):
         sound = noisy * np.float32(gain)
@@ -40,20 +40,20 @@ def test_quiet_speech_loses_less(
 
 
 def test_it_is_off_unless_asked_for(model: Model) -> None:
-    """Usually the output is the official one, at any level."""
+    """By default the output is the official one, at any level."""
     quiet = noisy_clip("voice", 1.0) * QUIET
     assert worst(denoise(Denoiser(model), quiet), official_model().enhance(quiet)) <= 1e-6
 
 
 def test_loud_sound_is_heard_as_it_is(levelled: Model, model: Model) -> None:
-    """After a loud moment nothing is changed, for as long as it is remembered."""
+    """After a loud moment nothing changes while the peak lasts."""
     loud = np.clip(noisy_clip("voice", 2.0) * 8, -1, 1)
     first, second = (denoise(Denoiser(each), loud) for each in (levelled, model))
     assert worst(first[48000:], second[48000:]) <= 2e-3
 
 
 def test_silence_is_not_made_loud(levelled: Model) -> None:
-    """Digital silence stays silence, and what comes after it is sound."""
+    """Digital silence stays silence, and what comes after it is valid sound."""
     denoiser = Denoiser(levelled)
     silent = denoiser.process(np.zeros(48000 * 5, np.float32))
     assert np.max(np.abs(silent)) < 1e-6

@@ -1,4 +1,4 @@
-"""Another network of the family: a module and a row, and everything around it stays as it is."""
+"""Another network of the family needs a module and a row; everything around it stays unchanged."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +29,7 @@ def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mo
 
 
 def _offline(model: Model) -> Offline:
-    """Run the same network over whole clips, and what is around it as the official program does."""
+    """Run the same network over whole clips, with the rest as in the official program."""
 
     def network(
         feat_erb: NDArray[np.float32], feat_spec: NDArray[np.float32]
@@ -52,18 +52,18 @@ def _clip(seed: int, samples: int) -> Sound:
 
 
 def test_the_name_of_each_row_is_a_model_name() -> None:
-    """Settings and type checkers know the models of the table, these only, in its order."""
+    """Settings and type checkers know exactly the models of the table, in its order."""
     assert get_args(ModelName) == tuple(MODELS)
     assert DEFAULT_MODEL in MODELS
 
 
 @pytest.mark.parametrize("remainder", [0, 1, 159])
 def test_streaming_is_the_offline_program(model: Model, remainder: int) -> None:
-    """However a clip is cut, with any end, each sample is the offline program's, also the last."""
+    """However a clip is cut, and wherever it ends, every sample equals the offline program's."""
     sound = _clip(1, 40 * model.hop_samples + remainder)
     offline = _offline(model).enhance(sound)
     assert worst(denoise(Denoiser(model), sound, [7, 0, 481, 160, 320] * 4), offline) <= ROUNDING
-    # The comparison means something: a filter of the other frames would give other sound.
+    # The comparison means something: filtering the other frames would give other sound.
     other = replace(
         model, config=replace(model.config, filters_masked=not model.config.filters_masked)
     )
@@ -71,7 +71,7 @@ def test_streaming_is_the_offline_program(model: Model, remainder: int) -> None:
 
 
 def test_latency_is_what_the_model_says(model: Model) -> None:
-    """Lookaheads add up where the deep filter reads masked frames; else the longer one counts."""
+    """Lookaheads add up if the deep filter reads masked frames; otherwise the longer one counts."""
     denoiser = Denoiser(model)
     denoiser.denoise = False
     impulse = np.zeros(1600, np.float32)
@@ -86,7 +86,7 @@ def test_latency_is_what_the_model_says(model: Model) -> None:
 def test_each_stream_of_a_batch_is_as_alone(
     model: Model, executor: Callable[[Model, int], Executor]
 ) -> None:
-    """Streams of any length share batches, on either executor, and each ends as it should."""
+    """Streams of any length share batches on either executor, and each ends as it should."""
     engine = Engine(model, 4, executor=executor)
     slots = [engine.join() for _ in range(4)]
     clips = [_clip(n, 20 * model.hop_samples + 53 * n) for n in range(4)]
@@ -106,7 +106,7 @@ def test_each_stream_of_a_batch_is_as_alone(
 
 
 def test_mates_change_no_bit(model: Model) -> None:
-    """In batches of one shape a stream's bits are the same beside anybody."""
+    """In batches of one shape a stream's bits are the same beside any others."""
 
     def beside(seeds: list[int]) -> Sound:
         engine = Engine(model, 3)

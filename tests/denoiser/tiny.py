@@ -1,6 +1,6 @@
-"""Tiny networks of the family with made-up weights: other rates, shapes and lookaheads.
+"""Tiny networks of the family with made-up weights, and other rates, shapes and lookaheads.
 
-A module of the table `actors.models.MODELS`, as `actors.denoiser.dfn2` is one.
+A module for the table `actors.models.MODELS`, like `actors.denoiser.dfn2`.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ ROWS = {name: ModelRow(__name__, archive="", sha256="") for name in CONFIGS}
 
 
 def load(name: str) -> Design:
-    """Make a network up, the same one for each name."""
+    """Make up a network, always the same one for a name."""
     config = CONFIGS[name]
     return Design(config, lambda hops: _Builder(config, hops).build())
 

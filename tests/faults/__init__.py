@@ -1,1 +1,1 @@
-"""The real parts fail while somebody is live."""
+"""Real servers and processes fail while somebody is live."""

@@ -1,4 +1,4 @@
-"""A hushcast on servers of its own, which tests may stop, stall and start again."""
+"""A hushcast with its own servers, which tests may stop, stall and restart."""
 
 import signal
 import subprocess
@@ -32,7 +32,7 @@ class Instance:
     s3: Child
     store: StoreConfig
     spool: Path
-    """On a small disk of its own, where one may be mounted."""
+    """On its own small disk, if one can be mounted."""
 
     def replica(self, deployment: str) -> psutil.Process:
         """Find the process of a Serve deployment's replica."""
@@ -51,7 +51,7 @@ def _title(process: psutil.Process) -> str:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a file system that is soon full; without the right to, it is an ordinary folder."""
+    """Mount a file system that is soon full; without the right to, use an ordinary folder."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_MB}m", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
@@ -89,7 +89,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 @pytest.fixture
 async def people(instance: Instance) -> AsyncIterator[Callable[[], Awaitable[Person]]]:
-    """Make people whose peers and streams are gone after the test."""
+    """Make people; their peers and streams end after the test."""
     known: list[Person] = []
 
     async def make() -> Person:
@@ -102,7 +102,7 @@ async def people(instance: Instance) -> AsyncIterator[Callable[[], Awaitable[Per
 
 
 class Stalled:
-    """A process that does nothing while the context lasts, but keeps its connections."""
+    """Stop a process while the context lasts; it keeps its connections."""
 
     def __init__(self, child: Child) -> None:
         self._process = psutil.Process(child.pid)

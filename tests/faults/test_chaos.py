@@ -1,4 +1,4 @@
-"""Streams end in every way while the servers restart: nothing is lost, nothing is left."""
+"""Streams end in every way while the servers restart: nothing is lost, nothing is left behind."""
 
 import asyncio
 import os
@@ -33,12 +33,12 @@ class Plan:
 
     seconds: float
     end: str
-    """stop: it is ended; kill: its actor gets SIGKILL; cut: the network is gone at once."""
+    """stop: its user ends it; kill: its actor gets SIGKILL; cut: the network fails at once."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stream came to."""
+    """The result of a stream."""
 
     person: Person
     end: str
@@ -48,7 +48,7 @@ class Outcome:
 async def chaos(
     streams: int, seconds: tuple[float, float], restarts: int, instance: Instance, people: People
 ) -> None:
-    """Run the plan that a seed gives; print and check what came of it."""
+    """Run the plan that a seed gives; print and check the results."""
     seed = os.environ.get("SEED") or secrets.token_hex(4)
     print(f"\nSEED={seed}")
     dice = random.Random(seed)
@@ -82,7 +82,7 @@ async def chaos(
 
 
 async def _restart(faults: list[tuple[float, float]], instance: Instance) -> None:
-    """Restart S3 and Redis in turns, at the given seconds for so long."""
+    """Restart S3 and Redis in turns at the given seconds, each down for a while."""
     began = asyncio.get_running_loop().time()
     for number, (at, outage_s) in enumerate(faults):
         await asyncio.sleep(max(0.0, began + at - asyncio.get_running_loop().time()))
@@ -111,7 +111,7 @@ async def _stream(
 
 
 async def _published(person: Person) -> tuple[PublisherPeer, str]:
-    """Begin to publish, as a page does: when it is refused for now, again after a moment."""
+    """Start publishing as a page does: if refused for now, retry after a moment."""
     for _ in range(60):
         try:
             return await person.publish(PACKETS)
@@ -132,7 +132,7 @@ async def _insist(request: Callable[[], Awaitable[httpx.Response]]) -> None:
 
 
 def _hosting(peer: PublisherPeer, instance: Instance) -> psutil.Process:
-    """Find the actor by the port that it answered with."""
+    """Find the actor by the port in its answer."""
     [port] = {
         int(line.split()[5])
         for line in peer.connection.remoteDescription.sdp.splitlines()
@@ -147,13 +147,13 @@ def _hosting(peer: PublisherPeer, instance: Instance) -> psutil.Process:
 
 
 def _cut(peer: PublisherPeer) -> None:
-    """Take the network away: nothing more is sent, not even a goodbye."""
+    """Cut the network: nothing more is sent, not even a goodbye."""
     for socket in sockets(peer.connection.getTransceivers()[0]):
         socket.abort()
 
 
 async def _lost_s(outcome: Outcome) -> float:
-    """Wait for the recording; get how much of what was published is missing."""
+    """Wait for the recording; returns how much of what was published is missing."""
 
     async def stored() -> bool:
         try:
@@ -168,7 +168,7 @@ async def _lost_s(outcome: Outcome) -> float:
 
 
 async def _orphans(instance: Instance) -> list[str]:
-    """List what is left that belongs to no stream, once everything had its time to end."""
+    """List what is left behind after everything has had time to end."""
     left: list[str] = []
 
     async def nothing_left() -> bool:
@@ -203,5 +203,5 @@ async def test_a_little_chaos(instance: Instance, people: People) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(2400)
 async def test_ten_minutes_of_chaos(instance: Instance, people: People) -> None:
-    """Fifty streams, both servers restarted four times; `SEED` gives the same again."""
+    """Fifty streams, both servers restarted four times; `SEED` repeats a run."""
     await chaos(50, (5.0, 75.0), 4, instance, people)

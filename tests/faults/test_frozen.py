@@ -21,12 +21,12 @@ from tests.waiting import until
 PACKETS = encode(speech_like(2.0))
 FROZEN_S = 2 * LEASE_TTL_S
 AFTER_S = 6.0
-"""Longer than a heartbeat and a status take, together."""
+"""Longer than a heartbeat and the TTL of a status together."""
 People = Callable[[], Awaitable[Person]]
 
 
 class Watch:
-    """Which stream Redis says is live, again and again, without repetitions."""
+    """A history of which stream Redis says is live, without repeats."""
 
     def __init__(self, store: StatusStore, username: str) -> None:
         self.history: list[tuple[str, str] | None] = []
@@ -43,14 +43,14 @@ class Watch:
             await asyncio.sleep(0.02)
 
     async def end(self) -> list[tuple[str, str] | None]:
-        """Stop, and get the history."""
+        """Stop; returns the history."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         return self.history
 
 
 async def publish_again(ada: Person) -> PublisherPeer:
-    """Post until it is taken, as a page does that was told to try again."""
+    """Post until it is accepted, as a page does when it is told to retry."""
     peer = PublisherPeer(PACKETS)
     ada.peers.append(peer)
     offer = await peer.offer()
@@ -68,7 +68,7 @@ async def publish_again(ada: Person) -> PublisherPeer:
 
 
 async def length_of(ada: Person, recording: dict[str, Any]) -> float:
-    """Download a recording, and measure it, s."""
+    """Download a recording and measure its length in seconds."""
     path = f"/api/recordings/{recording['id']}/audio"
     answer = await ada.http.get(path, follow_redirects=True)
     sound, rate = soundfile.read(io.BytesIO(answer.content))

@@ -1,4 +1,4 @@
-"""Actors die at any moment of a stream: what was spooled is a recording, every time."""
+"""Actors die at any moment of a stream: what was spooled becomes a recording, every time."""
 
 import asyncio
 import io
@@ -22,7 +22,7 @@ People = Callable[[], Awaitable[Person]]
 
 
 async def killed_at(after_s: float, instance: Instance, people: People) -> float:
-    """Publish, kill the actor so long after the stream is live; get the seconds of sound lost."""
+    """Publish, kill the actor some time after going live; returns the seconds of sound lost."""
     ada = await people()
     peer, _ = await ada.publish(PACKETS)
     await until(lambda: peer.microphone.played > 0)
@@ -56,11 +56,11 @@ async def killed(times: int, instance: Instance, people: People) -> None:
 
 @pytest.mark.slow
 async def test_three_killed_actors(instance: Instance, people: People) -> None:
-    """Each leaves a playable recording that misses a second at most."""
+    """Each leaves a playable recording that misses at most a second."""
     await killed(3, instance, people)
 
 
 @pytest.mark.soak
 async def test_twenty_killed_actors(instance: Instance, people: People) -> None:
-    """The long form of the above; `SEED` gives the same moments again."""
+    """The long form of the above; `SEED` repeats the same moments."""
     await killed(20, instance, people)

@@ -1,4 +1,4 @@
-"""S3 and Redis go away, stall and come back: sound goes on, nothing of the recording is missing."""
+"""S3 and Redis go away, stall and come back: sound goes on, and the recording is complete."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,13 +20,13 @@ People = Callable[[], Awaitable[Person]]
 
 
 class Show:
-    """Somebody live, and a friend who listens."""
+    """Somebody who is live, and a friend who listens."""
 
     def __init__(self, people: People) -> None:
         self._people = people
 
     async def begin(self) -> None:
-        """Get on the air and be heard."""
+        """Go live and be heard."""
         self.ada, self.bob = await self._people(), await self._people()
         await self.ada.befriend(self.bob)
         self.peer: PublisherPeer
@@ -38,7 +38,7 @@ class Show:
         self.stream_id = (await self.ada.stream() or {})["stream_id"]
 
     async def live(self) -> bool:
-        """Tell whether the API says so."""
+        """Tell whether the API says that the stream is live."""
         try:
             stream = await self.ada.stream()
         except (AssertionError, httpx.HTTPError):  # 503: Redis is away
@@ -46,21 +46,21 @@ class Show:
         return stream is not None and stream["state"] == "live"
 
     async def sound_goes_on(self, seconds: float) -> None:
-        """Listen for so long: the friend hears all of it."""
+        """Listen for a while: the friend hears all of it."""
         before = len(self.listener.sound)
         await asyncio.sleep(seconds)
         heard_s = (len(self.listener.sound) - before) / SAMPLE_RATE
         assert heard_s > seconds - 0.5, f"{heard_s:.2f} s of {seconds:.2f} s were heard"
 
     async def end(self) -> float:
-        """End the stream; get how many seconds were published."""
+        """End the stream; returns how many seconds were published."""
         published_s = self.peer.microphone.played * 0.02
         answer = await self.ada.http.delete(self.session)
         assert answer.status_code == 200, answer.text
         return published_s
 
     async def recording(self) -> dict[str, object]:
-        """Wait for the recording; get it."""
+        """Wait for the recording and return it."""
 
         async def stored() -> bool:
             recordings = await self.ada.recordings()
@@ -72,7 +72,7 @@ class Show:
 
 
 def lost_s(recording: dict[str, object], published_s: float) -> float:
-    """Get the seconds of sound that are missing."""
+    """Get how many seconds of sound are missing."""
     lost = published_s - float(str(recording["duration_s"]))
     print(f"\n{lost:+.2f} s of {published_s:.2f} s were lost")
     return lost
@@ -95,7 +95,7 @@ async def test_s3_is_away_during_and_after_a_stream(instance: Instance, people: 
 
 
 async def test_s3_is_away_before_a_stream(instance: Instance, people: People) -> None:
-    """A stream begins without it, is heard, ends, and is stored when it is there."""
+    """A stream begins without S3, is heard, ends, and is stored when S3 is back."""
     show = Show(people)
     instance.s3.stop()
     try:
@@ -139,7 +139,7 @@ async def test_the_disk_is_full(instance: Instance, people: People) -> None:
 
 
 async def test_s3_is_stalled(instance: Instance, people: People) -> None:
-    """It takes connections and answers nothing: neither live sound nor the end waits for it."""
+    """S3 accepts connections but never answers: neither live sound nor the end waits for it."""
     show = Show(people)
     await show.begin()
     with Stalled(instance.s3):
@@ -182,7 +182,7 @@ async def test_redis_is_stalled_during_a_stream(instance: Instance, people: Peop
 
 @pytest.mark.parametrize("deployment", ["StreamDirectory", "Ingress"])
 async def test_a_replica_is_killed(deployment: str, instance: Instance, people: People) -> None:
-    """Sound goes on without it; Serve brings another one, and new streams begin again."""
+    """Sound goes on without it; Serve starts another, and new streams can begin again."""
     show = Show(people)
     await show.begin()
     instance.replica(deployment).kill()

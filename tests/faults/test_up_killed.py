@@ -1,4 +1,4 @@
-"""`hushcast up` gets SIGKILL in the midst of a stream, and is started again on the same data."""
+"""`hushcast up` gets SIGKILL during a stream, and is started again on the same data."""
 
 import asyncio
 from pathlib import Path
@@ -18,7 +18,7 @@ PACKETS = encode(speech_like(2.0))
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_everything_is_killed_at_once(tmp_path: Path) -> None:
-    """Embedded servers and all: the account is there, the token good, the recording recovered."""
+    """With its servers: the account is there, the token valid, the recording recovered."""
     with pytest.raises(AssertionError, match="exit code -9"):
         with running_app(tmp_path, HUSHCAST_WARM_ACTORS="1") as first:
             ada = await sign_up(first.url)

@@ -21,17 +21,17 @@ async def redis(valkey: str) -> AsyncIterator[RedisClient]:
 
 @pytest.fixture
 def key() -> str:
-    """A key of this test's own."""
+    """A key for this test alone."""
     return f"hushcast:lease:test:{new_id()}"
 
 
 def lease(redis: RedisClient, key: str, holder: str, ttl_s: float = 10) -> Lease:
-    """Make a lease that nobody asked for yet."""
+    """Make a lease that has not been requested yet."""
     return Lease(redis, key, holder=holder, ttl_s=ttl_s)
 
 
 async def test_the_first_holds_it_and_the_second_learns_who(redis: RedisClient, key: str) -> None:
-    """One of two gets it; the other one is told the name of the winner."""
+    """One of two gets it; the other is told who won."""
     first, second = lease(redis, key, "a"), lease(redis, key, "b")
     assert await first.hold() and await first.hold()
     assert not await second.hold()
@@ -40,7 +40,7 @@ async def test_the_first_holds_it_and_the_second_learns_who(redis: RedisClient, 
 
 
 async def test_a_lease_that_ran_out_is_taken_again(redis: RedisClient, key: str) -> None:
-    """A key that is merely missing, as after Redis lost its data, is no loss."""
+    """A key that is merely missing, such as after Redis lost its data, does not lose the lease."""
     mine = lease(redis, key, "a")
     assert await mine.hold()
     before = mine.grant
@@ -51,7 +51,7 @@ async def test_a_lease_that_ran_out_is_taken_again(redis: RedisClient, key: str)
 
 
 async def test_what_is_lost_stays_lost(redis: RedisClient, key: str) -> None:
-    """Who was overtaken does not come back by itself, not even when the other one has gone."""
+    """A holder that lost the lease does not regain it, even after the other one has gone."""
     slow, quick = lease(redis, key, "slow"), lease(redis, key, "quick")
     await slow.hold()
     await redis.delete(key)
@@ -65,7 +65,7 @@ async def test_what_is_lost_stays_lost(redis: RedisClient, key: str) -> None:
 async def test_nobody_releases_or_revokes_what_another_one_holds(
     redis: RedisClient, key: str
 ) -> None:
-    """A late release, or a revocation of a grant that has gone, does nothing."""
+    """A late release, or revoking an old grant, does nothing."""
     slow, quick = lease(redis, key, "slow"), lease(redis, key, "quick")
     await slow.hold()
     assert slow.grant is not None
@@ -93,7 +93,7 @@ async def test_it_is_handed_over_in_one_step(redis: RedisClient, key: str) -> No
 
 
 async def test_it_is_kept_while_entered_and_free_after(redis: RedisClient, key: str) -> None:
-    """Renewal goes on for longer than a life; leaving gives it back."""
+    """Renewal outlasts one TTL; leaving releases the lease."""
     async with lease(redis, key, "a", ttl_s=0.4).kept() as mine:
         await asyncio.sleep(1.0)
         assert await holder_of(redis, key) == mine.grant and mine.grant is not None
@@ -101,7 +101,7 @@ async def test_it_is_kept_while_entered_and_free_after(redis: RedisClient, key: 
 
 
 async def test_a_turn_is_left_to_run_out(redis: RedisClient, key: str) -> None:
-    """Without release the next turn comes only when the TTL is over."""
+    """Without a release, the next turn comes only after the TTL."""
     async with lease(redis, key, "a", ttl_s=30).kept(release=False) as mine:
         assert await mine.hold()
     assert not await lease(redis, key, "b").hold()
@@ -109,7 +109,7 @@ async def test_a_turn_is_left_to_run_out(redis: RedisClient, key: str) -> None:
 
 
 async def test_a_redis_that_is_away_takes_nothing() -> None:
-    """Silence is no loss: the error says so, and the lease may go on."""
+    """If Redis is silent, the lease is not lost: the error says so, and the lease may go on."""
     async with aclosing(connect(f"redis://127.0.0.1:{free_port()}")) as away:
         mine = lease(away, "hushcast:lease:test", "a")
         with pytest.raises(RedisUnavailable):

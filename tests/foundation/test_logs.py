@@ -1,4 +1,4 @@
-"""Log lines: what is written is read back, whatever is in it; many processes share a file."""
+"""Log lines read back as they were written, whatever is in them; many processes share a file."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ def parsed(text: str) -> LogLine:
 
 @given(st.sampled_from(["text", "json"]), st.dictionaries(NAMES, st.text(min_size=1)))
 def test_what_is_written_is_read_back(form: Form, values: dict[str, str]) -> None:
-    """Fields of any text, one line each, also behind what Ray puts before it."""
+    """Fields of any text, one line each, even after a prefix that Ray adds."""
     text = written(form, "published", **values)
     assert "\n" not in text
     for line in (parsed(text), parsed(f"\x1b[36m(StreamHost pid=7)\x1b[0m {text}\n")):
@@ -43,7 +43,7 @@ def test_what_is_written_is_read_back(form: Form, values: dict[str, str]) -> Non
 
 
 def test_a_line_as_people_see_it() -> None:
-    """Time to the millisecond in UTC, level, logger, words, fields; nothing that is empty."""
+    """Time to the millisecond in UTC, level, logger, message, fields; no empty ones."""
     text = written(
         "text", "stream ends", stream="01", reason="it is over", session=None, request=""
     )
@@ -55,7 +55,7 @@ def test_a_line_as_people_see_it() -> None:
 
 
 def test_the_request_stands_in_what_is_done_for_it() -> None:
-    """By itself; a line may name another one, or none."""
+    """It is added automatically; a line may name another one, or none."""
     token = request_id.set("from-a-page")
     try:
         assert parsed(written("text", "x")).fields["request"] == "from-a-page"
@@ -74,7 +74,7 @@ def test_what_is_none_of_ours_is_left_out(text: str) -> None:
 
 
 def test_processes_share_a_file_and_turn_it_over_once(tmp_path: Path) -> None:
-    """Nothing is lost but what is older than two files' length."""
+    """Nothing is lost except lines beyond the length of two files."""
     code = (
         "import sys; from foundation import logs; import logging\n"
         "logs.FILE_BYTES = 20_000\n"
@@ -90,7 +90,7 @@ def test_processes_share_a_file_and_turn_it_over_once(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
-    """logrotate may do as it likes."""
+    """logrotate may rotate the file too."""
     handler = SharedFile(tmp_path / "log")
     record = logging.LogRecord("actors", logging.INFO, "", 0, "a line", (), None)
     handler.emit(record)

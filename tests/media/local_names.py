@@ -1,7 +1,7 @@
-"""Run in a network namespace of its own: what `.local` candidates cost, and what they send.
+"""Run in its own network namespace: what `.local` candidates cost, and what they send.
 
-Browsers hide their addresses behind such names; whoever wants to know the address asks everybody
-on the network by multicast. Prints what was sent on a network that has nobody to answer.
+Browsers hide their addresses behind such names; to resolve one, a peer asks the whole network by
+multicast. Prints what was sent on a network where nobody answers.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ NAME = "6b1c2d3e-0000-4000-8000-000000000000.local"
 
 
 def sent(lan: socket.socket) -> list[str]:
-    """Get the UDP packets that went out since it was asked last, as hexadecimal digits.
+    """Get the UDP packets sent since the last call, as hexadecimal digits.
 
-    The kernel's own reports of who is in which multicast group (IGMP) come when it likes.
+    Not the kernel's reports of multicast memberships (IGMP), which come at any time.
     """
     packets: list[str] = []
     while True:
@@ -47,7 +47,7 @@ def sent(lan: socket.socket) -> list[str]:
 
 
 async def main() -> None:
-    """Ask for a name as a control, then serve a publisher who hides behind one."""
+    """Resolve a name as a control, then serve a publisher who hides behind one."""
     for command in NETWORK.strip().splitlines():
         subprocess.run(command.split(), check=True)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as lan:

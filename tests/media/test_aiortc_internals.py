@@ -1,4 +1,4 @@
-"""The private names that we take from aiortc and aioice are there, or it is said at start."""
+"""The private names that we use in aiortc and aioice exist, or an actor says so at startup."""
 
 from importlib.metadata import version
 from typing import Any
@@ -12,7 +12,7 @@ from actors.aiortc_internals import AiortcChanged, check_aiortc
 
 
 async def test_the_installed_versions_have_every_name() -> None:
-    """With the versions of the lock file the check passes."""
+    """The check passes with the versions in the lock file."""
     await check_aiortc()
 
 
@@ -43,7 +43,7 @@ async def test_an_attribute_that_is_gone_is_named(
 async def test_ice_connections_made_another_way_are_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An aiortc that no longer looks where `gather_on` puts our class would gather anywhere."""
+    """If aiortc stopped using the class that `gather_on` sets, it would gather on any address."""
     monkeypatch.setattr(rtcicetransport, "Connection", lambda **_: Connection(False))
     with pytest.raises(AiortcChanged, match="made from rtcicetransport.Connection"):
         await check_aiortc()

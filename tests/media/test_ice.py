@@ -1,4 +1,4 @@
-"""Where sessions gather, and what they say of it."""
+"""Where sessions gather, and what their answers say about it."""
 
 import asyncio
 import json
@@ -21,13 +21,13 @@ LOCAL = "127.0.0.1"
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """Gather as tests usually do afterwards."""
+    """Restore the tests' usual gathering afterwards."""
     yield
     gather_on([LOCAL])
 
 
 def _free_ports(count: int) -> Ports:
-    """Find a range of ports that nobody uses now."""
+    """Find a range of free ports."""
     for low in range(42000, 60000, count):
         sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
         try:
@@ -76,7 +76,7 @@ class Listening:
 
 
 async def test_sessions_stay_in_the_range_until_it_is_used_up() -> None:
-    """A socket for each session, inside the range; one too many is refused; ports come back."""
+    """Each session has a port in the range; one session too many is refused; ports come back."""
     low, high = ports = _free_ports(2)
     listening = [Listening() for _ in range(4)]
     for each in listening[:2]:
@@ -125,7 +125,7 @@ async def test_nobody_is_asked_for_our_address() -> None:
 
 @pytest.mark.timeout(60)
 def test_local_names_are_neither_waited_for_nor_asked_for() -> None:
-    """With only loopback configured a `.local` candidate sends nothing, and costs no second."""
+    """With only loopback configured, a `.local` candidate sends nothing and costs no time."""
     unshare = ["unshare", "--net", "--map-root-user"]
     if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs network namespaces")

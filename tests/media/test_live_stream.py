@@ -1,4 +1,4 @@
-"""A stream between real peers, with a real Redis and a real S3: its life and its three ends."""
+"""A stream between real peers, with a real Redis and a real S3, from its start to its end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -63,7 +63,7 @@ class Stage:
         self.life = asyncio.create_task(self.stream.run())
 
     async def publish(self, session_id: str, *, stats: bool = True) -> PublisherPeer:
-        """Let a client publish."""
+        """Start a client that publishes."""
         peer = PublisherPeer(PACKETS, stats=stats)
         self.peers.append(peer)
         await peer.accept(await self.stream.publish(session_id, await peer.offer()))
@@ -77,7 +77,7 @@ class Stage:
         return peer
 
     async def listen(self, session_id: str, *, original: bool = False) -> ListenerPeer:
-        """Let a client listen."""
+        """Start a client that listens."""
         peer = ListenerPeer()
         self.peers.append(peer)
         answer = await self.stream.listen(
@@ -87,11 +87,11 @@ class Stage:
         return peer
 
     async def reach(self, state: StreamState) -> float:
-        """Wait for a state; returns the seconds that took."""
+        """Wait for a state; returns how many seconds that took."""
         return await until(lambda: self.stream.status.state is state)
 
     async def close(self) -> None:
-        """End everything that a test left running."""
+        """End everything a test left running."""
         await self.stream.stop("the test is over")
         await self.life
         for peer in self.peers:
@@ -105,14 +105,14 @@ class Stage:
 async def stage(
     valkey: str, s3: StoreConfig, tmp_path: Path, sound_thread: SoundThread
 ) -> AsyncIterator[Stage]:
-    """Set the stage for one stream."""
+    """Set up one stream."""
     stage = Stage(valkey, s3, tmp_path, sound_thread)
     yield stage
     await stage.close()
 
 
 async def test_a_stream_lives_and_leaves_a_recording(stage: Stage) -> None:
-    """From the offer to the object: connecting, live, heard, told in Redis, stored, gone."""
+    """From offer to object: connecting, live, heard, announced in Redis, stored, gone."""
     assert stage.stream.status.state is StreamState.CONNECTING
     publisher = await stage.go_live()
 
@@ -204,7 +204,7 @@ async def test_a_publisher_that_is_gone_is_waited_for_and_then_the_stream_ends(
 
 
 async def test_a_delete_after_the_connection_closed_ends_the_stream_at_once(stage: Stage) -> None:
-    """`pc.close()` and then DELETE is what clients do; the grace is for those who say nothing."""
+    """Clients call `pc.close()`, then DELETE; the grace period is for those who say nothing."""
     publisher = await stage.go_live()
     await publisher.close()
     await stage.reach(StreamState.RECONNECTING)
@@ -214,7 +214,7 @@ async def test_a_delete_after_the_connection_closed_ends_the_stream_at_once(stag
 
 
 async def test_a_stream_whose_lease_is_lost_ends_and_says_nothing_more(stage: Stage) -> None:
-    """Another actor hosts its user: no status of ours is written, and the recording is kept."""
+    """Another actor hosts its user: we write no more status, and keep the recording."""
     await stage.go_live()
     await stage.redis.delete("hushcast:lease:stream:alice")
     other = stage.status.lease("alice", actor="actor-2")
@@ -226,7 +226,7 @@ async def test_a_stream_whose_lease_is_lost_ends_and_says_nothing_more(stage: St
 
 
 async def test_a_silent_publisher_is_lost_although_it_is_connected(stage: Stage) -> None:
-    """No packets for `publisher_timeout_s`: reconnecting; when they come again: live."""
+    """No packets for `publisher_timeout_s`: reconnecting; once they come again: live."""
     publisher = await stage.go_live()
     sender = publisher.connection.getSenders()[0]
     sender.replaceTrack(None)
@@ -252,7 +252,7 @@ async def test_a_publisher_that_comes_back_continues_the_stream(stage: Stage) ->
 
 
 async def test_the_loss_of_the_page_that_publishes_ends_the_stream(stage: Stage) -> None:
-    """A presence socket that said `publishing` and is gone: the end after the grace, not before."""
+    """A presence socket that said `publishing` closes: the stream ends after the grace period."""
     await stage.go_live()
     stage.stream.publisher_socket("p1", connected=True)
     stage.stream.publisher_socket("p1", connected=False)
@@ -285,7 +285,7 @@ async def test_a_refused_offer_begins_nothing(stage: Stage) -> None:
 
 
 async def test_nobody_listens_to_what_is_not_live_or_not_shared(stage: Stage) -> None:
-    """Listening needs a live stream, and its original sound the publisher's consent."""
+    """Listening needs a live stream; its original sound also needs the publisher's consent."""
     with pytest.raises(NotLive):
         await stage.listen("l0")
     await stage.go_live()
@@ -299,7 +299,7 @@ async def test_nobody_listens_to_what_is_not_live_or_not_shared(stage: Stage) ->
 
 
 async def test_nobody_opens_sessions_without_end(stage: Stage) -> None:
-    """One listener's sessions are limited, not those of others; so are tries to publish."""
+    """One listener's sessions are limited without limiting others; so are attempts to publish."""
     await stage.go_live()
     peer = ListenerPeer()
     stage.peers.append(peer)
@@ -319,7 +319,7 @@ async def test_nobody_opens_sessions_without_end(stage: Stage) -> None:
 
 
 async def test_controls_reach_the_model_and_the_friends(stage: Stage) -> None:
-    """A switch is published at once; before the stream is live it is refused."""
+    """A change is published at once; before the stream is live it is refused."""
     with pytest.raises(NotLive):
         stage.stream.control({"denoise": False})
     await stage.go_live()
@@ -335,7 +335,7 @@ async def test_controls_reach_the_model_and_the_friends(stage: Stage) -> None:
 async def test_a_stream_that_cannot_begin_leaves_nobody_waiting(
     stage: Stage, sound_thread: SoundThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No thread can be had: sessions close, and whoever stops the stream comes back."""
+    """No thread can be started: sessions close, and `stop` returns."""
 
     def refuse(thread: SpoolThread) -> None:
         raise RuntimeError("can't start new thread")
@@ -363,7 +363,7 @@ async def test_a_stream_that_cannot_begin_leaves_nobody_waiting(
 
 
 async def test_stopping_many_times_is_one_end(stage: Stage) -> None:
-    """However often and from wherever: one recording, one end, nobody waits for ever."""
+    """However often and from wherever it is stopped: one recording, one end, nobody hangs."""
     await stage.go_live()
     stops: list[Callable[[], object]] = [lambda: stage.stream.stop("again")] * 5
     await asyncio.gather(*(stop() for stop in stops))  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""What is the matter with an offer is found before anything is started for it, and said."""
+"""Faults in an offer are found and named before anything is started for it."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from tests.mangling import mangled
 
 
 async def make_offer() -> str:
-    """Offer what browsers may: sound, a picture, a data channel, in one bundle."""
+    """Offer all that browsers may: audio, video and a data channel in one bundle."""
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     connection.addTransceiver("audio", direction="sendonly")
     connection.addTransceiver("video", direction="sendonly")
@@ -51,18 +51,18 @@ BROKEN = {
     "no fingerprint": (without("a=fingerprint"), "DTLS fingerprint"),
     "data without setup": (without("a=setup", last=True), "DTLS setup"),
     "no direction": (without("a=sendonly"), "without a direction"),
-    "no mids": (without("a=mid"), "a mid of its own"),
-    "an empty mid": (OFFER.replace("a=mid:1", "a=mid"), "a mid of its own"),
-    "a mid twice": (OFFER.replace("a=mid:1", "a=mid:0"), "a mid of its own"),
+    "no mids": (without("a=mid"), "its own mid"),
+    "an empty mid": (OFFER.replace("a=mid:1", "a=mid"), "its own mid"),
+    "a mid twice": (OFFER.replace("a=mid:1", "a=mid:0"), "its own mid"),
     "data twice": (OFFER + SECTIONS[-1].replace("a=mid:2", "a=mid:3"), "data channels"),
-    "half an msid": (re.sub("a=msid:.* ", "a=msid: ", OFFER), "msid is incomplete"),
-    "another kind": (OFFER.replace("m=application", "m=message"), "neither audio, video nor data"),
-    "bundled with nothing": (OFFER.replace("BUNDLE 0", "BUNDLE 7"), "bundles"),
+    "half an msid": (re.sub("a=msid:.* ", "a=msid: ", OFFER), "incomplete msid"),
+    "another kind": (OFFER.replace("m=application", "m=message"), "not audio, video or data"),
+    "bundled with nothing": (OFFER.replace("BUNDLE 0", "BUNDLE 7"), "BUNDLE group"),
 }
 
 
 def test_an_offer_that_can_be_answered_is_taken() -> None:
-    """The offer that the others are made of is sound, for one who publishes."""
+    """The offer from which the others are made is valid for a publisher."""
     check_offer(OFFER, publishes=True)
     with pytest.raises(OfferRefused, match="does not receive"):
         check_offer(OFFER, publishes=False)
@@ -70,7 +70,7 @@ def test_an_offer_that_can_be_answered_is_taken() -> None:
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_an_offer_that_can_never_be_answered_is_refused(name: str) -> None:
-    """Each fault has a sentence of its own."""
+    """Each fault gets its own sentence."""
     offer, sentence = BROKEN[name]
     with pytest.raises(OfferRefused, match=sentence):
         check_offer(offer, publishes=True)
@@ -78,7 +78,7 @@ def test_an_offer_that_can_never_be_answered_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["no rtcp-mux", "no common codec"])
 async def test_what_aiortc_does_not_support_is_refused_with_its_reason(name: str) -> None:
-    """RTP and RTCP on two ports, or a picture in codecs that it does not know."""
+    """RTP and RTCP on two ports, or video in codecs that aiortc does not know."""
     offer, reason = {
         "no rtcp-mux": (without("a=rtcp-mux"), "RTCP mux is not enabled."),
         "no common codec": (re.sub("VP8|H264|AV1", "H261", OFFER), "Failed to set remote video"),
@@ -91,7 +91,7 @@ async def test_what_aiortc_does_not_support_is_refused_with_its_reason(name: str
 
 @pytest.mark.parametrize("publishes", [True, False])
 def test_no_offer_is_a_fault_of_ours(publishes: bool) -> None:
-    """Whatever was done to an offer, it is answered or refused; nothing else goes wrong."""
+    """However mangled an offer is, it is answered or refused; nothing else goes wrong."""
 
     def session() -> Session:
         if publishes:
@@ -115,7 +115,7 @@ def test_no_offer_is_a_fault_of_ours(publishes: bool) -> None:
 
 
 def test_local_names_are_left_out_however_they_are_written() -> None:
-    """No candidate of a browser that hides its address is looked up by multicast."""
+    """We never resolve the candidates of a browser that hides its address."""
     for line in (
         "a=candidate:1 1 udp 1 x.local 9 typ host",
         "a=candidate:1 1 udp 1 x.local\t9 typ host",

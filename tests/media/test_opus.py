@@ -1,4 +1,4 @@
-"""Opus: what is encoded comes back, and what is lost is covered."""
+"""Opus: sound survives encoding, and losses are concealed."""
 
 import ctypes
 
@@ -18,7 +18,7 @@ from tests.sounds import Sound, speech_like
 
 
 def test_sound_comes_back_through_the_codec() -> None:
-    """A voice keeps its length, its place in time and its spectrum; the codec may turn phases."""
+    """A voice keeps its length, timing and spectrum; the codec may shift phases."""
     sound = speech_like(2.0)
     encoder, decoder = OpusEncoder(), OpusDecoder()
     back = np.concatenate([decoder.decode(encoder.encode(f)) for f in sound.reshape(-1, 960)])
@@ -35,7 +35,7 @@ def magnitudes(sound: Sound) -> NDArray[np.float64]:
 
 
 def test_a_lost_packet_is_restored_better_than_silence() -> None:
-    """In-band FEC brings a lost frame back nearer to what was sent than zeros are."""
+    """In-band FEC restores a lost frame closer to what was sent than zeros would be."""
     frames = speech_like(2.0).reshape(-1, 960)
     encoder, whole, lossy = OpusEncoder(bitrate=32000), OpusDecoder(), OpusDecoder()
     packets = [encoder.encode(frame) for frame in frames]
@@ -60,7 +60,7 @@ def test_concealment_has_the_length_that_was_asked_for() -> None:
 
 
 def test_garbage_is_refused() -> None:
-    """Bytes that are no Opus raise OpusError and do not count as sound."""
+    """Bytes that are not Opus raise OpusError and do not count as sound."""
     with pytest.raises(OpusError):
         OpusDecoder().decode(b"\xff\xff\xff\xff")
     assert not decodes(b"\xff\xff\xff\xff")
@@ -74,13 +74,13 @@ def test_more_than_a_packet_is_not_restored() -> None:
 
 
 def test_a_frame_of_another_length_is_refused() -> None:
-    """The encoder takes 20 ms and says so."""
+    """The encoder takes exactly 20 ms, and says so otherwise."""
     with pytest.raises(ValueError, match="expected 960 samples, got 480"):
         OpusEncoder().encode(np.zeros(480, np.float32))
 
 
 def test_the_wheel_of_pyav_brings_a_libopus() -> None:
-    """A machine without a libopus of its own needs none."""
+    """It works on a machine without a system libopus."""
     path = _bundled_libopus()
     assert path is not None
     version = ctypes.CDLL(path).opus_get_version_string

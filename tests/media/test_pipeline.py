@@ -1,4 +1,4 @@
-"""The path of sound: as long as what came in, aligned with it, and never longer for a fault."""
+"""The path of sound: output is as long as input and aligned with it, whatever goes wrong."""
 
 import time
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def thread() -> Iterator[SoundThread]:
 
 
 class Run:
-    """A pipeline with a real spool, and everything that came out of it."""
+    """A pipeline with a real spool, and all of its output."""
 
     def __init__(self, thread: SoundThread, folder: Path) -> None:
         self.frames: list[EncodedFrame] = []
@@ -58,14 +58,14 @@ class Run:
         self.pipeline.start()
 
     def play(self, packets: list[bytes]) -> None:
-        """Push packets no faster than they are taken up."""
+        """Push packets no faster than the pipeline takes them."""
         for payload in packets:
             self.pipeline.push(Heard(self.decoder, Opus(payload)))
             while self.pipeline.waiting:
                 time.sleep(0.001)
 
     def finish(self) -> Sound:
-        """End it; get what was recorded, [T]."""
+        """Close it; returns the recorded sound, [T]."""
         self.pipeline.close()
         self.spool.close()
         assert self.spool.spool is not None and not self.errors
@@ -75,7 +75,7 @@ class Run:
 
 
 def offset(recorded: Sound, wanted: Sound) -> int:
-    """Tell by how many samples a recording lags behind what was said, by correlation."""
+    """Measure by correlation how many samples a recording lags behind what was said."""
     spectrum = np.fft.rfft(recorded, 2 * len(wanted)) * np.conj(
         np.fft.rfft(wanted, 2 * len(wanted))
     )
@@ -86,7 +86,7 @@ def offset(recorded: Sound, wanted: Sound) -> int:
 def test_the_recording_is_as_long_as_the_sound_and_aligned_with_it(
     thread: SoundThread, tmp_path: Path
 ) -> None:
-    """No sample more or less, and no latency of the model in the file: only the codec's 6.5 ms."""
+    """Not a sample more or less, and none of the model's latency: only the codec's 6.5 ms."""
     run = Run(thread, tmp_path)
     run.pipeline.control(denoise=False, attenuation_limit_db=None)
     run.play(PACKETS)
@@ -96,7 +96,7 @@ def test_the_recording_is_as_long_as_the_sound_and_aligned_with_it(
 
 
 def test_silences_and_losses_keep_the_timeline(thread: SoundThread, tmp_path: Path) -> None:
-    """Pauses, losses and gaps of any length take exactly their time, also the very long ones."""
+    """Pauses, losses and gaps of any length last exactly as long, even very long ones."""
     run = Run(thread, tmp_path)
     run.play(PACKETS[:10])
     for item in (
@@ -115,7 +115,7 @@ def test_silences_and_losses_keep_the_timeline(thread: SoundThread, tmp_path: Pa
 def test_what_the_queue_cannot_hold_is_silence_of_the_same_length(
     thread: SoundThread, tmp_path: Path
 ) -> None:
-    """A pipeline that is too slow drops, counts, and keeps the time."""
+    """A pipeline that is too slow drops, counts, and keeps its timeline."""
     run = Run(thread, tmp_path)
     for payload in PACKETS * 4:
         run.pipeline.push(Heard(run.decoder, Opus(payload)))
@@ -138,7 +138,7 @@ def test_garbage_between_packets_is_concealed(thread: SoundThread, tmp_path: Pat
     following=st.one_of(st.none(), st.sampled_from(PACKETS), st.binary(min_size=1, max_size=80)),
 )
 def test_a_loss_has_its_length_whatever_follows(samples: int, following: bytes | None) -> None:
-    """Garbage after a gap restores nothing, and ends nothing; nor does a gap of an odd length."""
+    """Garbage after a gap restores nothing and ends nothing; nor does a gap of odd length."""
     decoder = OpusDecoder()
     decoder.decode(PACKETS[0])
     assert len(decode(decoder, Lost(samples, following))) == samples
@@ -146,12 +146,12 @@ def test_a_loss_has_its_length_whatever_follows(samples: int, following: bytes |
 
 @given(payload=st.binary(min_size=1, max_size=80))
 def test_a_packet_has_the_length_that_it_says(payload: bytes) -> None:
-    """Garbage is as long as the sequence of packets takes it to be."""
+    """Garbage lasts as long as the packet order says."""
     assert len(decode(OpusDecoder(), Opus(payload))) == opus_samples(payload)
 
 
 def test_frames_are_encoded_only_for_somebody(thread: SoundThread, tmp_path: Path) -> None:
-    """Without listeners nothing is encoded; with them both sounds come, at the same moments."""
+    """Nothing is encoded without listeners; with them, both sounds come at the same moments."""
     run = Run(thread, tmp_path)
     run.play(PACKETS[:20])
     run.pipeline.encode_denoised = run.pipeline.encode_original = True
@@ -164,7 +164,7 @@ def test_frames_are_encoded_only_for_somebody(thread: SoundThread, tmp_path: Pat
 
 
 def test_frames_leave_with_the_publishers(thread: SoundThread, tmp_path: Path) -> None:
-    """No half frame waits for the next one: after n frames of 20 ms, n - 2 have been sent on."""
+    """No half frame waits for the next one: after n frames of 20 ms, n - 2 have been sent."""
     run = Run(thread, tmp_path)
     run.pipeline.encode_denoised = True
     for number in range(1, 30):
@@ -177,7 +177,7 @@ def test_frames_leave_with_the_publishers(thread: SoundThread, tmp_path: Path) -
 
 
 def test_a_long_pause_takes_its_time_for_listeners_too(thread: SoundThread, tmp_path: Path) -> None:
-    """Positions go on with the publisher's clock: what filled frames up is not counted twice."""
+    """Positions follow the publisher's clock: padding of frames is not counted twice."""
     run = Run(thread, tmp_path)
     run.pipeline.encode_denoised = True
     run.play(PACKETS[:10])

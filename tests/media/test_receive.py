@@ -1,4 +1,4 @@
-"""RTP order: what comes out is in order, complete in time, and counted."""
+"""RTP order: the output is in order, keeps its timeline, and is counted."""
 
 import random
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class RtpPacket:
 
 
 def packet(number: int, *, first: int = 65530, ssrc: int = 1) -> RtpPacket:
-    """Make the packet `number` of a stream that wraps both of its counters soon."""
+    """Make packet `number` of a stream whose two counters wrap soon."""
     return RtpPacket(
         sequence_number=(first + number) & 0xFFFF,
         timestamp=(0xFFFFF000 + number * FRAME) & 0xFFFFFFFF,
@@ -45,7 +45,7 @@ def numbers(segments: list[Segment]) -> list[int]:
 
 
 def test_packets_in_order_come_out_at_once() -> None:
-    """Nothing waits when nothing is missing, also across the wrap of both counters."""
+    """Nothing waits if nothing is missing, even when both counters wrap."""
     order = RtpOrder()
     for number in range(20):
         assert numbers(order.push(packet(number), number * 0.02)) == [number]
@@ -72,7 +72,7 @@ def test_a_lost_packet_is_given_up_after_two_more() -> None:
 
 
 def test_a_lost_packet_is_given_up_after_10_ms() -> None:
-    """Where nothing came out of order, a gap is not waited for until the next packet."""
+    """Where nothing has come out of order, a gap ends before the next packet comes."""
     order = RtpOrder()
     order.push(packet(0), 0.0)
     assert order.gap_ends is None
@@ -84,7 +84,7 @@ def test_a_lost_packet_is_given_up_after_10_ms() -> None:
 
 @pytest.mark.parametrize("late_by", [0.015, 0.2])
 def test_where_packets_come_out_of_order_they_are_waited_for(late_by: float) -> None:
-    """One and a half times as long as the last one was late, 60 ms at most; less again later."""
+    """It waits 1.5 times as long as the last packet was late, at most 60 ms, and less later."""
     order = RtpOrder()
     order.push(packet(0), 0.0)
     order.push(packet(2), 0.04)
@@ -102,7 +102,7 @@ def test_where_packets_come_out_of_order_they_are_waited_for(late_by: float) -> 
 
 
 def test_late_and_duplicate_packets_are_counted_and_left_out() -> None:
-    """What was given up or heard already does not come out again."""
+    """A packet that was given up on, or already heard, does not come out again."""
     order = RtpOrder()
     for number in (0, 2, 2, 3, 4, 1, 4):
         order.push(packet(number), number * 0.02)
@@ -110,7 +110,7 @@ def test_late_and_duplicate_packets_are_counted_and_left_out() -> None:
 
 
 def test_a_pause_of_the_sender_becomes_silence() -> None:
-    """DTX: the sequence goes on while the timestamp jumps; the timeline keeps the jump."""
+    """DTX: sequence numbers continue while the timestamp jumps; the timeline keeps the jump."""
     order = RtpOrder()
     order.push(packet(0), 0.0)
     later = packet(1)
@@ -120,7 +120,7 @@ def test_a_pause_of_the_sender_becomes_silence() -> None:
 
 
 def test_a_new_source_starts_a_new_timeline() -> None:
-    """Another SSRC is not the old stream with a gap of hours."""
+    """Another SSRC is a new source, not the old one after a gap of hours."""
     order = RtpOrder()
     order.push(packet(0), 0.0)
     out = order.push(packet(700, ssrc=2), 0.02)
@@ -128,7 +128,7 @@ def test_a_new_source_starts_a_new_timeline() -> None:
 
 
 def test_empty_packets_carry_no_sound() -> None:
-    """A packet of padding alone keeps the order and adds nothing."""
+    """A packet with only padding keeps the order and adds no sound."""
     order = RtpOrder()
     order.push(packet(0), 0.0)
     probe = packet(1)
@@ -140,7 +140,7 @@ def test_empty_packets_carry_no_sound() -> None:
 
 
 def test_a_clock_that_goes_fast_loses_nothing() -> None:
-    """Half a percent for 20 minutes: fifty times what a bad crystal does."""
+    """Half a percent for 20 minutes, fifty times worse than a bad crystal."""
     order = RtpOrder()
     for number in range(60_000):
         order.push(packet(number), number * 0.02 / 1.005)
@@ -162,7 +162,7 @@ JUMPS = st.one_of(st.integers(0, 20), st.integers(0, 2**32 - 1))
 def test_no_client_makes_time_go_faster(
     moves: list[tuple[float, int, int, int, bytes]],
 ) -> None:
-    """Whatever numbers, timestamps, sources and lengths come: at most 15 s are in advance."""
+    """Whatever numbers, timestamps, sources and lengths come: at most 15 s ahead of time."""
     order, now, sequence, timestamp, out = RtpOrder(), 0.0, 0, 0, 0
     for waited, step, jump, ssrc, payload in moves:
         now, sequence = now + waited, (sequence + step) & 0xFFFF
@@ -173,7 +173,7 @@ def test_no_client_makes_time_go_faster(
 
 
 def test_a_pause_in_every_packet_is_left_out() -> None:
-    """10 s of silence in each packet would fill a disk with 48 MB a second."""
+    """10 s of silence in each packet would fill a disk at 48 MB a second."""
     order, out = RtpOrder(), 0
     for number in range(50):
         jumping = packet(number)
@@ -185,7 +185,7 @@ def test_a_pause_in_every_packet_is_left_out() -> None:
 @settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), loss=st.floats(0, 0.4), jitter=st.floats(0, 0.05))
 def test_the_timeline_neither_shrinks_nor_grows(seed: int, loss: float, jitter: float) -> None:
-    """Whatever is lost, late or swapped: as many samples come out as were sent, in order."""
+    """Whatever is lost, late or swapped, as many samples come out as were sent, in order."""
     dice = random.Random(seed)
     sent = [n for n in range(200) if n in (0, 199) or dice.random() >= loss]
     arrivals = sorted((n * 0.02 + dice.random() * jitter, n) for n in sent)

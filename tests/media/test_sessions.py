@@ -1,4 +1,4 @@
-"""Sessions between real peers: what is sent arrives, what is refused starts nothing."""
+"""Sessions between real peers: sound arrives, and refused offers start nothing."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ async def begin(session: Session, peer: Peer) -> asyncio.Task[None]:
 
 
 async def test_a_publisher_is_heard_and_told_its_levels() -> None:
-    """Packets arrive in order as they were sent, and the data channel carries the levels."""
+    """Packets arrive in the order sent, and the data channel carries the levels."""
     heard: list[Packet] = []
     session = PublisherSession("p", connect_timeout_s=10, deliver=lambda _, p: heard.append(p))
     peer = PublisherPeer(PACKETS)
@@ -83,7 +83,7 @@ async def test_two_listeners_hear_the_same_packets() -> None:
 
 
 async def test_a_listeners_statistics_are_right() -> None:
-    """Nothing seems lost, and the sender reports count what was sent: the client's own figures."""
+    """By the client's own figures nothing is lost, and the sender reports count what was sent."""
     session = ListenerSession("l", connect_timeout_s=10, listener="l", original=False)
     peer = ListenerPeer()
     task = await begin(session, peer)
@@ -111,7 +111,7 @@ async def test_a_listeners_statistics_are_right() -> None:
 
 
 async def test_a_listener_whose_socket_is_full_misses_frames_and_nothing_else() -> None:
-    """What a socket does not take is dropped and counted; nothing waits, nothing is kept."""
+    """Packets that a full socket refuses are dropped and counted; nothing waits or is kept."""
     session = ListenerSession("l", connect_timeout_s=10, listener="l", original=False)
     peer = ListenerPeer()
     task = await begin(session, peer)
@@ -136,7 +136,7 @@ async def test_a_listener_whose_socket_is_full_misses_frames_and_nothing_else() 
 
 
 async def test_the_end_of_the_peer_ends_the_session() -> None:
-    """A connection that the client closes is noticed without any message."""
+    """We notice that the client closed the connection without any other message."""
     session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
     peer = PublisherPeer(PACKETS)
     task = await begin(session, peer)
@@ -146,7 +146,7 @@ async def test_the_end_of_the_peer_ends_the_session() -> None:
 
 
 async def test_a_listener_that_vanishes_is_noticed_and_a_quiet_one_is_not() -> None:
-    """Without any goodbye a session ends in time; one whose client lives goes on for longer."""
+    """A session whose client vanishes ends in time; one whose client lives goes on."""
     timeout_s = 3.0
     gone, there = (
         ListenerSession(
@@ -183,7 +183,7 @@ async def test_a_listener_that_vanishes_is_noticed_and_a_quiet_one_is_not() -> N
 
 
 async def test_a_session_that_never_connects_ends() -> None:
-    """An offer whose client is gone is given up after the time for connecting."""
+    """If the client is gone, its session ends after the connect timeout."""
     session = PublisherSession("p", connect_timeout_s=0.3, deliver=lambda *_: None)
     peer = PublisherPeer(PACKETS)
     task = asyncio.create_task(session.run(await peer.offer()))
@@ -194,7 +194,7 @@ async def test_a_session_that_never_connects_ends() -> None:
 
 
 async def test_candidates_can_be_trickled() -> None:
-    """An offer without candidates connects once they are trickled, also with component 0."""
+    """An offer without candidates connects once they trickle in, even with component 0."""
     session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
     peer = PublisherPeer(PACKETS)
     lines = (await peer.offer()).splitlines()
@@ -213,7 +213,7 @@ async def test_candidates_can_be_trickled() -> None:
 
 
 async def test_trickle_fragments_that_cannot_be_used_are_refused() -> None:
-    """Garbage and ICE restarts get an error of their own; the session goes on."""
+    """Garbage and ICE restarts each get their own error; the session goes on."""
     session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
     peer = PublisherPeer(PACKETS)
     task = await begin(session, peer)
@@ -231,7 +231,7 @@ async def test_trickle_fragments_that_cannot_be_used_are_refused() -> None:
 
 
 async def test_the_answer_agrees_in_band_fec_for_mono_opus() -> None:
-    """The client is asked for FEC, and there is one audio codec parameter line for Opus."""
+    """The answer asks for FEC, in exactly one parameter line for Opus."""
     session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
     peer = PublisherPeer(PACKETS)
     task = asyncio.create_task(session.run(await peer.offer()))
@@ -253,7 +253,7 @@ BAD_OFFERS = {
 
 @pytest.mark.parametrize("name", BAD_OFFERS)
 async def test_a_bad_offer_is_refused_and_leaves_nothing(name: str) -> None:
-    """What is no offer raises OfferRefused; no task, thread or socket is left."""
+    """A body that is not an offer raises OfferRefused and leaves no task, thread or socket."""
     tasks, threads = asyncio.all_tasks(), threading.active_count()
     session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
     await session.run(BAD_OFFERS[name])
@@ -263,7 +263,7 @@ async def test_a_bad_offer_is_refused_and_leaves_nothing(name: str) -> None:
 
 
 async def test_an_offer_that_is_refused_half_way_leaves_nothing() -> None:
-    """Some transports are made already when aiortc finds a section that it cannot answer."""
+    """aiortc has already made some transports when it finds a section that it cannot answer."""
     peer = PublisherPeer(PACKETS)
     peer.connection.addTransceiver("video", direction="sendonly")
     offer = re.sub("VP8|H264|AV1", "H261", await peer.offer())
@@ -277,7 +277,7 @@ async def test_an_offer_that_is_refused_half_way_leaves_nothing() -> None:
 
 
 async def test_a_fault_of_ours_reaches_the_one_who_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails while we answer is raised as itself, not as the offer's fault; no socket stays."""
+    """An error while we answer is raised unchanged, not blamed on the offer; no socket stays."""
     peer = PublisherPeer(PACKETS)
     offer = await peer.offer()
     await peer.close()
@@ -295,7 +295,7 @@ async def test_a_fault_of_ours_reaches_the_one_who_offered(monkeypatch: pytest.M
 async def test_a_fault_of_ours_after_the_answer_ends_the_session_and_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """There is nobody left to raise it to: it is in the log, with its trace."""
+    """Nobody is left to raise it to, so the log has it, with its traceback."""
     session = ListenerSession("l7", connect_timeout_s=10, listener="l", original=False)
     monkeypatch.setattr("actors.sessions.RtpSender", _fail)
     peer = ListenerPeer()
@@ -307,7 +307,7 @@ async def test_a_fault_of_ours_after_the_answer_ends_the_session_and_is_logged(
 
 
 async def test_nobody_waits_for_the_answer(caplog: pytest.LogCaptureFixture) -> None:
-    """A session whose answer was cancelled ends; that is no fault."""
+    """A session whose answer is cancelled ends without an error."""
     peer = PublisherPeer(PACKETS)
     offer = await peer.offer()
     await peer.close()

@@ -1,4 +1,4 @@
-"""One thread for many streams: batches of whoever is ready, and one stream's fault is its own."""
+"""One thread for many streams: it batches those that are ready, and one's failure is its own."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from actors.sound_thread import Lane, SoundThread
 from tests.denoiser.clips import Sound, noisy_clip, worst
 
 ROUNDING = 2e-6
-"""Between batches of different sizes."""
+"""How much batches of different sizes may differ."""
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def thread() -> Iterator[SoundThread]:
 
 
 class Stream:
-    """A lane that denoises what is pushed, and fails on an empty piece."""
+    """A lane that denoises what is pushed and fails on an empty piece."""
 
     def __init__(self, thread: SoundThread, capacity: int = 1000) -> None:
         self.heard: list[Sound] = []
@@ -57,7 +57,7 @@ class Stream:
         self.heard.append(self.lane.slot.take()[:rest])
 
     def play(self, sound: Sound, then: Callable[[], None] = lambda: None) -> None:
-        """Push a clip in frames of 20 ms, and call something in the middle."""
+        """Push a clip in frames of 20 ms, with a call in the middle."""
         frames = np.array_split(sound, len(sound) // 960)
         for number, frame in enumerate(frames):
             if number == len(frames) // 2:
@@ -65,7 +65,7 @@ class Stream:
             self.lane.push(frame)
 
     def sound(self) -> Sound:
-        """Get all that came out."""
+        """Get the whole output."""
         return np.concatenate(self.heard)
 
 
@@ -75,7 +75,7 @@ def _alone(sound: Sound) -> Sound:
 
 
 def test_each_stream_hears_what_it_would_alone(thread: SoundThread) -> None:
-    """Four streams at a time, one of them late, one that ends early: all on one thread."""
+    """Four streams at a time, one late and one ending early, all on one thread."""
     streams = [Stream(thread) for _ in range(4)]
     clips = [noisy_clip("voice", 0.5 + 0.25 * n) for n in range(4)]
     for stream, clip in zip(streams[:3], clips, strict=False):
@@ -93,7 +93,7 @@ def test_each_stream_hears_what_it_would_alone(thread: SoundThread) -> None:
 
 
 def test_one_streams_error_ends_no_other(thread: SoundThread) -> None:
-    """A stream whose work raises is told and leaves; its mates notice nothing."""
+    """A stream whose work raises is told and removed; the others notice nothing."""
     good, bad = Stream(thread), Stream(thread)
     clip = noisy_clip("voice", 1.0)
     for stream in (good, bad):
@@ -113,7 +113,7 @@ def test_one_streams_error_ends_no_other(thread: SoundThread) -> None:
 
 
 def test_one_stream_too_many_is_told(thread: SoundThread) -> None:
-    """A stream for which there is no place fails; those who are there go on."""
+    """A stream without a place fails; the others go on."""
     streams = [Stream(thread) for _ in range(5)]
     for stream in streams:
         thread.open(stream.lane)
@@ -126,7 +126,7 @@ def test_one_stream_too_many_is_told(thread: SoundThread) -> None:
 
 
 def test_a_full_lane_drops_its_oldest(thread: SoundThread) -> None:
-    """What does not fit is handed back at once: push waits for nobody."""
+    """What does not fit is handed back at once: push never waits."""
     stream = Stream(thread, capacity=3)
     pieces = [np.full(480, n, np.float32) for n in range(5)]
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""What becomes of a stream, in virtual time: whole histories, and the orders an end can come in."""
+"""A stream's state machine in virtual time: whole histories, and every order an end can take."""
 
 from collections.abc import Iterator
 from itertools import permutations
@@ -30,8 +30,8 @@ LEGAL = {
 class Histories(RuleBasedStateMachine):
     """Publishers, packets, sockets, ends and time in any order.
 
-    Beside the core stands what a person would say must be true: who was heard last, who is
-    connected, since when nothing was heard.
+    A simple model runs beside the core: who was heard last, who is connected, and since when there
+    has been no sound.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def request_end(self, data: st.DataObject) -> None:
-        """DELETE or a beacon, by a session that is here, that was, or that never was."""
+        """DELETE or a beacon, from a session that exists, has gone, or never existed."""
         known = sorted(self.connected | self.retired | ({self.publisher} - {None}) | {"?"})  # type: ignore[type-var]
         session = data.draw(st.sampled_from(known))
         was_ended = self.ended
@@ -111,17 +111,17 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def the_end_is_the_end(self) -> None:
-        """An ended stream stays ended, and says why."""
+        """An ended stream stays ended and says why."""
         if self.ended:
             assert self.core.state is StreamState.ENDED and self.core.end_reason
 
     @invariant()
     def one_publisher_is_told(self) -> None:
-        """The core names the session that was heard last."""
+        """The core names the last session heard."""
         assert self.core.publisher == self.publisher
 
     def teardown(self) -> None:
-        """Every history ends: without another packet, after the longest wait at the most."""
+        """Every history ends, without another packet within the longest wait."""
         for session in sorted(self.connected):
             self.core.session_closed(session, self.now)
         self.connected.clear()
@@ -132,7 +132,7 @@ class Histories(RuleBasedStateMachine):
     # -- time and bookkeeping
 
     def _pass(self, seconds: float) -> None:
-        """Let time pass in the steps in which the shell ticks."""
+        """Let time pass in the steps that the shell uses."""
         until = self.now + seconds
         while self.now < until:
             self.now = min(self.now + TICK_S, until)
@@ -152,7 +152,7 @@ TestHistories = Histories.TestCase
 
 
 class Played:
-    """A core that is live by session A at second 1."""
+    """A core in which session A goes live at second 1."""
 
     def __init__(self) -> None:
         self.core = StreamCore(TIMES, 0.0)
@@ -161,7 +161,7 @@ class Played:
         self.core.socket_changed("A", 1.0, connected=True)
 
     def pass_until(self, until: float, since: float = 1.0) -> float:
-        """Tick; returns when the state changed first, or `until`."""
+        """Tick until the state changes; returns when, or `until`."""
         state, now = self.core.state, since
         while now < until and self.core.state is state:
             now += TICK_S
@@ -173,7 +173,7 @@ ENDINGS = ("close", "delete", "beacon", "socket", "silence")
 
 
 def orders() -> Iterator[tuple[str, ...]]:
-    """Every order of what a leaving client does, with an explicit end among it."""
+    """Every order of what a leaving client does, including an explicit end."""
     for length in range(1, len(ENDINGS) + 1):
         for order in permutations(ENDINGS, length):
             if "delete" in order or "beacon" in order:
@@ -181,7 +181,7 @@ def orders() -> Iterator[tuple[str, ...]]:
 
 
 def test_an_explicit_end_ends_at_once_in_any_order() -> None:
-    """`pc.close()` and then DELETE, a beacon after the socket: the last publisher is believed."""
+    """`pc.close()` then DELETE, or a beacon after the socket: the last publisher may end it."""
     for order in orders():
         played, now = Played(), 1.0
         for what in order:
@@ -200,7 +200,7 @@ def test_an_explicit_end_ends_at_once_in_any_order() -> None:
 
 
 def test_an_old_session_ends_nothing() -> None:
-    """A page that was taken over closes, deletes and beacons in vain."""
+    """A page that was taken over ends nothing when it closes, deletes or sends a beacon."""
     played = Played()
     played.core.session_opened("B", 2.0)
     assert played.core.packet("B", 2.0, decodes=True) is Verdict.TOOK_OVER
@@ -211,7 +211,7 @@ def test_an_old_session_ends_nothing() -> None:
 
 
 def test_silence_is_judged_by_what_is_known_of_the_page() -> None:
-    """5 s with a page, a second without; then the grace, counted from the loss."""
+    """5 s with a page, 1 s without; then the grace period, counted from the loss."""
     with_page = Played()
     assert with_page.pass_until(60) == pytest.approx(1 + TIMES.publisher_timeout_s, abs=0.3)
     without = Played()
@@ -235,7 +235,7 @@ def test_whoever_is_heard_within_the_grace_continues() -> None:
 
 
 def test_a_stream_whose_packets_come_never_ends_by_itself() -> None:
-    """An hour, one packet each 4.9 s."""
+    """An hour, with one packet every 4.9 s."""
     played, now = Played(), 1.0
     while now < 3600:
         now = played.pass_until(now + 4.6, now)

@@ -1,4 +1,4 @@
-"""A process that hosts several streams: one model, one thread, and each stream its own."""
+"""A process that hosts several independent streams on one model and one thread."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ USERS = ("ada", "bob", "cid")
 
 @pytest.fixture
 async def redis_url(valkey: str) -> AsyncIterator[str]:
-    """A database of our own, emptied after the test."""
+    """Our own database, emptied after the test."""
     url = valkey.removesuffix("/0") + "/6"
     yield url
     async with connect(url) as redis:
@@ -33,7 +33,7 @@ async def redis_url(valkey: str) -> AsyncIterator[str]:
 async def test_streams_share_a_process_and_end_on_their_own(
     redis_url: str, s3: StoreConfig, tmp_path: Path
 ) -> None:
-    """As many as there are places for, all live at a time; one's end is nobody else's."""
+    """As many as there are places, all live at once; one's end does not affect the others."""
     RecordingStore(s3).ensure_bucket()
     config = StreamActorConfig(
         redis_url, s3, str(tmp_path), "1", streams_per_actor=2, times=StreamTimes(grace_s=1)

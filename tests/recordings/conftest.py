@@ -13,7 +13,7 @@ from tests.servers import s3 as s3
 from tests.servers import valkey as valkey
 
 DATABASE, BUCKET = 9, "test-recordings"
-"""A logical database and a bucket of their own: these tests empty them."""
+"""Their own logical database and bucket, because these tests empty them."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What several of these tests need: spools with sound in them, and a wire that can be cut."""
+"""Shared by several of these tests: spools with sound in them, and a connection to cut."""
 
 import asyncio
 import struct
@@ -22,7 +22,7 @@ def some_meta(username: str = "anna") -> SpoolMeta:
 
 
 def some_sound(samples: int, seed: int = 1) -> NDArray[np.float32]:
-    """Make noise that PCM16 keeps exactly."""
+    """Make noise that PCM16 represents exactly."""
     pcm = np.random.default_rng(seed).integers(-32768, 32768, samples)
     return (pcm / 32768).astype(np.float32)
 
@@ -38,12 +38,12 @@ def write_spool(folder: Path, sound: NDArray[np.float32], username: str = "anna"
 
 
 def files_in(folder: Path) -> list[Path]:
-    """List what is left in a spool folder."""
+    """List the files in a spool folder."""
     return sorted(folder.iterdir())
 
 
 def chunks_of(header: bytes) -> dict[bytes, bytes]:
-    """Walk the chunks of a WAV as any reader does, up to the sound."""
+    """Walk the chunks of a WAV up to the sound, as any reader does."""
     chunks, at = {}, 12
     while at + 8 <= len(header):
         name, size = struct.unpack_from("<4sI", header, at)
@@ -57,7 +57,7 @@ def chunks_of(header: bytes) -> dict[bytes, bytes]:
 
 @asynccontextmanager
 async def relay(port: int, to_port: int) -> AsyncIterator[None]:
-    """Pass loopback connections on to another port, for as long as the context lasts."""
+    """Forward loopback connections to another port while the context lasts."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

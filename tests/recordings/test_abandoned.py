@@ -1,4 +1,4 @@
-"""A node is lost while it records: what it had put becomes a recording, exactly once."""
+"""A node is lost while recording: what it had uploaded becomes a recording, exactly once."""
 
 import asyncio
 import io
@@ -28,7 +28,7 @@ PART_SAMPLES = PART_BYTES // SAMPLE_BYTES
 async def lose_a_node(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore, samples: int
 ) -> tuple[Path, Upload | None]:
-    """Record so much and put what a live stream would have; nobody finishes it."""
+    """Record and upload as a live stream would; nobody finishes it."""
     meta = some_meta()
     writer = RecordingWriter(spool_dir / f"{meta.recording_id}.wav", meta)
     await index.put(Recording.of(meta))
@@ -52,7 +52,7 @@ async def lose_a_node(
 
 
 async def recover_now(index: RecordingIndex, store: RecordingStore) -> list[Recording]:
-    """Recover without waiting to be sure."""
+    """Recover without the second look."""
     return await recover_abandoned(index, store, idle_s=-5, look_again_s=0)
 
 
@@ -67,7 +67,7 @@ def wav_of(store: RecordingStore, key: str) -> bytes:
 async def test_parts_become_a_recording_exactly_once(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """Three recoverers at once: one finishes it, whole parts are there, the header is true."""
+    """Of three recoverers one finishes it; all whole parts are there and the header is right."""
     path, upload = await lose_a_node(spool_dir, index, store, 2 * PART_SAMPLES + SAMPLE_RATE)
     assert upload is not None
     done = await asyncio.gather(*(recover_now(index, store) for _ in range(3)))
@@ -103,7 +103,7 @@ async def test_a_node_that_comes_back_brings_the_rest(
 async def test_a_spool_that_lost_its_end_replaces_nothing(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """After a power cut the store may hold more than the disk: then the object stays."""
+    """After a power cut the store may hold more than the disk; then the object stays."""
     path, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES + SAMPLE_RATE)
     assert upload is not None
     await recover_now(index, store)
@@ -119,7 +119,7 @@ async def test_a_spool_that_lost_its_end_replaces_nothing(
 async def test_a_recording_in_work_is_left_alone(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """Neither one that somebody holds, nor one that got a part a moment ago, is finished."""
+    """A leased recording is not finished, nor one that has just got a part."""
     _, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES)
     assert upload is not None
     async with index.lease(upload.recording_id).kept():
@@ -133,7 +133,7 @@ async def test_a_recording_in_work_is_left_alone(
 async def test_redis_lost_too(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: RedisClient
 ) -> None:
-    """The store alone is enough: parts are found, and the entry is made from the header."""
+    """The store alone is enough: it lists the parts, and the header gives the entry."""
     path, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES + SAMPLE_RATE)
     assert upload is not None
     await redis.flushdb()
@@ -146,7 +146,7 @@ async def test_redis_lost_too(
 async def test_a_recoverer_that_dies_in_the_middle(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: RedisClient
 ) -> None:
-    """Completed, but with an open header and not listed: the next look makes it whole."""
+    """Completed, but with an open header and not listed: the next round finishes it."""
     path, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES + SAMPLE_RATE)
     assert upload is not None
     store.parts.complete(upload.key, upload.upload_id, upload.parts)
@@ -170,7 +170,7 @@ async def test_a_recoverer_that_dies_in_the_middle(
 async def test_nothing_stored_is_listed_to_nobody_until_the_node_is_back(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """A short recording lost with its node is known as absent, and comes back with it."""
+    """A short recording lost with its node is listed as absent, and comes back with it."""
     path, upload = await lose_a_node(spool_dir, index, store, SAMPLE_RATE)
     assert upload is None
     assert await recover_now(index, store) == []
@@ -185,7 +185,7 @@ async def test_nothing_stored_is_listed_to_nobody_until_the_node_is_back(
 async def test_what_its_owner_deleted_does_not_come_back(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """Deleted while its parts lie in the store: they go."""
+    """If it is deleted while its parts are in the store, they go too."""
     _, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES)
     assert upload is not None
     entry = await index.get(upload.recording_id)
@@ -198,7 +198,7 @@ async def test_what_its_owner_deleted_does_not_come_back(
 async def test_uploads_of_nobody_are_aborted_after_a_day(
     store: RecordingStore, redis: RedisClient
 ) -> None:
-    """One without a part cannot be finished; a young one stays."""
+    """An old upload without a part is aborted; a young one stays."""
     index = RecordingIndex(redis)
     store.parts.begin("recordings/anna/20260921T141320Z_" + "0" * 26 + ".wav")
     assert await recover_now(index, store) == []
@@ -208,7 +208,7 @@ async def test_uploads_of_nobody_are_aborted_after_a_day(
 
 
 def test_peaks_do_not_depend_on_how_they_are_read(spool_dir: Path) -> None:
-    """Any cutting gives the same outline, which is that of the sound."""
+    """However the file is cut into chunks, the outline is that of the sound."""
     sound = some_sound(12_345)
     wav = b"\0" * HEADER_BYTES + (sound * 32768).astype("<i2").tobytes()
     whole = peaks_of([wav], len(wav))

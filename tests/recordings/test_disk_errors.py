@@ -1,4 +1,4 @@
-"""A disk that fails at any step of a recording: nobody waits for ever, nothing is left held."""
+"""A disk that fails at any step of a recording: nobody hangs, and no lock or lease stays."""
 
 import asyncio
 import errno
@@ -29,7 +29,7 @@ STEPS = (
 
 
 class Disk:
-    """The disk's calls, counted; those from `fails_at` on fail, the first one or all of them."""
+    """Counts calls to the disk. From `fails_at` on they fail: the first one, or all of them."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -37,11 +37,11 @@ class Disk:
         self.for_good = False
 
     def wrapped(self, module: Any) -> "DiskModule":
-        """Get a module whose calls pass through here."""
+        """Get a stand-in for a module, whose calls pass through here."""
         return DiskModule(self, module)
 
     def called(self, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Do a call, or fail; `close` gives the descriptor back all the same, as Linux does."""
+        """Make a call, or fail; even then `close` frees the descriptor, as on Linux."""
         number, at = len(self.calls), self.fails_at
         self.calls.append(name)
         fails = at is not None and (number >= at if self.for_good else number == at)
@@ -69,7 +69,7 @@ class DiskModule:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """Stand between the recordings' code and the disk."""
+    """Put this between the recordings' code and the disk."""
     disk = Disk()
     for module in (recordings.writer, recordings.spool, recordings.uploader):
         for name, real in (("os", os), ("fcntl", fcntl), ("shutil", shutil)):
@@ -90,7 +90,7 @@ def _of_spools(disk: Disk, name: str, real: Callable[..., Any]) -> Callable[...,
 
 
 async def record(recorder: Recorder) -> str:
-    """Record a little, and wait until nothing is in work any more; get the id."""
+    """Record a little, and wait until nothing is being stored; returns the id."""
     async with recorder.record("anna", "stream-1") as recording:
         recording.begin(STARTED_AT)
         for second in range(SOUND_S):
@@ -112,7 +112,7 @@ def descriptors() -> int:
 async def test_a_disk_that_fails_at_any_step(
     for_good: bool, disk: Disk, index: RecordingIndex, store: RecordingStore, spool_dir: Path
 ) -> None:
-    """The stream's end comes, the lease is free, and recovery keeps what was written."""
+    """The stream ends, the lease is free, and recovery keeps what was written."""
     recorder = Recorder(index, store, spool_dir)
     await record(recorder)
     steps, disk.for_good = len(disk.calls), for_good
@@ -142,7 +142,7 @@ async def test_a_disk_that_fails_at_any_step(
 async def test_a_folder_that_cannot_be_made_costs_the_recording_only(
     index: RecordingIndex, store: RecordingStore, tmp_path: Path
 ) -> None:
-    """The spool folder's parent is a file: sound is taken, nothing is listed, nothing is held."""
+    """The spool folder's parent is a file: sound goes on, nothing is listed, no lease stays."""
     (tmp_path / "file").write_text("")
     recording_id = await record(Recorder(index, store, tmp_path / "file" / "spool"))
     assert await index.get(recording_id) is None

@@ -1,4 +1,4 @@
-"""From spool to verified object, whatever dies or is away in between."""
+"""From spool to verified object, whatever dies or goes away in between."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ def port_of(url: str) -> int:
 
 
 def meta_key(path: Path) -> str:
-    """Get the key that a spool's sound belongs under."""
+    """Get the key under which a spool is stored."""
     return Recording.of(unpack_header(path.read_bytes()[:HEADER_BYTES])).key
 
 
@@ -58,7 +58,7 @@ def stored_bytes(store: RecordingStore, key: str) -> bytes:
 
 @asynccontextmanager
 async def states_of(redis: RedisClient) -> AsyncIterator[list[str]]:
-    """Collect the published states of all recordings; complete when the context ends."""
+    """Collect the published states of all recordings until the context ends."""
     states: list[str] = []
     async with redis.pubsub() as pubsub:
         await pubsub.subscribe(CHANNEL, f"{CHANNEL}:test-end")
@@ -189,7 +189,7 @@ async def test_a_crash_at_any_step_converges(
     store_config: StoreConfig,
     redis_url: str,
 ) -> None:
-    """Killed after any step, the next run completes it: one entry, one object, no spool."""
+    """After a kill at any step, the next run completes it: one entry, one object, no spool."""
     path = write_spool(spool_dir, SOUND)
     body = path.read_bytes()
     config = store_config
@@ -218,7 +218,7 @@ async def test_a_tampered_object_is_replaced(
     await assert_finished(spool_dir, body, index, store, "ready")
 
 
-@pytest.mark.slow  # SeaweedFS tries to read for long before it gives up
+@pytest.mark.slow  # SeaweedFS is slow to give up on reading
 async def test_an_unreadable_object_is_replaced(
     spool_dir: Path,
     index: RecordingIndex,
@@ -226,7 +226,7 @@ async def test_an_unreadable_object_is_replaced(
     tmp_path_factory: pytest.TempPathFactory,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """When the store's disk spoiled what an earlier run had put, it is put again."""
+    """If the store's disk spoiled what an earlier run had stored, it is stored again."""
     path = write_spool(spool_dir, some_sound(3 * SAMPLE_RATE, seed=int(time.time())))
     body = path.read_bytes()
     key = meta_key(path)
@@ -255,8 +255,8 @@ async def test_s3_may_be_away(
     store_config: StoreConfig,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With the store's port closed finish keeps trying, shows `storing`, and succeeds when it
-    opens."""
+    """While the store's port is closed, finish keeps retrying and shows `storing`; it succeeds
+    when the port opens."""
     assert store_config.endpoint is not None
     path, port = write_spool(spool_dir, SOUND), free_port()
     body = path.read_bytes()
@@ -267,7 +267,7 @@ async def test_s3_may_be_away(
         return [r.state for r in await index.list("anna")] == ["storing"]
 
     await until(storing)
-    await until(lambda: "store, trying again" in caplog.text)
+    await until(lambda: "store failed, retrying" in caplog.text)
     assert not finishing.done() and path.read_bytes() == body
     async with relay(port, port_of(store_config.endpoint)):
         await asyncio.wait_for(finishing, 60)
@@ -282,13 +282,13 @@ async def test_redis_may_be_away(
     redis_url: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With Redis' port closed nothing is deleted, and the recording is listed when it opens."""
+    """While Redis's port is closed nothing is deleted; the recording is listed when it opens."""
     path, port = write_spool(spool_dir, SOUND), free_port()
     body = path.read_bytes()
     away_url = redis_url.replace(f":{port_of(redis_url)}", f":{port}")
     async with connect(away_url) as away:
         finishing = asyncio.create_task(finish(path, index=RecordingIndex(away), store=store))
-        await until(lambda: "index, trying again" in caplog.text)
+        await until(lambda: "index failed, retrying" in caplog.text)
         assert not finishing.done() and path.read_bytes() == body
         async with relay(port, port_of(redis_url)):
             await asyncio.wait_for(finishing, 60)
@@ -299,7 +299,7 @@ async def test_redis_may_be_away(
 async def test_cancelling_leaves_the_spool_to_the_next(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore, store_config: StoreConfig
 ) -> None:
-    """A cancelled finish gives the lock back and deletes nothing; recovery completes it."""
+    """A cancelled finish releases the lock and deletes nothing; recovery completes it."""
     path = write_spool(spool_dir, SOUND)
     body = path.read_bytes()
     away = RecordingStore(replace(store_config, endpoint=f"http://127.0.0.1:{free_port()}"))
@@ -322,7 +322,7 @@ async def test_cancelling_leaves_the_spool_to_the_next(
 async def test_cancelling_early_gives_the_lock_back(
     turns: int, spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """Also a finish that is cancelled while it takes the lock leaves the spool free."""
+    """A finish cancelled while it takes the lock leaves the spool unlocked."""
     path = write_spool(spool_dir, SOUND)
     finishing = asyncio.create_task(finish(path, index=index, store=store))
     for _ in range(turns):
@@ -338,7 +338,7 @@ async def test_cancelling_early_gives_the_lock_back(
 async def test_a_recording_deleted_meanwhile_stays_deleted(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """When its owner deletes it before it is stored, no entry, object or spool is left."""
+    """If its owner deletes it before it is stored, no entry, object or spool is left."""
     path = write_spool(spool_dir, SOUND)
     spool = claim_spool(path)
     assert spool is not None and spool.meta is not None
@@ -366,6 +366,6 @@ async def test_deleting_an_account_takes_its_recordings(
 async def test_an_unknown_spool_is_none(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """There is nothing to finish where there is no file."""
+    """Without a file there is nothing to finish."""
     path = spool_dir / f"{new_id()}.wav"
     assert await finish(path, index=index, store=store) is None

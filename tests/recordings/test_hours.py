@@ -1,4 +1,4 @@
-"""Hours of a stream, faster than real time: neither memory nor what is noted grows with them."""
+"""Hours of a stream, faster than real time: memory stays flat."""
 
 import time
 from pathlib import Path
@@ -20,9 +20,9 @@ MINUTE = 60 * SAMPLE_RATE
 
 
 async def record(minutes: int, recorder: Recorder, index: RecordingIndex) -> float:
-    """Record so many minutes as a stream does, from begin to verified object.
+    """Record some minutes as a stream does, from `begin` to the verified object.
 
-    Prints what came of it; returns by how many MB this process grew after the first tenth.
+    Prints the result; returns by how many MB this process grew after the first tenth.
     """
     process = psutil.Process()
     sound = some_sound(SAMPLE_RATE)
@@ -60,7 +60,7 @@ async def record(minutes: int, recorder: Recorder, index: RecordingIndex) -> flo
 async def test_twenty_minutes(
     index: RecordingIndex, store: RecordingStore, spool_dir: Path
 ) -> None:
-    """All of it is stored; what is uploaded while it grows is not kept."""
+    """All of it is stored, and memory does not keep what was uploaded."""
     grown = await record(20, Recorder(index, store, spool_dir), index)
     assert grown < 3 * PART_BYTES / MB
 
@@ -68,6 +68,6 @@ async def test_twenty_minutes(
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 async def test_eight_hours(index: RecordingIndex, store: RecordingStore, spool_dir: Path) -> None:
-    """A night of it: memory is flat."""
+    """A whole night: memory stays flat."""
     grown = await record(480, Recorder(index, store, spool_dir), index)
     assert grown < 3 * PART_BYTES / MB

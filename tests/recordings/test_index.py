@@ -32,7 +32,7 @@ async def test_what_is_put_is_got(index: RecordingIndex) -> None:
 
 
 async def test_ids_sort_by_time_and_do_not_repeat() -> None:
-    """A later recording has a larger id; two of one millisecond have different ones."""
+    """A later recording has a larger id; two in the same millisecond have different ids."""
     ids = {new_id() for _ in range(1000)}
     await asyncio.sleep(0.003)
     later = new_id()
@@ -40,7 +40,7 @@ async def test_ids_sort_by_time_and_do_not_repeat() -> None:
 
 
 async def test_list_pages_newest_first(index: RecordingIndex) -> None:
-    """Pages are complete, in order, without repeats, and only the user's own."""
+    """Pages are complete, ordered, free of repeats, and hold only the user's own recordings."""
     mine = []
     for _ in range(7):
         mine.append(some_recording())
@@ -59,7 +59,7 @@ async def test_list_pages_newest_first(index: RecordingIndex) -> None:
 
 
 async def test_every_change_is_published(index: RecordingIndex, redis: RedisClient) -> None:
-    """Listeners get the recording on each put, and once more when it is removed."""
+    """Subscribers get the recording on each put, and once more when it is removed."""
     recording = some_recording()
     storing = replace(recording, state=RecordingState.STORING, peaks=())
     messages = []
@@ -94,7 +94,7 @@ async def test_what_is_removed_stays_removed(index: RecordingIndex) -> None:
 
 
 async def test_a_late_beginning_changes_nothing(index: RecordingIndex) -> None:
-    """`recording` that arrives after `ready` does not set the entry back."""
+    """A `recording` state that arrives after `ready` does not set the entry back."""
     recording = some_recording()
     await index.put(recording)
     assert await index.put(replace(recording, state=RecordingState.RECORDING))
@@ -102,7 +102,7 @@ async def test_a_late_beginning_changes_nothing(index: RecordingIndex) -> None:
 
 
 async def test_removing_a_user_leaves_the_others(index: RecordingIndex, redis: RedisClient) -> None:
-    """All of one user's entries go, and no key of theirs stays but the marks of removal."""
+    """All of one user's entries go, and of their keys only the removal marks stay."""
     mine, other = [some_recording() for _ in range(3)], some_recording("bert")
     for recording in (*mine, other):
         await index.put(recording)
@@ -119,7 +119,7 @@ async def test_removing_a_user_leaves_the_others(index: RecordingIndex, redis: R
 
 
 async def test_redis_away_is_one_clear_error() -> None:
-    """Callers need to know no exception of Redis."""
+    """Callers need not know Redis's own exceptions."""
     async with connect("redis://127.0.0.1:1") as nobody:
         with pytest.raises(RedisUnavailable):
             await RecordingIndex(nobody).get(new_id())
@@ -137,7 +137,7 @@ def test_keys_are_as_promised() -> None:
 
 @pytest.mark.parametrize("bad", ["../../etc", "an/na", "Anna", "a", "anna\n", "ännä"])
 def test_no_name_gets_into_a_key_unchecked(bad: str) -> None:
-    """Only 3-32 of `a-z 0-9 _ -` make a key, a spool or an entry; also ids are checked."""
+    """Only names of 3-32 of `a-z 0-9 _ -` make a key, a spool or an entry; ids are checked too."""
     with pytest.raises(ValueError, match="username"):
         recording_key(bad, 0, new_id())
     with pytest.raises(ValueError, match="recording id"):

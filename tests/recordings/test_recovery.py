@@ -1,4 +1,4 @@
-"""Orphans are finished exactly once, and index and bucket agree afterwards."""
+"""Abandoned spools are finished exactly once, and index and bucket agree afterwards."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ asyncio.run(main())
 async def test_a_live_spool_is_not_touched(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """Recovery finishes what was left behind and leaves what is being written."""
+    """Recovery finishes abandoned spools and leaves those being written."""
     meta = some_meta("bert")
     writer = RecordingWriter(spool_dir / f"{meta.recording_id}.wav", meta)
     writer.write(SOUND)
@@ -61,7 +61,7 @@ async def test_a_live_spool_is_not_touched(
 async def test_a_damaged_spool_does_not_stop_the_others(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """A spool nobody can read stays for a person; those after it are finished."""
+    """A spool that cannot be read stays for a person; those after it are finished."""
     damaged, good = sorted(write_spool(spool_dir, SOUND) for _ in range(2))
     with damaged.open("r+b") as file:
         file.write(bytes(100))
@@ -77,7 +77,7 @@ async def test_two_recoverers_finish_each_spool_once(
     store_config: StoreConfig,
     redis_url: str,
 ) -> None:
-    """Two processes at the same moment share the spools: each is finished by one of them."""
+    """Two processes at the same moment divide the spools: each is finished by one of them."""
     paths = [write_spool(spool_dir, SOUND) for _ in range(12)]
     os.truncate(paths[0], HEADER_BYTES + 2 * SAMPLE_RATE - 1001)
     config = store_config
@@ -110,7 +110,7 @@ async def test_two_recoverers_finish_each_spool_once(
 async def test_an_empty_redis_is_rebuilt_from_the_bucket(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: RedisClient
 ) -> None:
-    """Everything a person sees of a recording is in its object; only `recovered` is forgotten."""
+    """Everything people see of a recording is in its object; only the state `recovered` is lost."""
     before = [
         await finish(write_spool(spool_dir, SOUND, name), index=index, store=store)
         for name in ("anna", "anna", "bert")
@@ -127,7 +127,7 @@ async def test_an_empty_redis_is_rebuilt_from_the_bucket(
 async def test_reconcile_finds_what_differs(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """Lost objects and foreign ones are reported and kept; objects of removed entries go."""
+    """Lost entries and foreign objects are reported and kept; objects of removed entries go."""
     lost, deleted, fine = [
         await finish(write_spool(spool_dir, SOUND), index=index, store=store) for _ in range(3)
     ]

@@ -1,4 +1,4 @@
-"""Recordings go when their time or their user's room is over, and no others."""
+"""Only recordings beyond the limits on age and size are deleted."""
 
 import time
 from dataclasses import replace
@@ -25,7 +25,7 @@ async def keep(
     username: str = "anna",
     state: RecordingState = RecordingState.READY,
 ) -> Recording:
-    """Store something as a recording that ended so long ago."""
+    """Store a recording that ended a given time ago."""
     meta = SpoolMeta(new_id(), username, "stream-1", time.time() - age_days * DAY_S)
     recording = replace(Recording.of(meta, state), size_bytes=size_bytes)
     await index.put(recording)
@@ -38,7 +38,7 @@ async def keep(
 async def test_old_recordings_go(
     index: RecordingIndex, store: RecordingStore, tmp_path: Path
 ) -> None:
-    """Those that ended before the limit; never one that is still being written or stored."""
+    """Those that ended before the limit go; never one that is still being written or stored."""
     old = await keep(index, store, tmp_path, age_days=31)
     young = await keep(index, store, tmp_path, age_days=29)
     for state in (RecordingState.RECORDING, RecordingState.STORING):
@@ -53,7 +53,7 @@ async def test_old_recordings_go(
 async def test_the_newest_of_a_user_stay(
     index: RecordingIndex, store: RecordingStore, tmp_path: Path
 ) -> None:
-    """Each user has room of their own; one that alone is larger than the room stays."""
+    """The limit is per user; a recording that alone exceeds it stays."""
     oldest, middle, newest = [
         await keep(index, store, tmp_path, age_days=days, size_bytes=400) for days in (3, 2, 1)
     ]

@@ -1,4 +1,4 @@
-"""The bucket on a real SeaweedFS: what is stored is proved, and can be played in ranges."""
+"""The bucket on a real SeaweedFS: objects are verified, and can be played in ranges."""
 
 import time
 from dataclasses import replace
@@ -36,7 +36,7 @@ def path(spool_dir: Path) -> Path:
 
 
 def put_bytes(config: StoreConfig, key: str, body: bytes) -> None:
-    """Put whatever under a key, as somebody who is not us."""
+    """Put anything under a key, as somebody else might."""
     client: Any = boto3.session.Session(config.access_key, config.secret_key).client(
         "s3", endpoint_url=config.endpoint, region_name=config.region
     )
@@ -111,8 +111,8 @@ def test_a_wrong_length_is_found(
 
 
 def test_a_presigned_url_plays_in_ranges(store: RecordingStore, path: Path, key: str) -> None:
-    """A browser without credentials gets the whole, a part, or an attachment; not with a
-    changed signature."""
+    """A browser without credentials gets the whole, a range, or an attachment, but nothing with
+    a changed signature."""
     store.put(path, key)
     body = path.read_bytes()
     url = store.presign(key)
@@ -131,7 +131,7 @@ def test_a_presigned_url_plays_in_ranges(store: RecordingStore, path: Path, key:
 
 
 def test_urls_are_signed_for_the_public_endpoint(store_config: StoreConfig, key: str) -> None:
-    """What a browser gets names the address that browsers reach."""
+    """URLs for browsers name the address that browsers reach."""
     assert not RecordingStore(store_config).browsers_reach_it
     public = RecordingStore(replace(store_config, public_endpoint="https://s3.example.org"))
     assert public.browsers_reach_it
@@ -141,7 +141,7 @@ def test_urls_are_signed_for_the_public_endpoint(store_config: StoreConfig, key:
 
 
 def test_reading_through_the_ingress(store: RecordingStore, path: Path, key: str) -> None:
-    """Whole or one range, with the headers for it; a range outside is a clear error."""
+    """The whole or one range, with the right headers; a range outside is a clear error."""
     store.put(path, key)
     body = path.read_bytes()
     for byte_range, expected, content_range in (
@@ -167,7 +167,7 @@ def test_reading_through_the_ingress(store: RecordingStore, path: Path, key: str
 
 
 def test_check_says_quickly_what_is_wrong(store: RecordingStore, store_config: StoreConfig) -> None:
-    """A good bucket passes; a missing one, wrong keys and a dead server are named in seconds."""
+    """A good bucket passes; a missing one, wrong keys and a dead server are reported in seconds."""
     store.check()
     store.ensure_bucket()
     for wrong in (
@@ -184,7 +184,7 @@ def test_check_says_quickly_what_is_wrong(store: RecordingStore, store_config: S
 
 
 def test_a_recording_has_its_promised_key(store: RecordingStore) -> None:
-    """The store and the index agree on keys, and unsafe names have none."""
+    """The store and the index agree on keys, and unsafe names have no key."""
     recording = Recording.of(some_meta())
     assert store.key_for(recording) == recording.key
     with pytest.raises(ValueError, match="username"):

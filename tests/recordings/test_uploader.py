@@ -1,4 +1,4 @@
-"""Recordings go up while they are written, and come out whole whatever happens in between."""
+"""Recordings are uploaded while being written, and end up whole whatever happens in between."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -29,7 +29,7 @@ async def recorder(
 
 
 class Take:
-    """A recording that is being made. `spool` is another name of its spool, which stays."""
+    """A recording in progress. `spool` is a second link to its spool, which stays."""
 
     def __init__(self, recording: LiveRecording, recorder: Recorder, spool: Path) -> None:
         self.recording = recording
@@ -42,13 +42,13 @@ class Take:
         return self.recording.recording_id
 
     async def keep_spool(self) -> None:
-        """Link the spool once there is one, so that it can be compared when it is removed."""
+        """Link the spool once it exists, so that it can be compared after it is removed."""
         await until(lambda: self.recording.spool is not None)
         assert self.recording.spool is not None
         self.spool.hardlink_to(self.recording.spool)
 
     async def parts(self, index: RecordingIndex, count: int) -> Upload:
-        """Wait until that many parts are noted off the node."""
+        """Wait until that many parts are in the upload log."""
         upload: Upload | None = None
 
         async def noted() -> bool:
@@ -87,7 +87,7 @@ def stored(store: RecordingStore, key: str) -> bytes:
 async def test_parts_go_up_while_the_stream_is_live(
     take: MakeTake, index: RecordingIndex, store: RecordingStore, spool_dir: Path
 ) -> None:
-    """Each whole part is in the store before the end; the object is the spool, byte by byte."""
+    """Each whole part is in the store before the end; the object equals the spool."""
     puts: list[int] = []
     put_part = store.parts.put
 
@@ -119,7 +119,7 @@ async def test_parts_go_up_while_the_stream_is_live(
 async def test_a_short_stream_is_one_put(
     take: MakeTake, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """Below the size of a part nothing is opened that would have to be closed."""
+    """Below the size of a part, no upload is opened that would have to be closed."""
     async with take() as made:
         made.recording.push(some_sound(SAMPLE_RATE))
         await asyncio.sleep(1.5)  # more than one look of the uploader
@@ -131,7 +131,7 @@ async def test_a_short_stream_is_one_put(
 async def test_an_upload_that_was_ended_by_somebody_costs_nothing(
     take: MakeTake, index: RecordingIndex, store: RecordingStore
 ) -> None:
-    """Parts that are gone are put again, from the spool."""
+    """Parts that are gone are sent again, from the spool."""
     async with take() as made:
         made.recording.push(some_sound(PART_SAMPLES))
         upload = await made.parts(index, 1)
@@ -143,7 +143,7 @@ async def test_an_upload_that_was_ended_by_somebody_costs_nothing(
 
 
 async def test_a_stream_without_sound_leaves_nothing(take: MakeTake, index: RecordingIndex) -> None:
-    """It is not listed any more, and holds no lease."""
+    """It is no longer listed, and holds no lease."""
     async with take() as made:
         await until(lambda: listed(index, made.id))
     assert not await listed(index, made.id)
@@ -153,7 +153,7 @@ async def test_a_stream_without_sound_leaves_nothing(take: MakeTake, index: Reco
 async def test_a_recording_that_somebody_else_holds_is_left_to_them(
     take: MakeTake, index: RecordingIndex, spool_dir: Path
 ) -> None:
-    """An actor that lost the lease, having been frozen, closes the spool and stores nothing."""
+    """An actor that lost the lease while frozen closes the spool and stores nothing."""
     async with take() as made:
         made.recording.push(some_sound(SAMPLE_RATE))
         await until(lambda: index.leased(made.id))
@@ -174,7 +174,7 @@ async def listed(index: RecordingIndex, recording_id: str) -> bool:
 def test_the_head_of_an_object_is_replaced_inside_the_store(
     store: RecordingStore, spool_dir: Path
 ) -> None:
-    """What follows the head stays as it was, in an object of several parts and in a small one."""
+    """What follows the head is unchanged, in an object of several parts and in a small one."""
     for size in (2 * PART_BYTES + 12_345, 50_000):
         key = f"recordings/anna/20260921T141320Z_{'0' * 20}{size % 10**6:06}.wav"
         data = np.random.default_rng(size).bytes(size)

@@ -23,7 +23,7 @@ def open_writer(folder: Path, **options: int) -> RecordingWriter:
 
 
 def test_soundfile_opens_the_spool_at_any_moment(spool_dir: Path) -> None:
-    """While it is written, the WAV plays and is at most one second behind."""
+    """The WAV plays while it is being written, and is at most one second behind."""
     sound = some_sound(5 * SAMPLE_RATE)
     writer = open_writer(spool_dir)
     written = 0
@@ -39,7 +39,7 @@ def test_soundfile_opens_the_spool_at_any_moment(spool_dir: Path) -> None:
 
 
 def test_sound_is_clipped_and_rounded(spool_dir: Path) -> None:
-    """What does not fit PCM16 is clipped, never wrapped around; NaN is silence."""
+    """Samples too large for PCM16 are clipped, never wrapped; NaN becomes silence."""
     writer = open_writer(spool_dir)
     writer.write(np.array([1, -1, 2, -3e38, np.nan, np.inf, 0.6 / 32768], np.float32))
     writer.close()
@@ -48,7 +48,7 @@ def test_sound_is_clipped_and_rounded(spool_dir: Path) -> None:
 
 
 def test_silence_keeps_the_timeline(spool_dir: Path) -> None:
-    """A gap is as long in the recording as it was, and close may be called twice."""
+    """A gap keeps its length in the recording, and `close` may be called twice."""
     writer = open_writer(spool_dir)
     writer.write(some_sound(960))
     writer.write_silence(2 * SAMPLE_RATE)
@@ -72,7 +72,7 @@ def test_refuses_what_is_not_mono(spool_dir: Path) -> None:
 
 
 def test_the_header_says_who_and_when(spool_dir: Path) -> None:
-    """Any reader of broadcast WAV finds user, id, stream and UTC start in the bext chunk."""
+    """Any broadcast WAV reader finds user, id, stream and UTC start in the bext chunk."""
     path = write_spool(spool_dir, some_sound(960))
     bext = chunks_of(path.read_bytes())[b"bext"]
     assert bext[:256].rstrip(b"\0") == b"hushcast stream stream-1"
@@ -85,7 +85,7 @@ def test_the_header_says_who_and_when(spool_dir: Path) -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, 0.9999999, 0.000001])
 def test_the_start_never_changes_its_second(fraction: float) -> None:
-    """The key made by the actor and the one made from a recovered header are the same."""
+    """The actor and recovery, which reads the header, make the same key."""
     meta = SpoolMeta(new_id(), "anna", "s", 1_790_000_000 + fraction)
     again = unpack_header(pack_header(meta, 0))
     assert int(again.started_at) == int(meta.started_at)
@@ -108,7 +108,7 @@ def test_over_4_gib_it_is_rf64(spool_dir: Path) -> None:
 
 
 def test_sigkill_loses_at_most_a_second(spool_dir: Path) -> None:
-    """What a killed process had written is in its spool, which can be claimed at once."""
+    """A killed process's spool has what it wrote, and can be claimed at once."""
     meta = some_meta()
     path = spool_dir / f"{meta.recording_id}.wav"
     process = subprocess.Popen(
@@ -145,7 +145,7 @@ for n in range(1, 1_000_000):
 
 
 def test_a_spool_cut_anywhere_is_repaired(spool_dir: Path) -> None:
-    """Odd bytes go, the header gets the real length, the sound before the cut is untouched."""
+    """Half samples go, the header gets the real length, and the rest of the sound is unchanged."""
     sound = some_sound(3000)
     for cut in (HEADER_BYTES + 1, HEADER_BYTES + 2, HEADER_BYTES + 4001):
         path = write_spool(spool_dir, sound)
@@ -158,7 +158,7 @@ def test_a_spool_cut_anywhere_is_repaired(spool_dir: Path) -> None:
 
 
 def test_a_damaged_spool_is_left_alone(spool_dir: Path) -> None:
-    """Sound under an unreadable header is neither deleted nor given to somebody else."""
+    """Sound behind an unreadable header is neither deleted nor taken for somebody else's."""
     path = write_spool(spool_dir, some_sound(3000))
     with path.open("r+b") as file:
         file.write(b"rubbish" * 20)
@@ -172,14 +172,14 @@ def test_a_damaged_spool_is_left_alone(spool_dir: Path) -> None:
 
 
 def test_a_full_disk_is_refused_at_the_start(spool_dir: Path) -> None:
-    """With less than the reserve free nothing is begun and nothing is left."""
+    """With less than the reserve free, nothing begins and nothing is left behind."""
     with pytest.raises(SpoolFull, match="free"):
         open_writer(spool_dir, reserve_bytes=1 << 60)
     assert not list(spool_dir.iterdir())
 
 
 def test_a_disk_that_fills_up_ends_the_recording_intact(spool_dir: Path) -> None:
-    """When the reserve is reached the writer says so, and what was written can be closed."""
+    """When the reserve is reached the writer raises, and the spool can be closed."""
     free = os.statvfs(spool_dir).f_bavail * os.statvfs(spool_dir).f_frsize
     writer = open_writer(spool_dir, reserve_bytes=free - (256 << 20))
     writer.write(some_sound(2 * SAMPLE_RATE))
@@ -192,7 +192,7 @@ def test_a_disk_that_fills_up_ends_the_recording_intact(spool_dir: Path) -> None
 
 
 def test_peaks_are_the_loudest_of_equal_stretches(spool_dir: Path) -> None:
-    """A thousand numbers 0..1, of any length of sound; fewer when there are fewer samples."""
+    """A thousand numbers 0..1 for sound of any length; fewer if there are fewer samples."""
     sound = some_sound(123_457)
     spool = claim_spool(write_spool(spool_dir, sound))
     assert spool is not None
@@ -214,7 +214,7 @@ def test_unsafe_names_are_refused(username: str) -> None:
 
 
 def test_a_header_of_somebody_else_is_refused() -> None:
-    """A foreign WAV is not taken for ours."""
+    """Another program's WAV is not taken for ours."""
     header = bytearray(pack_header(some_meta(), 10))
     with pytest.raises(HeaderError):
         unpack_header(bytes(header[:100]))
