@@ -103,7 +103,7 @@ class SharedFile(WatchedFileHandler):
         super().__init__(path, encoding="utf-8")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a record to the file that currently has the name. A full disk costs the line only."""
+        """Append a record to the file that has the name now. A full disk costs only the line."""
         try:
             super().emit(record)
             if self.stream is not None and os.fstat(self.stream.fileno()).st_size > FILE_BYTES:
