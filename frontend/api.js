@@ -20,7 +20,7 @@
 /** A refusal or failure, with a sentence a person can act on. */
 export class ApiError extends Error {
   /**
-   * `status` 0 means that the server could not be reached.
+   * `status` 0 means that the server was unreachable.
    * @param {string} message
    * @param {{ status?: number, retryAfterMs?: number }} [about]
    */
@@ -40,18 +40,18 @@ export class ApiError extends Error {
 const UNREACHABLE = "hushcast cannot be reached. Check your connection.";
 const SENTENCES = new Map([
   [401, "Please sign in again."],
-  [403, "You may not do this."],
-  [404, "This does not exist any more."],
-  [413, "This is too large."],
-  [429, "That was too often. Wait a moment and try again."],
+  [403, "You are not allowed to do this."],
+  [404, "This no longer exists."],
+  [413, "This is too large to send."],
+  [429, "Too many attempts. Wait a moment and try again."],
   [503, "hushcast is busy right now. Try again in a moment."],
 ]);
 
 /**
  * The server's HTTP interface: JSON for the pages, SDP for WHIP and WHEP.
  *
- * Every failure is an ApiError. Dispatches `signedout` when the server does not know the
- * session cookie any more.
+ * Every failure is an ApiError. Dispatches `signedout` when the server no longer accepts
+ * the session cookie.
  */
 export class Api extends EventTarget {
   #clock;

@@ -15,7 +15,7 @@ const PROFILE = /^\/u\/([^/]+)\/?$/;
 /**
  * The page: who is signed in, and which view is shown.
  *
- * Views change without loading a page, so that a stream lives on while its owner looks around.
+ * Views change without loading a page, so that a stream continues while its owner looks around.
  */
 export class App {
   #api;
@@ -77,7 +77,7 @@ export class App {
     this.#forget();
   }
 
-  /** Go back to the sign-in view when nobody is signed in any more. */
+  /** Go back to the sign-in view once nobody is signed in. */
   #forget() {
     if (!this.#visit) return;
     this.#visit.close();

@@ -2,14 +2,14 @@
  * The server's time, learned from the Date header of its answers.
  *
  * A Date header is cut to whole seconds, so one answer only bounds the offset; the bounds
- * narrow with every answer. While they admit 0 the device's own clock is taken as right.
+ * narrow with every answer. While they include 0, the device's own clock counts as right.
  */
 export class ServerClock {
   #low = -Infinity;
   #high = Infinity;
 
   /**
-   * Take in one answer: its Date header, and when it was asked for and got, in ms.
+   * Learn from one answer: its Date header, when it was requested and when it came, in ms.
    * @param {string | null} date
    * @param {number} sentAt
    * @param {number} gotAt

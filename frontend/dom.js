@@ -31,7 +31,7 @@ export function el(tag, { testid, data = {}, on = {}, ...attributes } = {}, ...c
 }
 
 /**
- * Make one of the icons of icons.svg; it is for the eye only.
+ * Make one of the icons of icons.svg, hidden from screen readers.
  * @param {string} name
  */
 export function icon(name) {

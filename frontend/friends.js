@@ -35,7 +35,7 @@ export class Friends extends EventTarget {
   }
 
   /**
-   * Ask for a friendship, or accept one. Gives "requested" or "friends". Raises ApiError.
+   * Send a friend request, or accept one. Returns "requested" or "friends". Raises ApiError.
    * @param {string} username
    * @returns {Promise<"requested" | "friends">}
    */

@@ -16,7 +16,7 @@ const OVERLAP_MS = 3_000;
  * listener have in common.
  *
  * `phase` is "off", "connecting", "connected" or "reconnecting"; each change dispatches
- * `change`. `notice` carries a sentence for the person, `ended` says that it stopped by itself.
+ * `change`. `notice` carries a sentence for the user, `ended` means that it stopped by itself.
  * A subclass says what to offer and where, and when to go on after a loss.
  */
 export class HeldConnection extends EventTarget {
@@ -58,7 +58,7 @@ export class HeldConnection extends EventTarget {
     return [...this.#open].flatMap(({ session }) => session ?? []);
   }
 
-  // -- what a subclass says
+  // -- what a subclass defines
 
   /**
    * The path to post the offer to.
@@ -68,13 +68,13 @@ export class HeldConnection extends EventTarget {
     throw new Error("a subclass names its url");
   }
 
-  /** Whether a session that has been replaced is deleted. */
+  /** Whether to delete a session that has been replaced. */
   get deletesReplaced() {
     return true;
   }
 
   /**
-   * Add to the peer connection what is to be offered.
+   * Add to the peer connection what it should offer.
    * @param {RTCPeerConnection} _pc
    */
   prepare(_pc) {
@@ -94,7 +94,7 @@ export class HeldConnection extends EventTarget {
   replaced(_old) {}
 
   /**
-   * Whether to offer again; asked before every attempt once a connection was lost.
+   * Whether to offer again; asked before every attempt after a connection was lost.
    * @param {AbortSignal} _signal
    */
   async mayReturn(_signal) {
@@ -110,9 +110,9 @@ export class HeldConnection extends EventTarget {
     return true;
   }
 
-  // -- what everybody may do
+  // -- public
 
-  /** Connect, and stay connected until `stop()`. Without effect when started already. */
+  /** Connect, and stay connected until `stop()`. Does nothing if already started. */
   start() {
     if (this.#abort) return;
     this.#abort = new AbortController();
@@ -134,7 +134,7 @@ export class HeldConnection extends EventTarget {
     this.#renew?.("renew");
   }
 
-  // -- the life of it
+  // -- the connection's life
 
   /** @param {AbortController} abort */
   async #run(abort) {
@@ -226,7 +226,7 @@ export class HeldConnection extends EventTarget {
   }
 
   /**
-   * After a goodbye, wait for the news that explain it; then ask whether to go on.
+   * After a goodbye, wait for the news that explains it; then ask whether to go on.
    * @param {string} reason
    * @param {AbortSignal} signal
    */
@@ -267,7 +267,7 @@ export class HeldConnection extends EventTarget {
   }
 
   /**
-   * Tell the person something; an empty text says that it is over.
+   * Tell the user something; an empty text takes it back.
    * @param {string} message
    */
   say(message) {

@@ -57,7 +57,7 @@ export class Listener extends HeldConnection {
   }
 
   /**
-   * Listen to this person, and to nobody else.
+   * Listen to this user, and to nobody else.
    * @param {string} username
    */
   async listen(username) {
@@ -75,7 +75,7 @@ export class Listener extends HeldConnection {
   }
 
   /**
-   * Hear the denoised or the original sound; the present one plays until the other is there.
+   * Switch to the denoised or the original sound; the current one plays until then.
    * @param {string} sound
    */
   choose(sound) {
@@ -171,7 +171,7 @@ export class Listener extends HeldConnection {
     } catch (error) {
       if (error.name !== "NotAllowedError") return; // replaced by the next sound
       await this.stop();
-      this.say("The browser did not let the sound play. Press Listen again.");
+      this.say("The browser blocked the sound. Press Listen again.");
     }
   }
 }

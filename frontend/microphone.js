@@ -4,19 +4,19 @@ export class MicrophoneError extends Error {}
 /** @type {Record<string, string>} */
 const SENTENCES = {
   NotAllowedError:
-    "The browser was not allowed to use the microphone. Allow it in the address bar, then press Start again.",
+    "The browser may not use the microphone. Allow it in the address bar, then press Start again.",
   NotFoundError: "No microphone was found. Connect one, then press Start again.",
-  NotReadableError: "The microphone is in use by another program, or does not respond.",
-  OverconstrainedError: "The chosen microphone is not there any more. Choose another one.",
+  NotReadableError: "The microphone is in use by another program or is not responding.",
+  OverconstrainedError: "The chosen microphone is no longer available. Choose another one.",
 };
 
 const INSECURE =
-  "Browsers give a microphone only to pages opened over https, or on this very machine. " +
-  "Open hushcast by its https address to stream.";
+  "Browsers allow the microphone only on pages opened over https or on the same machine. " +
+  "Open hushcast at its https address to stream.";
 
 /**
  * The chosen microphone, as it is: no echo cancellation, noise suppression or gain control,
- * because the model has learned from raw sound.
+ * because the model was trained on raw sound.
  *
  * Dispatches `lost` when the device disappears while in use.
  */
@@ -31,8 +31,8 @@ export class Microphone extends EventTarget {
   }
 
   /**
-   * Open a device, or the default one, in place of what is open. Gives its track, or null
-   * when it was stopped meanwhile. Raises MicrophoneError.
+   * Open a device, or the default one, in place of the open one. Returns its track, or null
+   * if it was stopped meanwhile. Raises MicrophoneError.
    * @param {string} deviceId an empty one is the default's
    */
   async start(deviceId) {
@@ -78,7 +78,7 @@ async function open(deviceId) {
     const media = await navigator.mediaDevices.getUserMedia({ audio });
     return media.getAudioTracks()[0];
   } catch (error) {
-    const sentence = SENTENCES[error.name] ?? `The microphone did not start: ${error.message}`;
+    const sentence = SENTENCES[error.name] ?? `Could not start the microphone: ${error.message}`;
     throw new MicrophoneError(sentence);
   }
 }

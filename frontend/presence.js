@@ -7,8 +7,8 @@ const POLL_MS = 3_000;
 const OPEN_TIMEOUT_MS = 5_000;
 
 /**
- * Who is live: a snapshot, then changes, over a socket that is opened again whenever it is
- * lost. While it is down, the list of streams is asked for every 3 s.
+ * Who is live: a snapshot, then changes, over a socket that reopens whenever it is lost.
+ * While it is down, the page asks for the list of streams every 3 s.
  *
  * Dispatches `stream` {username, stream} for every change, `snapshot` when a connection has
  * begun, `friends`, `recording` {recording}, `control` {action, stream_id, session}, and
@@ -65,7 +65,7 @@ export class Presence extends EventTarget {
   }
 
   /**
-   * Say, now and after every reconnection, that this page publishes by this session.
+   * Announce, now and after every reconnection, that this page publishes by this session.
    * @param {string | null} session
    */
   publishing(session) {
@@ -74,7 +74,7 @@ export class Presence extends EventTarget {
   }
 
   /**
-   * Take in a stream learned elsewhere, unless more is known already.
+   * Accept a stream learned elsewhere, unless newer news is known already.
    * @param {string} username
    * @param {Stream | null} stream
    */
@@ -110,7 +110,7 @@ export class Presence extends EventTarget {
   }
 
   /**
-   * Open a socket and hold it until it ends. Gives whether there was a snapshot.
+   * Open a socket and hold it until it ends. Returns whether there was a snapshot.
    * @param {AbortSignal} signal
    * @returns {Promise<boolean>}
    */

@@ -9,12 +9,12 @@ import { Microphone, MicrophoneError } from "./microphone.js";
  */
 
 const ENDED = "Your stream was ended.";
-const UNHEARD = "No sound arrived from your microphone, so the stream did not begin.";
+const UNHEARD = "The server received no sound from your microphone, so the stream did not start.";
 const TAKEN_OVER = "Your stream now comes from another page or device.";
-const MICROPHONE_GONE = "The microphone was disconnected; another one is used now.";
+const MICROPHONE_GONE = "The microphone was disconnected; using another one now.";
 
 /**
- * The person's own broadcast from this page, between their Start and their Stop.
+ * The user's own broadcast from this page, from Start to Stop.
  *
  * Dispatches `stats` with the server's levels, besides what HeldConnection does.
  */
@@ -57,7 +57,7 @@ export class Publisher extends HeldConnection {
     return false;
   }
 
-  /** The own stream as friends see it, null when there is none. */
+  /** The user's stream as friends see it, null when there is none. */
   get stream() {
     return this.presence.streamOf(this.#username);
   }
@@ -67,7 +67,7 @@ export class Publisher extends HeldConnection {
     return this.phase === "off" && !this.#starting && this.state !== "off";
   }
 
-  /** "off", "connecting", "live" or "reconnecting": what this person is told of their stream. */
+  /** "off", "connecting", "live" or "reconnecting": what the page shows the user. */
   get state() {
     const { stream } = this;
     if (this.#starting) return "connecting";
@@ -99,12 +99,12 @@ export class Publisher extends HeldConnection {
     await super.stop(options);
   }
 
-  /** End the stream wherever it comes from. */
+  /** End the stream, wherever it comes from. */
   async stopElsewhere() {
     await this.api.post("/api/stream/stop");
   }
 
-  /** The page goes away: end the stream with a message that outlives it. */
+  /** The page is closing: end the stream with a message that outlives it. */
   leave() {
     for (const session of this.sessions) {
       navigator.sendBeacon(`/api/stream/stop?session=${encodeURIComponent(session)}`);
@@ -113,7 +113,7 @@ export class Publisher extends HeldConnection {
   }
 
   /**
-   * Use this microphone from now on, also in the midst of a stream. Raises MicrophoneError.
+   * Switch to this microphone, even during a stream. Raises MicrophoneError.
    * @param {string} deviceId
    */
   async choose(deviceId) {
@@ -153,7 +153,7 @@ export class Publisher extends HeldConnection {
     old.mute();
   }
 
-  /** News of a takeover do not reach a page without a network; it must not take it back. */
+  /** An offline page does not hear of a takeover; it must not take the stream back. */
   async mayReturn() {
     try {
       const { session } = await this.api.get("/api/me");
@@ -186,7 +186,7 @@ export class Publisher extends HeldConnection {
     if (action === "taken_over") this.#yield();
   }
 
-  /** The stream goes on, from elsewhere. */
+  /** The stream continues from elsewhere. */
   async #yield() {
     const stopped = this.stop({ tell: false });
     this.#leftStream = null;

@@ -14,7 +14,7 @@ import { Publisher } from "./publisher.js";
  * }} VisitParts
  */
 
-/** Everything that lives from signing in to signing out, whichever view is shown. */
+/** Everything that lasts from sign-in to sign-out, whichever view is shown. */
 export class Visit {
   #abort = new AbortController();
 
@@ -39,7 +39,7 @@ export class Visit {
     this.presence.start();
   }
 
-  /** The page goes away: nothing can be waited for. */
+  /** The page is closing: there is no time to wait. */
   leave() {
     this.publisher.leave();
     this.listener.stop();
@@ -53,7 +53,7 @@ export class Visit {
   }
 
   /**
-   * Do something a person asked for; what stands in its way is told them. Gives whether it went well.
+   * Do what the user asked for, and show any error. Resolves to whether it succeeded.
    * @param {() => unknown} action
    */
   async attempt(action) {

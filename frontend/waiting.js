@@ -35,7 +35,7 @@ const CAP_MS = 2_000; // back within 2 s after the network is
 const LONG_CAP_MS = 10_000;
 const PATIENT_ATTEMPTS = 20;
 
-/** How long to wait before the next attempt: doubling, capped, half of it by chance. */
+/** How long to wait before the next attempt: doubling, capped, half of it random. */
 export class Backoff {
   #attempt = 0;
 

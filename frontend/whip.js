@@ -10,9 +10,9 @@ const TRICKLE_BATCH_MS = 20;
  * One peer connection, offered over HTTP: WHIP (RFC 9725) or WHEP, which differ by their URL
  * and by what is offered.
  *
- * The offer goes out at once, without candidates; they are trickled when the answer is there
- * and has named the ICE servers. `lost` resolves once: "closed" when the server took its leave,
- * "failed" when it cannot be reached any more. Whoever opened it calls `close()`.
+ * The offer goes out at once, without candidates; they are trickled once the answer has named
+ * the ICE servers. `lost` resolves once: "closed" when the server closed the session, "failed"
+ * when it can no longer be reached. The caller that opened it calls `close()`.
  */
 export class WhipConnection {
   #api;
@@ -47,7 +47,7 @@ export class WhipConnection {
 
   /**
    * Offer what `prepare(pc)` adds and connect. `onSession` is called as soon as the server has
-   * answered. Raises ApiError when refused or when no connection comes about in time.
+   * answered. Raises ApiError when refused or when it does not connect in time.
    * @param {(pc: RTCPeerConnection) => void} prepare
    * @param {(session: string) => void} onSession
    */
@@ -66,7 +66,7 @@ export class WhipConnection {
     await this.#connect(offer, answer, iceServers(response.headers.get("Link")));
   }
 
-  /** Send no more sound. */
+  /** Stop sending sound. */
   mute() {
     for (const sender of this.#pc.getSenders()) sender.replaceTrack(null);
   }

@@ -14,8 +14,8 @@ export class FriendsPanel {
   #rows = new Map();
   #name = el("input", {
     testid: "friend-add-name",
-    "aria-label": "Name of a friend",
-    placeholder: "Name of a friend",
+    "aria-label": "Friend's name",
+    placeholder: "Friend's name",
     autocomplete: "off",
     autocapitalize: "none",
     spellcheck: "false",
@@ -74,8 +74,8 @@ export class FriendsPanel {
     });
     if (!went) return;
     this.#name.value = "";
-    const asked = `${name} has been asked to be your friend.`;
-    this.#visit.notice.show(state === "friends" ? `You and ${name} are friends now.` : asked);
+    const asked = `Friend request sent to ${name}.`;
+    this.#visit.notice.show(state === "friends" ? `You and ${name} are now friends.` : asked);
   }
 
   #render() {
@@ -205,7 +205,7 @@ class FriendRow {
   async #remove() {
     const sure = await confirm({
       question: `Remove ${this.username}?`,
-      consequence: "You will not hear each other any more, and recordings are not shared.",
+      consequence: "You will no longer hear each other or share recordings.",
       yes: "Remove",
     });
     if (sure) await this.#visit.attempt(() => this.#visit.friends.remove(this.username));

@@ -48,7 +48,7 @@ export class HomeView {
   async #deleteAccount() {
     const sure = await confirm({
       question: "Delete your account?",
-      consequence: "Your name, your friendships and all your recordings are deleted for ever.",
+      consequence: "This permanently deletes your name, your friendships and all your recordings.",
       yes: "Delete account",
     });
     if (!sure) return;

@@ -114,10 +114,10 @@ export class ListenCard {
  */
 function sentence(name, state, phase) {
   if (phase === "connecting") return "Connecting…";
-  if (phase === "reconnecting") return "The connection was lost. It is being restored.";
-  if (state === "reconnecting") return `${name} has lost the connection; the sound returns with it.`;
-  if (phase === "connected") return `You hear ${name}.`;
+  if (phase === "reconnecting") return "Connection lost. Reconnecting.";
+  if (state === "reconnecting") return `${name} lost the connection. The sound comes back when they reconnect.`;
+  if (phase === "connected") return `You are listening to ${name}.`;
   if (state === "live") return `${name} is live now.`;
-  if (state === "connecting") return `${name} is about to begin.`;
-  return `${name} is not live. This page shows it when they are.`;
+  if (state === "connecting") return `${name} is about to go live.`;
+  return `${name} is not live. This page will show when they are.`;
 }

@@ -1,6 +1,6 @@
 import { button, el, icon } from "../dom.js";
 
-/** The one place where the page says something to the person. */
+/** The one place where the page shows messages to the user. */
 export class Notice {
   #text = el("p", { testid: "notice", role: "status", "aria-live": "polite" });
   #close = button({ class: "quiet icon-only", "aria-label": "Dismiss" }, icon("close"));
@@ -13,7 +13,7 @@ export class Notice {
   }
 
   /**
-   * Say this instead of what was said before; nothing for an empty text.
+   * Show this instead of the last message; an empty text hides it.
    * @param {string} message
    */
   show(message) {

@@ -83,7 +83,7 @@ export class ProfileView {
     const name = this.#username;
     const asked = friends.outgoing.includes(name);
     const text = asked
-      ? `You have asked ${name} to be your friend. When they accept, you can listen here.`
+      ? `You sent ${name} a friend request. You can listen here once they accept.`
       : `You and ${name} are not friends. Only friends can listen to each other.`;
     const ask = async () => {
       if (await this.#visit.attempt(() => friends.add(name))) {

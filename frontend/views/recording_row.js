@@ -11,8 +11,8 @@ import { Waveform } from "./waveform.js";
 const KEPT = ["ready", "recovered"];
 /** @type {Record<string, string>} */
 const STATES = {
-  recording: "Being recorded",
-  storing: "Being stored",
+  recording: "Recording",
+  storing: "Storing",
   recovered: "Recovered",
 };
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
@@ -124,7 +124,7 @@ export class RecordingRow extends EventTarget {
       await audio.play();
     } catch (error) {
       if (error.name === "AbortError") return; // paused before it began
-      this.#visit.notice.show("This recording could not be played. Try again in a moment.");
+      this.#visit.notice.show("Could not play this recording. Try again in a moment.");
     }
   }
 
@@ -163,7 +163,7 @@ export class RecordingRow extends EventTarget {
   async #confirmDelete(when) {
     const sure = await confirm({
       question: "Delete this recording?",
-      consequence: `The recording of ${when} will be gone for ever, for you and your friends.`,
+      consequence: `This permanently deletes the recording of ${when}, for you and your friends.`,
       yes: "Delete",
     });
     if (!sure) return;

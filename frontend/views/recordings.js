@@ -17,8 +17,8 @@ export class Recordings {
   /** @type {Map<string, RecordingRow>} */
   #rows = new Map();
   #list = el("ul", { class: "recordings", testid: "recordings" });
-  #empty = el("p", { class: "empty-list" }, "Nothing recorded yet. Every stream is kept here.");
-  #older = button({ class: "small", testid: "older", hidden: true }, "Show older ones");
+  #empty = el("p", { class: "empty-list" }, "No recordings yet. Every stream is kept here.");
+  #older = button({ class: "small", testid: "older", hidden: true }, "Show older");
 
   /**
    * @param {Visit} visit

@@ -109,7 +109,7 @@ class AccountParts {
     this.#listening.replaceChildren(icon("headphones"), el("span", {}, name ?? ""));
   }
 
-  /** A short interruption is nobody's concern. */
+  /** Do not mention short interruptions. */
   #renderLink() {
     clearTimeout(this.#patience);
     this.#link.textContent = "";

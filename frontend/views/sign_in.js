@@ -13,8 +13,8 @@ const WORDS = {
 };
 
 /**
- * Sign in, or create an account and be signed in. Either button does its work when both fields
- * are filled in; before, it turns the form to its purpose.
+ * Sign in, or create an account and sign in. Either button submits once both fields are filled
+ * in; until then it switches the form to its purpose.
  */
 export class SignInView {
   #api;
@@ -67,7 +67,7 @@ export class SignInView {
       { class: "promise" },
       el("p", { class: "display" }, "Your voice, live. Without the noise."),
       el("p", { class: "lead" },
-        "Press Start and speak. Your friends hear you within a second, cleaned of the room around you."),
+        "Press Start and speak. Your friends hear you within a second, without the noise of your room."),
     ),
     this.#form,
   );

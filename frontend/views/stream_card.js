@@ -17,11 +17,11 @@ const SENTENCES = {
   off: "Nobody hears you until you press Start.",
   live: "Your friends can hear you.",
   connecting: "Connecting to your microphone and the server.",
-  reconnecting: "The connection was lost. It is being restored.",
+  reconnecting: "Connection lost. Reconnecting.",
   elsewhere: "This stream comes from another page or device.",
 };
 
-/** The own stream: Start and Stop, state, time, levels, settings. */
+/** The user's own stream: Start and Stop, state, time, levels, settings. */
 export class StreamCard {
   #visit;
   #abort = new AbortController();
@@ -138,6 +138,6 @@ function count(listeners) {
 function trouble(loss, late) {
   const parts = [];
   if (loss > 0.01) parts.push(`${(loss * 100).toFixed(1)} % of your sound was lost on the way`);
-  if (late > 0) parts.push(`${late} moments were processed late`);
+  if (late > 0) parts.push(`${late} moments of sound were processed late`);
   return parts.join(" · ");
 }

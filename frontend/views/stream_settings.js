@@ -7,7 +7,7 @@ const FULL_DB = 42; // the slider's end: no limit
 const PAUSE_MS = 120;
 const REMEMBERED = "hushcast.microphone";
 
-/** What can be set about the own stream: the microphone always, the rest while live. */
+/** Settings of the user's own stream: the microphone at any time, the rest while live. */
 export class StreamSettings {
   #visit;
   #abort = new AbortController();
@@ -22,7 +22,7 @@ export class StreamSettings {
   #share = toggle({
     testid: "share-original-switch",
     label: "Share the original sound",
-    hint: "Friends may compare before and after",
+    hint: "Friends can compare before and after",
     on: { change: () => this.#patch({ share_original: this.#share.input.checked }) },
   });
   #amount = el("input", { type: "range", min: 0, max: FULL_DB, step: 3, value: FULL_DB, id: "limit", testid: "attenuation-limit" });
@@ -35,7 +35,7 @@ export class StreamSettings {
     const amount = el(
       "div",
       { class: "setting" },
-      el("label", { for: "limit", class: "label" }, "How much of it"),
+      el("label", { for: "limit", class: "label" }, "How much noise to remove"),
       this.#amountText,
       this.#amount,
     );

@@ -51,7 +51,7 @@ async def traces(app: App, valkey: str) -> Traces:
 
 
 async def offer_of(peer: PublisherPeer | ListenerPeer) -> str:
-    """Make a good offer of a client that is gone then."""
+    """Make a valid offer of a client that is gone by then."""
     offer = await peer.offer()
     await peer.close()
     return offer
@@ -84,7 +84,7 @@ async def test_a_bad_offer_starts_nothing(app: App, valkey: str, people: People,
 
 
 async def test_a_chunked_body_without_a_length_is_limited_too(app: App, people: People) -> None:
-    """A body that does not say how long it is cannot be longer either."""
+    """A body without a declared length may not be longer either."""
     ada = await people()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -98,7 +98,7 @@ async def test_a_chunked_body_without_a_length_is_limited_too(app: App, people: 
 async def test_an_offer_whose_client_is_gone_leaves_nothing(
     app: App, valkey: str, people: People
 ) -> None:
-    """A good offer that never connects: answered, given up, and nothing is left but the record."""
+    """A good offer that never connects is answered, then given up; only its record is left."""
     ada = await people()
     await until(lambda: _settled(app, valkey))
     before = await traces(app, valkey)
@@ -155,6 +155,6 @@ async def test_sessions_of_others_are_out_of_reach(app: App, people: People) -> 
 
 
 async def _settled(app: App, valkey: str) -> bool:
-    """Tell whether nothing of the tests before is still ending."""
+    """Tell whether everything of earlier tests has ended."""
     now = await traces(app, valkey)
     return now.udp_sockets == 0 and not any("hushcast:claim:" in key for key in now.keys)

@@ -29,7 +29,7 @@ from tests.waiting import until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 
 SETTLED_S = 4.0
-"""After so long the browser's jitter buffer has found its length and stretches no more."""
+"""After this long the browser's jitter buffer has settled and no longer stretches."""
 TAKES = 3
 """A browser short of processor time skips at its microphone and conceals at its loudspeaker: one
 whole take has to be good."""
@@ -143,7 +143,7 @@ async def _take(listening: Tab) -> Quality:
 async def test_a_reload_ends_the_stream_and_nothing_starts_by_itself(
     app: App, people: People, browser: Browser
 ) -> None:
-    """The page that goes away says so; the one that comes is off, and stays off."""
+    """The closing page ends its stream; the reloaded one is off, and stays off."""
     ada = await people()
     tab = await open_tab(browser, ada)
     await go_live(tab)
@@ -204,7 +204,7 @@ async def test_a_page_that_was_offline_takes_no_stream_back(
 async def test_a_killed_browser_ends_the_stream_after_the_grace(
     app: App, people: People, tmp_path: Path
 ) -> None:
-    """No goodbye at all: friends see it reconnect, then end, and the recording is kept."""
+    """Without a goodbye, friends see it reconnect, then end, and the recording is kept."""
     ada, bob = await people(), await people()
     await ada.befriend(bob)
     async with chromium(write_microphone(tmp_path / "voice.wav", NOISY)) as doomed:

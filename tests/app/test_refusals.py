@@ -53,7 +53,7 @@ async def test_without_a_sign_in_there_is_401(app: App, method: str, path: str) 
 
 
 async def test_accounts_are_refused_with_a_sentence(app: App) -> None:
-    """A taken name, a bad one, a short password, something that is no JSON."""
+    """A taken name, a bad one, a short password, a body that is not JSON."""
     name = f"test-{secrets.token_hex(4)}"
     good = {"username": name, "password": "12345678"}
     async with httpx.AsyncClient(base_url=app.url) as http:
@@ -95,7 +95,7 @@ async def test_sign_in_is_refused_after_ten_failures(app: App) -> None:
 
 
 async def test_friends_are_refused_where_there_are_none(people: People) -> None:
-    """Nobody of that name, oneself, and nothing to end."""
+    """An unknown user, oneself, and nothing to end."""
     ada, bob = await people(), await people()
     for method, name, status in (
         ("PUT", "nobody-here", 404),
@@ -186,7 +186,7 @@ async def test_the_original_is_for_friends_it_is_shared_with(people: People) -> 
 
 
 async def test_strangers_know_nothing(people: People) -> None:
-    """A profile without a stream, no recordings, and nobody where nobody is."""
+    """A profile without a stream, no recordings, and 404 for an unknown user."""
     ada, eve = await people(), await people()
     await ada.publish(PACKETS)
     await until(lambda: _live(ada))
@@ -229,7 +229,7 @@ async def test_a_recording_is_its_owners_to_delete_and_not_to_play_too_early(
 
 @pytest.mark.parametrize("path", ["/whip", "/whip/sessions/x", "/whep/ada", "/whep/sessions/x"])
 async def test_options_answer_cors_without_a_sign_in(app: App, path: str) -> None:
-    """RFC 9725: any site may ask; methods and headers are told, credentials of TURN are not."""
+    """RFC 9725: any site may ask; it learns methods and headers, but no TURN credentials."""
     async with httpx.AsyncClient(base_url=app.url) as http:
         answer = await http.options(path, headers={"origin": "https://client.example"})
     assert answer.status_code in (200, 204)
@@ -262,7 +262,7 @@ async def test_the_presence_socket_is_refused_to_strangers_and_other_sites(
 
 
 async def test_garbage_on_the_presence_socket_ends_it(app: App, people: People) -> None:
-    """What is no message closes the socket with 1007; an unknown one is ignored."""
+    """An unrecognised message closes the socket with 1007; an unknown type is ignored."""
     ada = await people()
     address = app.url.replace("http", "ws", 1) + f"/api/presence?token={ada.token}"
     async with connect(address) as socket:

@@ -45,7 +45,7 @@ async def pieces(count: int) -> AsyncIterator[bytes]:
     ],
 )
 async def test_offers_are_sdp(edge: Edge, body: str | bytes, media_type: str, status: int) -> None:
-    """415 for another type, parameters do not matter, 400 for what is no offer."""
+    """415 for another media type, whatever its parameters; 400 for anything but an offer."""
     ada = await edge.person("ada")
     await statuses.write(edge.streams.store, live("ada"))
     for path in ("/whip", "/whep/ada"):
@@ -56,7 +56,7 @@ async def test_offers_are_sdp(edge: Edge, body: str | bytes, media_type: str, st
 
 @pytest.mark.parametrize("said", [None, "5", "70000000"])
 async def test_bodies_are_limited_whatever_they_say(edge: Edge, said: str | None) -> None:
-    """413 with a sentence: without a length, with one that lies, with one that is true."""
+    """413 with a sentence: with no declared length, a false one and a true one."""
     ada = await edge.person("ada")
     length = {} if said is None else {"content-length": said}
     for path, count, headers in (
@@ -199,7 +199,7 @@ async def test_too_many_offers_are_429(make_edge: MakeEdge) -> None:
 
 
 async def test_a_client_that_goes_away_does_not_interrupt_a_start(edge: Edge) -> None:
-    """What was begun is finished, so that nothing half-made is left on an actor."""
+    """A session begun is finished, so that an actor keeps nothing half-made."""
     ada = await edge.person("ada")
     edge.streams.may_go_on.clear()
     request = asyncio.create_task(ada.http.post("/whip", content=OFFER, headers=SDP))

@@ -25,7 +25,7 @@ async def claims_of(edge: Edge, person: Person) -> dict[str, Any]:
 
 
 async def test_tokens_that_are_forged_expired_or_revoked_open_nothing(edge: Edge) -> None:
-    """Another key, no signature, a time that has passed, a claim too few, a sign-out: 401."""
+    """Another key, no signature, expired, a claim missing, signed out: 401."""
     ada = await edge.person("ada")
     claims = await claims_of(edge, ada)
     few = {name: value for name, value in claims.items() if name != "account"}
@@ -88,7 +88,7 @@ async def test_a_cookie_changes_something_only_for_our_own_pages(
 
 
 async def test_the_cookie_is_for_our_pages_only(make_edge: MakeEdge) -> None:
-    """No script reads it, no other site sends it, and it stays on HTTPS where that is used."""
+    """No script can read it, no other site can send it, and with HTTPS it stays on HTTPS."""
     for url, secure in (("https://cast.example.org", True), (None, False)):
         edge = make_edge(public_url=url)
         name = "ada" if secure else "bob"
@@ -104,7 +104,7 @@ async def test_the_cookie_is_for_our_pages_only(make_edge: MakeEdge) -> None:
 async def test_guesses_at_the_same_time_are_counted_before_they_are_looked_at(
     edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 40 guesses at once ten are compared with the password, not one more."""
+    """Of 40 parallel guesses exactly ten are compared with the password."""
     looked_at = 0
 
     async def slow(username: str, password: str) -> None:
@@ -122,7 +122,7 @@ async def test_guesses_at_the_same_time_are_counted_before_they_are_looked_at(
 
 
 async def test_a_successful_sign_in_begins_the_count_anew(make_edge: MakeEdge) -> None:
-    """Who knows the password is not locked out by signing in often."""
+    """A user who knows the password is not locked out by signing in often."""
     edge = make_edge(rates={"sign_ins": "2/5minutes"})
     await edge.services.accounts.create("ada", PASSWORD)
     client = edge.client()
@@ -151,7 +151,7 @@ async def test_retry_after_is_when_the_next_try_is_free(make_edge: MakeEdge) -> 
 
 
 async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> None:
-    """The last address forwarded counts, an IPv6 network once; without a proxy, nobody's word."""
+    """The last forwarded address counts, an IPv6 network once; without a proxy, none does."""
 
     async def create(edge: Edge, forwarded: str) -> int:
         body = {"username": f"name-{secrets.token_hex(4)}", "password": PASSWORD}
@@ -171,7 +171,7 @@ async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> N
 
 
 def test_an_unknown_limit_is_an_error(make_edge: MakeEdge) -> None:
-    """A limit that is misspelt is not a limit that is silently left out."""
+    """A misspelt limit is an error, not silently ignored."""
     with pytest.raises(ValueError, match="sign_in is not one of"):
         make_edge(rates={"sign_in": "1/minute"})
 
@@ -188,7 +188,7 @@ def test_an_unknown_limit_is_an_error(make_edge: MakeEdge) -> None:
     ],
 )
 async def test_garbage_is_refused_with_one_sentence(edge: Edge, body: bytes) -> None:
-    """What is no message is the client's mistake, told in a sentence."""
+    """An invalid message is the client's mistake, and a sentence says so."""
     for path in ("/api/accounts", "/api/session"):
         answer = await edge.client().post(path, content=body, headers=JSON)
         assert answer.status_code in (400, 422), answer.text
@@ -217,7 +217,7 @@ async def test_friends_always_agree_also_when_both_ask_at_once(edge: Edge) -> No
 async def test_friends_and_requests_are_limited(
     edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On both sides; who was asked before may still accept."""
+    """On both sides; earlier requests can still be accepted."""
     monkeypatch.setattr(accounts, "MAX_FRIENDS", 2)
     ada = await edge.person("ada")
     for name in ("bob", "eve", "zoe"):
@@ -251,7 +251,7 @@ async def test_nothing_is_asked_of_an_account_that_is_being_deleted(edge: Edge) 
 async def test_without_redis_everything_is_503_with_a_sentence(
     make_edge: MakeEdge, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """No traceback, no 500, and /readyz says which part is not there."""
+    """No traceback, no 500, and /readyz says which part is missing."""
     from commands.local.valkey import Valkey
 
     folder = tmp_path_factory.mktemp("valkey-that-ends")

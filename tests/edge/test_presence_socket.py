@@ -89,7 +89,7 @@ async def signed_in(replica: Replica, username: str) -> AsyncIterator[ClientConn
 
 
 async def test_two_replicas_tell_the_same_changes_in_order(serve: Serve) -> None:
-    """A snapshot with one's own stream first, then every change, whichever replica one is at."""
+    """A snapshot with the user's own stream first, then every change, at any replica."""
     here, there = await serve(), await serve()
     ada, bob = await here.edge.person("ada"), await here.edge.person("bob")
     await here.edge.befriend("ada", "bob")
@@ -151,7 +151,7 @@ async def test_a_friendship_made_while_the_snapshot_is_read_is_not_missed(
 
 
 async def test_after_an_outage_everybody_gets_a_new_snapshot(serve: Serve) -> None:
-    """What was missed meanwhile is in it; again also when the first attempt failed."""
+    """It contains what was missed; even if the first attempt to get it fails."""
     replica = await serve()
     redis = replica.edge.redis
     async with signed_in(replica, "ada") as socket:
@@ -167,7 +167,7 @@ async def test_after_an_outage_everybody_gets_a_new_snapshot(serve: Serve) -> No
 async def test_what_cannot_be_read_ends_nothing(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A message of another release, or of nobody, is left out and logged; the next one is told."""
+    """A message that cannot be read is skipped and logged; the next one is passed on."""
     replica = await serve()
     redis = replica.edge.redis
     async with signed_in(replica, "ada") as socket:
@@ -202,7 +202,7 @@ async def test_a_sign_out_or_deletion_closes_the_sockets_it_concerns(serve: Serv
 
 
 async def test_the_end_of_a_replica_is_told(serve: Serve) -> None:
-    """1012: the page connects again, to another one."""
+    """1012: the page reconnects, to another replica."""
     replica = await serve()
     async with signed_in(replica, "ada") as socket:
         [subscription] = replica.edge.services.presence._subscriptions.all()
@@ -260,7 +260,7 @@ async def test_the_token_in_the_address_is_not_logged(
     ],
 )
 async def test_garbage_closes_the_socket(serve: Serve, said: str | bytes, code: int) -> None:
-    """1007 for what is no message, 1009 for what is too long."""
+    """1007 for an unrecognised message, 1009 for one that is too long."""
     replica = await serve()
     async with signed_in(replica, "ada") as socket:
         await socket.send(said)
@@ -268,7 +268,7 @@ async def test_garbage_closes_the_socket(serve: Serve, said: str | bytes, code: 
 
 
 async def test_messages_that_are_unknown_are_ignored(serve: Serve) -> None:
-    """A page of tomorrow may say more than we understand."""
+    """A newer page may say more than we understand."""
     replica = await serve()
     async with signed_in(replica, "ada") as socket:
         for said in ({}, {"type": "wave"}, {"type": "publishing"}, {"type": 7},
@@ -310,7 +310,7 @@ async def test_a_page_that_goes_while_its_stream_is_told_is_taken_back_afterward
 
 
 async def test_a_stream_that_could_not_be_told_is_told_again_by_the_page(serve: Serve) -> None:
-    """1013: the page connects again; nothing is taken back that was never heard."""
+    """1013: the page reconnects; what a stream never heard is not retracted."""
     replica = await serve()
     async with signed_in(replica, "ada") as socket:
         for session in ("one", "unheard"):
@@ -321,7 +321,7 @@ async def test_a_stream_that_could_not_be_told_is_told_again_by_the_page(serve: 
 
 
 async def test_a_users_sockets_are_limited(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one too many is closed with a reason; those before it stay."""
+    """The one too many closes with a reason; the earlier ones stay open."""
     monkeypatch.setattr(deployments.presence, "MAX_SOCKETS_OF_A_USER", 1)
     replica = await serve()
     ada = await replica.edge.person("ada")
@@ -342,7 +342,7 @@ async def edge_tells(replica: Replica, username: str, socket: ClientConnection) 
 
 
 async def test_a_socket_that_nobody_reads_is_closed_and_forgotten(serve: Serve) -> None:
-    """Also while the server is stuck in writing to it; others are told all the same."""
+    """Even while the server is stuck writing to it; others still get their events."""
     replica = await serve()
     ada = await replica.edge.person("ada")
     presence = replica.edge.services.presence

@@ -79,7 +79,7 @@ async def test_sound_plays_in_ranges(
 async def test_downloads_have_readable_names(
     make_edge: MakeEdge, store_config: StoreConfig, tmp_path: Path, username: str, name: str
 ) -> None:
-    """By way of us and by presigned URL, whatever somebody is called."""
+    """Relayed and by presigned URL, whatever the user's name."""
     edge = make_edge()
     ada = await edge.person(username)
     recording = await stored(edge, username, tmp_path)
