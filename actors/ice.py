@@ -56,7 +56,10 @@ class IceConnection(Connection):
             if self.public_ip and _version(host) == _version(self.public_ip):
                 candidates.append(_host_candidate(component, self.public_ip, port))
         if not candidates:
-            raise NoCapacity("There is no free UDP port for this session.", RETRY_AFTER_S)
+            raise NoCapacity(
+                "There is no free UDP port for this session. Please try again in a moment.",
+                RETRY_AFTER_S,
+            )
         return candidates
 
     async def _bind(self, address: str) -> StunProtocol:
