@@ -126,8 +126,8 @@ class RecordingWriter:
         if free < self._reserve_bytes:
             raise SpoolFull(
                 errno.ENOSPC,
-                f"only {free >> 20} MiB free in {self.path.parent}, "
-                f"recording needs {self._reserve_bytes >> 20} MiB",
+                f"no space left for {self.path}: {free >> 20} MiB free, "
+                f"{self._reserve_bytes >> 20} MiB needed",
             )
 
 

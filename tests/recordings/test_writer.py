@@ -173,7 +173,7 @@ def test_a_damaged_spool_is_left_alone(spool_dir: Path) -> None:
 
 def test_a_full_disk_is_refused_at_the_start(spool_dir: Path) -> None:
     """With less than the reserve free, nothing begins and nothing is left behind."""
-    with pytest.raises(SpoolFull, match="free"):
+    with pytest.raises(SpoolFull, match="no space left for"):
         open_writer(spool_dir, reserve_bytes=1 << 60)
     assert not list(spool_dir.iterdir())
 
