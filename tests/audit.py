@@ -15,7 +15,7 @@ COMMAND = [
 
 
 def main() -> int:
-    """Print what was found."""
+    """Print the findings."""
     ran = subprocess.run(COMMAND, capture_output=True, text=True, check=False)
     try:
         dependencies = json.loads(ran.stdout)["dependencies"]

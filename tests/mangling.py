@@ -1,4 +1,4 @@
-"""Texts of lines, spoilt: what a broken or hostile client may send instead of SDP."""
+"""Mangled lines of text: what a broken or hostile client may send instead of SDP."""
 
 import re
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 @st.composite
 def mangled(draw: st.DrawFn, text: str) -> str:
-    """Change a text of lines: leave some out, say some twice, swap them, write nonsense."""
+    """Mangle lines of text: drop some, repeat some, swap them, write nonsense."""
     lines = text.splitlines()
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, len(lines) - 1))

@@ -26,7 +26,7 @@ class ListenerPeer(Peer):
 
     @property
     def sound(self) -> Sound:
-        """All that was heard so far, [T] at 48 kHz."""
+        """All sound heard so far, [T] at 48 kHz."""
         return np.concatenate(self._frames) if self._frames else np.empty(0, np.float32)
 
     def _listen(self, track: MediaStreamTrack) -> None:

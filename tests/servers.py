@@ -67,7 +67,7 @@ class Coturn:
 
 @pytest.fixture(scope="session")
 def coturn() -> Iterator[Coturn]:
-    """Debian's coturn, as docs/operating.md sets it up, but for loopback."""
+    """Debian's coturn, configured as in docs/operating.md, but on loopback."""
     program = shutil.which("turnserver")
     if program is None:
         pytest.skip("needs Debian's coturn")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE = 48000
 PAUSE = SAMPLE_RATE // 20
-"""What is left of the silence on either side of a word: 50 ms."""
+"""How much silence stays on either side of a word: 50 ms."""
 SPOKEN_WORDS = Path("/usr/share/sounds/alsa")
 """Debian's alsa-utils: a woman says "front left" and the like, 48 kHz."""
 
@@ -67,7 +67,7 @@ def noise(seconds: float, *, seed: int = 2) -> Sound:
 
 
 def mix(speech: Sound, background: Sound, snr_db: float) -> Sound:
-    """Lay noise under speech at `snr_db`, measured where somebody speaks."""
+    """Mix noise into speech at `snr_db`, measured where somebody speaks."""
     active = speech[np.abs(speech) > 0.01]
     gain = np.sqrt(np.mean(active**2) / np.mean(background**2)) * 10 ** (-snr_db / 20)
     return np.asarray(speech + gain * background[: len(speech)], np.float32)

@@ -22,5 +22,5 @@ async def write(store: StatusStore, status: StreamStatus) -> bool:
 
 
 async def expire(store: StatusStore) -> list[Expired]:
-    """Publish the ends of streams whose status ran out."""
+    """Publish the ends of streams whose status expired."""
     return await store.publish_expired(time.time())

@@ -1,4 +1,4 @@
-"""The cluster's files are what Ray and Serve themselves take, and fit the code."""
+"""Ray and Serve accept the cluster's files, and they fit the code."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def serve_config() -> dict[str, Any]:
 
 
 def test_the_serve_config_fits_serves_schema_and_our_code(serve_config: dict[str, Any]) -> None:
-    """Serve takes it, every deployment in it exists, and its settings are settings."""
+    """Serve accepts it, every deployment in it exists, and so do its settings."""
     schema = ServeDeploySchema.model_validate(serve_config)
     [application] = schema.applications
     assert application.import_path == "serve_app.main:build_app"
@@ -38,7 +38,7 @@ def test_the_serve_config_fits_serves_schema_and_our_code(serve_config: dict[str
 
 
 def test_the_cluster_config_fits_rays_schema() -> None:
-    """Ray's autoscaler takes it, and every node type has resources that an actor fits into."""
+    """Ray's autoscaler accepts it, and an actor fits on every node type."""
     config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     schema_path = Path(ray.__file__).parent / "autoscaler/ray-schema.json"
     jsonschema.validate(config, json.loads(schema_path.read_text()))
@@ -48,7 +48,7 @@ def test_the_cluster_config_fits_rays_schema() -> None:
 
 
 def test_resources_of_actors_and_the_size_of_the_pool_are_settings() -> None:
-    """A GPU cluster needs no change of code."""
+    """A GPU cluster needs no code changes."""
     settings = read_settings(
         {
             "redis_url": "redis://cache:6379/0",

@@ -1,4 +1,4 @@
-"""What the documents say is true of the tree, of the settings and of each other."""
+"""The documents agree with the tree, the settings and each other."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SOURCES = [
 ]
 LEFTOVERS = r"\bTO[D]O\b|\bFIX[M]E\b|\bXX[X]\b|see the test's outpu[t]"
 PLACEHOLDER = r"\b[A-Z]{2,}(?:_[A-Z]+)+\b"
-"""Capitals with underscores, which outside of code stand for a figure that nobody put in."""
+"""Capitals with underscores, which outside of code are a placeholder that nobody filled in."""
 
 # docs/benchmarks.md alone measures. Elsewhere a figure is quoted in one of these phrases.
 BENCHMARKS = "docs/benchmarks.md"
@@ -38,7 +38,7 @@ SHARE_OF_A_CORE = r"([\d.]+|half|third|quarter|fifth|sixth|eighth|tenth|twelfth)
 
 
 def documents() -> list[Path]:
-    """Find what people read."""
+    """Find the documents that people read."""
     return [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "NOTICE"]
 
 
@@ -53,7 +53,7 @@ def text_files() -> Iterator[Path]:
 
 
 def without_code(text: str) -> str:
-    """Leave out what stands in fences and backticks."""
+    """Remove everything in fences and backticks."""
     return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
 
 
@@ -66,13 +66,13 @@ def quotes(pattern: str) -> Iterator[tuple[str, str]]:
 
 
 def measured(name: str) -> str:
-    """Get a figure from the one document that has it at first hand."""
+    """Get a figure from the document with the measurements."""
     (figure,) = re.findall(MEASURED[name], (ROOT / BENCHMARKS).read_text())
     return str(figure)
 
 
 def test_the_settings_reference_is_up_to_date() -> None:
-    """docs/settings.md is what `make docs` makes of the fields."""
+    """docs/settings.md is what `make docs` generates from the fields."""
     assert settings_reference.PATH.read_text() == settings_reference.reference()
 
 
@@ -85,14 +85,14 @@ def test_every_setting_says_what_it_does(name: str) -> None:
 
 
 def test_the_documents_name_settings_that_exist() -> None:
-    """A reader who sets what is written there is not refused, nor ignored."""
+    """hushcast neither refuses nor ignores a setting that a document names."""
     for path in documents():
         for name in re.findall(rf"\b{PREFIX}([A-Z_0-9]+)\b", path.read_text()):
             assert name.lower() in Settings.model_fields, f"{path.name}: {PREFIX}{name}"
 
 
 def test_nothing_is_left_over() -> None:
-    """No note to oneself, no figure that was to be filled in later."""
+    """No note to self, no figure to be filled in later."""
     for path in text_files():
         text = path.read_text()
         assert not (found := re.findall(LEFTOVERS, text)), f"{path}: {found}"
@@ -102,7 +102,7 @@ def test_nothing_is_left_over() -> None:
 
 @pytest.mark.parametrize("name", QUOTED)
 def test_a_quoted_figure_is_the_measured_one(name: str) -> None:
-    """Nobody finds two figures for one thing."""
+    """No two documents give different figures for one thing."""
     found = list(quotes(QUOTED[name]))
     assert found, "nobody quotes it: take it out of the table"
     for document, figure in found:
@@ -110,7 +110,7 @@ def test_a_quoted_figure_is_the_measured_one(name: str) -> None:
 
 
 def test_every_share_of_a_core_was_measured() -> None:
-    """Neither an old figure in another phrase, nor a fraction in words."""
+    """Neither an old figure in other words, nor a fraction in words."""
     known = {measured(name) for name in MEASURED}
     for document, figure in quotes(SHARE_OF_A_CORE):
         if document != Path(BENCHMARKS).name:
@@ -118,7 +118,7 @@ def test_every_share_of_a_core_was_measured() -> None:
 
 
 def test_the_error_against_the_official_output_is_the_largest_measured() -> None:
-    """Documents that name it name the worst of the table of clips."""
+    """Documents quote the worst value in the table of clips."""
     text = (ROOT / BENCHMARKS).read_text()
     table = text[text.index("| clip | dfn2 | dfn2_ll |") : text.index("Batches of different sizes")]
     worst = max(float(cell) for cell in re.findall(r"\d\.\de-\d", table))
@@ -155,7 +155,7 @@ def test_the_house_is_as_architecture_draws_it() -> None:
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
 def test_paths_in_the_text_exist(name: str) -> None:
-    """What stands in backticks and looks like a path is one, from the root or, alone, anywhere."""
+    """What looks like a path in backticks exists: from the root, or a bare name anywhere."""
     path = r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|js|md|toml|yaml|json|lock))`"
     for found in re.findall(path, (ROOT / name).read_text()):
         anywhere = "/" not in found and any(

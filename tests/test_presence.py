@@ -106,7 +106,7 @@ async def test_a_friend_is_told_a_snapshot_and_every_change(stage: Stage) -> Non
 async def test_a_change_while_the_snapshot_is_read_is_told_once(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Changes that the snapshot holds already are left out, later ones are not."""
+    """Changes that the snapshot already contains are left out, later ones are not."""
     presence = stage.replicas[0]
     read_version, read_versions = stage.store.version, stage.store.read_versions
     with presence.subscribe("bob") as bob:
@@ -138,7 +138,7 @@ async def test_a_change_while_the_snapshot_is_read_is_told_once(
 async def test_a_message_costs_those_it_concerns(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is parsed once; a subscription of a stranger is not looked at."""
+    """It is parsed once; a stranger's subscription is not touched."""
     presence = stage.replicas[0]
     parsed: list[str] = []
     parse = StatusChange.from_json
@@ -180,7 +180,7 @@ async def test_a_new_friend_appears_and_an_old_one_disappears(stage: Stage) -> N
 
 
 async def test_control_messages_reach_their_user_only(stage: Stage) -> None:
-    """`taken_over` is for the pages of the one who streams."""
+    """`taken_over` goes only to the pages of the publisher."""
     presence = stage.replicas[0]
     with presence.subscribe("ada") as ada, presence.subscribe("bob") as bob:
         for subscription in (ada, bob):
@@ -228,7 +228,7 @@ async def test_an_end_is_published_although_the_lease_ran_out(stage: Stage) -> N
 
 
 async def test_the_end_of_a_dead_actor_is_published_once(stage: Stage) -> None:
-    """A status that nobody renews runs out; whoever sweeps, the end is told one time."""
+    """A status that nobody renews expires; however many sweep, the end is published once."""
     presence = stage.replicas[0]
     await statuses.write(stage.store, ADA)
     with presence.subscribe("bob") as bob:

@@ -1,4 +1,4 @@
-"""An event loop whose time passes at once when nobody has anything to do."""
+"""An event loop whose clock jumps ahead when there is nothing to do."""
 
 import asyncio
 import heapq
@@ -19,7 +19,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._now_s = 0.0
 
     def time(self) -> float:
-        """Tell the virtual seconds since the beginning."""
+        """Get the virtual seconds since the beginning."""
         return self._now_s
 
     def _run_once(self) -> None:

@@ -10,7 +10,7 @@ const KEPT = 400;
 
 /**
  * The last seconds of sound: what the microphone heard, pale, and inside it what the friends
- * hear. What shows of the pale is the noise that was taken away.
+ * hear. The pale part that shows is the noise that was removed.
  */
 export class Ribbon {
   #abort = new AbortController();

@@ -49,14 +49,14 @@ class Person:
         return location
 
     async def stream(self) -> dict[str, Any] | None:
-        """Get the own stream as the API tells it."""
+        """Get the user's own stream from the API."""
         answer = await self.http.get("/api/me")
         assert answer.status_code == 200, answer.text
         stream: dict[str, Any] | None = answer.json()["stream"]
         return stream
 
     async def recordings(self) -> list[dict[str, Any]]:
-        """Get the own recordings, newest first."""
+        """Get the user's own recordings, newest first."""
         answer = await self.http.get(f"/api/users/{self.username}/recordings")
         assert answer.status_code == 200, answer.text
         recordings: list[dict[str, Any]] = answer.json()
@@ -91,7 +91,7 @@ class Person:
 
 
 class Presence:
-    """What a presence socket was told, with the time of each message."""
+    """The messages of a presence socket, each with its time."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.messages: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Clients that others wrote: from npm, on a page of another site, and FFmpeg."""
+"""Third-party clients: from npm, on a page of another site, and FFmpeg."""
 
 import asyncio
 import functools
@@ -117,7 +117,7 @@ async def pages(site: str, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitab
 async def test_clients_from_npm(
     client: str, pages: Callable[[], Awaitable[Page]], people: People
 ) -> None:
-    """They publish and play from another origin, with a picture in the offer; both can leave."""
+    """They publish and play from another origin, with video in the offer; both can leave."""
     ada, bob = await people(), await people()
     await ada.befriend(bob)
     hers, his = await pages(), await pages()
@@ -151,7 +151,7 @@ async def test_clients_from_npm(
 
 
 async def test_ffmpeg(people: People, certificate: tuple[Path, Path]) -> None:
-    """FFmpeg's WHIP muxer publishes; a friend hears it, and its end is the stream's end."""
+    """FFmpeg's WHIP muxer publishes; a friend hears it, and the stream ends with it."""
     ada, bob = await people(), await people()
     await ada.befriend(bob)
     cert, key = certificate

@@ -1,4 +1,4 @@
-"""An account is deleted, and everything with it."""
+"""Deleting an account deletes everything in it."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A stream's actor dies in the midst of it: friends learn it, the sound is kept, others go on."""
+"""A stream's actor dies: friends are told, the recording is kept, other streams continue."""
 
 import io
 import signal

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 TIMEOUT_S = 120
 MODEL_AND_CODECS_MS = 20 + 50 + 2 * 6.5
-"""A frame, the model's latency, and the delay of two Opus encoders: the least there can be."""
+"""The least possible: a frame, the model's latency and the delay of two Opus encoders."""
 
 
 def start(app: App, *arguments: str) -> "subprocess.Popen[str]":
@@ -97,7 +97,7 @@ def test_one_publisher_and_two_listeners(
 
 
 def test_a_bad_network(app: App, tmp_path: Path) -> None:
-    """Losses and delays are injected on both legs, are seen on both, and are no failure."""
+    """Losses and delays are injected on both legs, seen on both, and not a failure."""
     code, told, printed = load(
         app, tmp_path, *"--listeners 2 --loss 20 --burst 3 --jitter 5".split()
     )
@@ -177,11 +177,11 @@ def refused(*arguments: str) -> str:
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: str, sentence: str) -> None:
-    """Exit code 2 and one sentence, before anybody is asked."""
+    """Exit code 2 and one sentence, before any request."""
     assert refused("--url", "http://127.0.0.1:1", *arguments.split()).startswith(sentence)
 
 
 def test_an_instance_that_is_not_there() -> None:
-    """It says who cannot be reached."""
+    """It says which server cannot be reached."""
     url = f"http://127.0.0.1:{free_port()}"
     assert refused("--url", url).startswith(f"{url} cannot be reached")

@@ -93,7 +93,7 @@ async def test_a_friend_sees_it_hears_it_and_finds_the_recording(people: People)
 
 
 async def test_the_recording_plays_in_ranges_and_downloads_with_a_name(people: People) -> None:
-    """A browser seeks with ranges; a download gets a readable name; strangers get nothing."""
+    """Browsers seek with ranges; a download gets a readable name; strangers get nothing."""
     ada, eve = await people(), await people()
     peer, session = await ada.publish(PACKETS)
     await until(lambda: live(ada))
@@ -114,7 +114,7 @@ async def test_the_recording_plays_in_ranges_and_downloads_with_a_name(people: P
 
 
 async def test_a_second_publisher_of_the_same_user_takes_over(people: People) -> None:
-    """The stream goes on; the first page is told; its end ends nothing."""
+    """The stream continues; the first page is told; closing that page ends nothing."""
     ada = await people()
     async with ada.presence() as presence:
         _, first = await ada.publish(PACKETS)
@@ -155,7 +155,7 @@ async def test_the_beacon_ends_the_stream_at_once(people: People) -> None:
 async def test_the_loss_of_the_publishing_socket_ends_the_stream_after_the_grace(
     people: People,
 ) -> None:
-    """A page that only vanished: its presence socket is gone while its sound still comes."""
+    """A page that just vanishes: its presence socket is gone while its sound still arrives."""
     ada = await people()
     async with ada.presence() as presence:
         _, session = await ada.publish(PACKETS)
@@ -193,7 +193,7 @@ async def test_after_a_stop_the_next_start_finds_a_warm_actor(people: People) ->
 
 
 async def test_a_friend_cannot_listen_to_nobody_and_a_stranger_to_nothing(people: People) -> None:
-    """409 while not live, 403 for a stranger, 404 for nobody; and the page may try again."""
+    """409 while not live, 403 for a stranger, 404 for an unknown user; the page may try again."""
     ada, bob, eve = await people(), await people(), await people()
     await ada.befriend(bob)
     for person, name, status in (

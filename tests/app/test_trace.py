@@ -29,7 +29,7 @@ def traced(app: App, *arguments: str) -> str:
 
 
 async def test_every_hop_of_a_start_and_a_stop_is_found(app: App, people: People) -> None:
-    """From the request to the friend's socket, each with its delay, and who was it is not told."""
+    """From the request to the friend's socket, each with its delay, and without names."""
     ada, bob = await people(), await people()
     await ada.befriend(bob)
     peer = PublisherPeer(PACKETS)

@@ -1,4 +1,4 @@
-"""Networks that let nothing through but TURN: both roles in Chromium, relayed by coturn."""
+"""Networks that allow only TURN: both roles in Chromium, relayed by coturn."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +44,7 @@ PATHS = """async () => {
 def behind_turn(
     coturn: Coturn, valkey: str, s3: StoreConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[App]:
-    """Start hushcast with a TURN server to tell its clients of."""
+    """Start hushcast with a TURN server to announce to its clients."""
     with running_app(
         tmp_path_factory.mktemp("behind-turn"),
         *("--s3-endpoint", s3.endpoint or "", "--s3-bucket", s3.bucket),
@@ -84,7 +84,7 @@ async def test_both_roles_through_a_relay(behind_turn: App, transport: str, tmp_
 
 
 async def test_credentials_are_for_those_who_are_let_in(behind_turn: App, coturn: Coturn) -> None:
-    """Nobody else gets to use the relay: neither by asking first nor with a refused offer."""
+    """Nobody else can use the relay, neither by asking first nor with a refused offer."""
     ada = await sign_up(behind_turn.url)
     try:
         for answer in (

@@ -49,7 +49,7 @@ def build(settings: Settings) -> LocalApp:
 
 
 def build_nothing(settings: Settings) -> LocalApp:
-    """Fail, as an application does that cannot find its model."""
+    """Fail like an application that cannot find its model."""
     raise RuntimeError("the model has another checksum")
 
 

@@ -28,7 +28,7 @@ def test_help_names_the_commands() -> None:
 
 
 def test_a_wrong_flag_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    """Exit code 2, one line, and nothing has been made."""
+    """Exit code 2, one line, and nothing is created."""
     refused = hushcast("up", "--port", "many", "--data-dir", str(tmp_path / "data"))
     assert refused.returncode == 2
     assert refused.stderr.startswith("--port: ") and refused.stderr.count("\n") == 1
@@ -37,7 +37,7 @@ def test_a_wrong_flag_is_refused_with_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_reconcile_brings_its_servers_when_none_runs(tmp_path: Path) -> None:
-    """On a data directory at rest it starts what it needs, reports, and ends it."""
+    """On an idle data directory it starts what it needs, reports, and stops it."""
     reconciled = hushcast("recordings", "reconcile", "--data-dir", str(tmp_path / "data"))
     assert (reconciled.returncode, reconciled.stderr) == (0, "")
     assert reconciled.stdout == "index and bucket agree\n"

@@ -38,7 +38,7 @@ def test_the_attenuation_limit_is_the_official_one(tmp_path: Path) -> None:
 
 
 def test_16_bits_round_to_the_nearest_step(tmp_path: Path) -> None:
-    """With 16 bits the file lies half a step beside the official output, and on no side of it."""
+    """With 16 bits the file is within half a step of the official output, without a bias."""
     source = write(tmp_path / "in.wav", noisy_clip("words"), subtype="PCM_16")
     target = tmp_path / "out.wav"
     assert denoise(source, target) == 0
@@ -84,7 +84,7 @@ def test_an_empty_file_stays_empty(tmp_path: Path) -> None:
 def test_what_is_no_sound_is_silenced_and_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """NaN and infinite samples count as silence at any rate; their number is told at the end."""
+    """NaN and infinite samples count as silence at any rate; their number is printed at the end."""
     for rate in (44100, 48000):
         broken, silenced = noisy_clip("voice", 1.0), noisy_clip("voice", 1.0)
         broken[20000:20005], silenced[20000:20005] = [np.nan, np.inf, -np.inf, 1e30, np.nan], 0
@@ -115,7 +115,7 @@ def test_the_extension_chooses_and_the_subtype_stays(
     subtypes: tuple[str, str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """OUT's extension is the container; where that lacks the input's subtype, that is said."""
+    """OUT's extension is the container; if that lacks the input's subtype, a note says so."""
     source, target = (tmp_path / name for name in names)
     container = {".aif": "AIFF"}.get(source.suffix, source.suffix[1:].upper())
     soundfile.write(source, noisy_clip("voice", 1.0), 48000, subtypes[0], format=container)
@@ -138,7 +138,7 @@ def test_tags_are_kept(tmp_path: Path) -> None:
 
 
 def test_starting_it_loads_neither_ray_nor_the_server() -> None:
-    """The command knows sound files and the model; nothing of the server is imported for it."""
+    """The command knows sound files and the model; it imports nothing of the server."""
     code = "import sys, commands.cli, commands.denoise.command; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(run.stdout.split())

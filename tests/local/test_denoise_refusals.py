@@ -28,7 +28,7 @@ def refusal(arguments: list[str | Path], capsys: pytest.CaptureFixture[str]) -> 
 def test_what_it_cannot_do_is_refused_with_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit code 2, one line that names the file and why, and nothing is made or changed."""
+    """Exit code 2, one line with the file and the reason, and nothing is created or changed."""
     monkeypatch.chdir(tmp_path)
     good = write(Path("good.wav"), noisy_clip("voice", 0.1), 96000)
     six = write(Path("six.wav"), np.zeros((100, 6), np.float32))
@@ -65,7 +65,7 @@ def test_what_it_cannot_do_is_refused_with_a_sentence(
 
 
 def test_force_replaces_what_is_there(tmp_path: Path) -> None:
-    """With `--force` an old output is replaced; a link stays one and leads to the new."""
+    """`--force` replaces an old output; a link stays a link, to the new file."""
     source = write(tmp_path / "in.wav", noisy_clip("voice", 0.5))
     old, link = write(tmp_path / "old.wav", np.zeros(10, np.float32)), tmp_path / "link.wav"
     link.symlink_to(old)
@@ -76,7 +76,7 @@ def test_force_replaces_what_is_there(tmp_path: Path) -> None:
 def test_a_batch_goes_on_after_a_bad_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Several files go into a folder that is made; each bad one has its sentence; exit code 1."""
+    """Several files go into a new folder; each bad one gets a sentence; exit code 1."""
     sound = noisy_clip("voice", 0.5)
     good = [write(tmp_path / name, sound, 16000) for name in ("a.wav", "z.wav")]
     bad = tmp_path / "b.wav"
@@ -100,7 +100,7 @@ def test_one_file_goes_into_a_folder_that_exists(tmp_path: Path) -> None:
 def test_a_damaged_file_leaves_no_half_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where a file turns out to be damaged in its middle, that is said, and nothing is left."""
+    """If a file turns out to be damaged in the middle, a message says so and nothing is left."""
     source = tmp_path / "in.flac"
     soundfile.write(source, noisy_clip("words", 4.0), 48000)
     content = bytearray(source.read_bytes())
@@ -123,7 +123,7 @@ def running(source: Path, target: Path, **options: object) -> "subprocess.Popen[
 def test_an_interrupted_run_leaves_nothing(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    """Ctrl-C in the middle: no traceback, exit code 130, no half file, under no name."""
+    """Ctrl-C in the middle: no traceback, exit code 130, no partial file under any name."""
     source = write(tmp_path / "in.wav", np.zeros(48000 * 600, np.float32), subtype="PCM_U8")
     process = running(source, tmp_path / "out.wav")
     deadline = time.monotonic() + 30
@@ -137,7 +137,7 @@ def test_an_interrupted_run_leaves_nothing(
 
 
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    """Where the output cannot grow, that is said, and nothing is left."""
+    """If the output cannot grow, a message says so and nothing is left."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -151,7 +151,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
 
 
 def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
-    """On a terminal there is a bar with the file's name; into a pipe or file nothing is written."""
+    """A terminal shows a bar with the file's name; a pipe or file gets nothing."""
     source = write(tmp_path / "in.wav", noisy_clip("voice", 0.5))
     process = running(source, tmp_path / "a.wav")
     assert process.communicate(timeout=60)[1] == ""

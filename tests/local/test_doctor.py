@@ -1,4 +1,4 @@
-"""`hushcast doctor`: it finds nothing where all is well, and says what to do where it is not."""
+"""`hushcast doctor`: it finds nothing if all is well, and otherwise says what to do."""
 
 import os
 import socket
@@ -59,7 +59,7 @@ def test_all_is_well(tmp_path: Path, valkey: str, s3: StoreConfig) -> None:
 
 
 def test_a_wrong_redis_and_a_missing_bucket(tmp_path: Path, s3: StoreConfig) -> None:
-    """Exit code 1; both are named, each with what to do in a line of its own; others are ok."""
+    """Exit code 1; both are named, each with a line on what to do; others are ok."""
     nobody = f"redis://127.0.0.1:{free_port()}/0"
     code, lines = doctor(tmp_path, s3, HUSHCAST_REDIS_URL=nobody, HUSHCAST_S3_BUCKET="not-there")
     assert code == 1
@@ -90,7 +90,7 @@ def test_wrong_keys_and_a_browser_endpoint_that_is_none(
 
 
 def test_a_redis_that_forgets(tmp_path: Path) -> None:
-    """Without an append-only file, and with leave to throw keys away, it is a problem."""
+    """A Redis without an append-only file, or one that may evict keys, is a problem."""
     port = free_port()
     server = valkey_that_forgets(port, tmp_path)
     try:
@@ -166,7 +166,7 @@ def test_clocks() -> None:
     ],
 )
 def test_certificates(tmp_path: Path, days: int, host: str, ok: bool) -> None:
-    """It has to be for the host, and to last for two weeks."""
+    """It must be for the host and valid for two more weeks."""
     finding = check_certificate(*certificate(tmp_path, days), host)
     assert finding.ok is ok, finding
 
@@ -181,7 +181,7 @@ def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
 
 
 def certificate(folder: Path, days: int) -> tuple[Path, Path]:
-    """Write a certificate that ends in so many days, and its key."""
+    """Write a certificate that expires in `days` days, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hushcast")])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The guardian: what its owner leaves behind is gone soon after."""
+"""The guardian: what its owner leaves behind is soon gone."""
 
 import os
 import signal

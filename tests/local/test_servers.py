@@ -57,7 +57,7 @@ def mode(path: Path) -> int:
 
 
 def test_valkey_refuses_who_has_no_password(valkey: str) -> None:
-    """Neither no password nor a wrong one opens it."""
+    """Neither a missing nor a wrong password opens it."""
     address = valkey.rsplit("@", 1)[1]
     for url in (f"redis://{address}", f"redis://:wrong@{address}"):
         with Redis.from_url(url) as client, pytest.raises(AuthenticationError):
@@ -101,7 +101,7 @@ def test_seaweed_refuses_who_has_no_keys(s3: StoreConfig, store: RecordingStore)
 
 
 def test_every_other_port_of_seaweed_wants_a_certificate(tmp_path: Path) -> None:
-    """All listen on loopback, and but for S3 none answers without our client certificate."""
+    """All listen on loopback, and except for S3 none answers without our client certificate."""
     server = SeaweedFS.prepare(tmp_path / "s3", tmp_path / "log")
     with running(server) as child:
         listening = {
@@ -136,7 +136,7 @@ def answers_strangers(port: int) -> bool:
 
 
 def test_seaweed_keeps_what_it_acknowledged_when_it_is_killed(tmp_path: Path) -> None:
-    """An object is there after SIGKILL: on the same ports at once, later also on others."""
+    """An object is there after SIGKILL: first on the same ports, later on others too."""
     folder, log = tmp_path / "s3", tmp_path / "log"
     with serving(lambda: SeaweedFS.prepare(folder, log)) as server:
         store = RecordingStore(server.part.store)
@@ -167,7 +167,7 @@ def test_another_port_is_tried_when_ours_was_taken(tmp_path: Path) -> None:
 
 
 def test_the_mark_and_the_secrets_are_not_in_the_arguments(s3: StoreConfig, valkey: str) -> None:
-    """Whoever lists the processes of the machine learns no password and no key."""
+    """Listing the machine's processes reveals no password and no key."""
     password = valkey.split(":")[2].split("@")[0]
     shown = json.dumps([process.info["cmdline"] for process in psutil.process_iter(["cmdline"])])
     for secret in (password, s3.access_key or "", s3.secret_key or ""):

@@ -10,7 +10,7 @@ from serve_app.settings import Settings, SettingsError, read_settings
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what the tests run under out of it."""
+    """Keep the tests' own environment out of it."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"HUSHCAST_{name.upper()}", raising=False)
 
@@ -70,7 +70,7 @@ def test_a_wrong_value_is_refused_with_a_sentence(
 
 
 def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has to start twice to learn of two mistakes; a flag is called by its name."""
+    """Two mistakes are reported at once; a flag is called by its name."""
     monkeypatch.setenv("HUSHCAST_MODEL", "dfn3")
     with pytest.raises(SettingsError) as refused:
         read_settings({"port": "x"})
@@ -79,7 +79,7 @@ def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_settings_travel_and_stay_the_same(tmp_path: Path) -> None:
-    """Through a pickle, to Ray, and through JSON, to a process; nobody changes them there."""
+    """They travel to Ray by pickle and to a process by JSON; nobody can change them there."""
     settings = read_settings(
         {"data_dir": tmp_path, "udp_ports": "4000-4001", "limits": "accounts=6/minute"}
     )
@@ -91,7 +91,7 @@ def test_settings_travel_and_stay_the_same(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    """What is printed or logged of the settings has no secret in it."""
+    """Printing or logging the settings reveals no secret."""
     secret = "s" * 40
     settings = read_settings(
         {

@@ -26,7 +26,7 @@ def test_loud_sound_is_clamped_never_wrapped(tmp_path: Path, subtype: str) -> No
 
 
 def test_a_wav_of_more_than_4_gib_becomes_an_rf64(tmp_path: Path) -> None:
-    """What a WAV cannot count is written as its larger brother, and that is said."""
+    """A file too large for a WAV becomes an RF64, and a note says so."""
     path = tmp_path / "in.wav"
     with soundfile.SoundFile(path, "w", 48000, 2, "PCM_16", format="W64") as file:
         file.write(np.zeros((10, 2), np.int16))

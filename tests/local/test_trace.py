@@ -45,7 +45,7 @@ def test_a_request_leads_to_its_changes_and_its_recording(log: Path) -> None:
 
 
 def test_a_stop_is_its_own_hops_alone(log: Path) -> None:
-    """Not what the session that it ended has been through."""
+    """Not the history of the session that it ended."""
     whats = [line.what for line in trace(list(read([log])), "stop-1")]
     assert whats == ["stream ends", "published", "forwarded"]
 
@@ -57,14 +57,14 @@ def test_a_change_is_its_hops_alone(log: Path) -> None:
 
 
 def test_a_stream_is_everything_of_it_once(log: Path) -> None:
-    """Also the hops of its end, which name no stream, and though a second log repeats all."""
+    """Including the hops of its end, which name no stream, even if another log repeats them."""
     hops = trace(list(read([log, log])), stream="s1")
     assert len(hops) == 10 and hops[-1].what == "recording is stored"
     assert trace(list(read([log])), stream="s3") == []
 
 
 def test_the_table(log: Path) -> None:
-    """Delays stand under each other; ids and states behind the words."""
+    """Delays are aligned; ids and states follow the words."""
     header, published, forwarded = table(trace(list(read([log])), "c2"))
     assert header.split() == ["time", "process", "ms", "what"]
     assert published.split()[:4] == ["2026-11-25T18:00:09.001Z", "actor-2", "1", "published"]
@@ -73,7 +73,7 @@ def test_the_table(log: Path) -> None:
 
 
 def test_the_command(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The data folder's log, or files; 1 for an id that nobody knows, 2 without one."""
+    """The data folder's log, or files; 1 for an unknown id, 2 without one."""
     folder = ["--data-dir", str(tmp_path)]
     assert main(["trace", *folder, "c2"]) == main(["trace", "c2", str(log)]) == 0
     first, second = capsys.readouterr().out.split("time", 2)[1:]

@@ -97,7 +97,7 @@ def test_it_says_what_it_does_while_it_starts(pair: tuple[Instance, Instance]) -
 
 
 def test_only_this_machine_reaches_it(pair: tuple[Instance, Instance]) -> None:
-    """Every port is on loopback, but Serve's own between replicas, which wants Ray's token."""
+    """Every port is on loopback, except Serve's own between replicas, which needs Ray's token."""
     family = pair[0].alive()
     open_ports = [
         (process, connection.laddr)
@@ -149,7 +149,7 @@ def ray_address(instance: Instance) -> str:
 
 
 def test_ray_refuses_who_has_no_token(pair: tuple[Instance, Instance]) -> None:
-    """The token of this data directory opens its Ray; another's does not, though it is one."""
+    """This data directory's token opens its Ray; another directory's valid token does not."""
     own, others = (instance.data_dir / "ray" / "token" for instance in pair)
     assert [path.stat().st_mode & 0o777 for path in (own, others)] == [0o600, 0o600]
     assert own.read_text() != others.read_text()
@@ -180,7 +180,7 @@ def test_what_is_kept_is_private(pair: tuple[Instance, Instance]) -> None:
 def test_a_server_that_dies_comes_back(
     name: str, word: str, pair: tuple[Instance, Instance]
 ) -> None:
-    """It is started again with its data, where clients look for it, and a line says so."""
+    """It restarts with its data, where clients look for it, and a line says so."""
     settings = pair[0].settings()
     before = pair[0].child(word)
     with redis(settings) as client:
@@ -232,7 +232,7 @@ def test_a_busy_port_is_refused_before_anything_starts(folder: Path) -> None:
 
 
 def test_sigkill_leaves_nothing_and_loses_nothing(pair: tuple[Instance, Instance]) -> None:
-    """Within 15 s all is gone, the other instance serves on, and a new start finds the data."""
+    """Within 15 s all is gone, the other instance keeps serving, and a new start finds the data."""
     first, second = pair
     secret, temp = first.settings().secret_key, first.temp_dir()
     with redis(first.settings()) as client:
@@ -275,7 +275,7 @@ def test_sigterm_drains_and_ends_all(pair: tuple[Instance, Instance]) -> None:
 
 @pytest.mark.parametrize("moment", ["starts", "Valkey is ready", "Ray is ready", "later"])
 def test_ctrl_c_at_any_moment_leaves_nothing(moment: str, folder: Path) -> None:
-    """In the middle of the start as well: soon all has ended, exit code 0."""
+    """Even in the middle of the start, everything ends soon, with exit code 0."""
     with running(folder / "interrupted", free_ports(1)[0]) as instance:
         instance.wait_for("Ray is ready" if moment == "later" else moment)
         if moment == "later":  # Serve's first actors are being started
