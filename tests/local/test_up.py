@@ -169,7 +169,7 @@ def test_what_is_kept_is_private(pair: tuple[Instance, Instance]) -> None:
     secrets.append((data / "valkey" / "password").read_text())
     assert all(len(secret) >= 32 for secret in secrets)
     logs = [path.read_text(errors="replace") for path in (data / "logs").iterdir()]
-    assert len(logs) == 4
+    assert len(logs) == 5
     for secret in secrets:
         assert not any(secret in text for text in (*logs, *pair[0].lines))
     for name in ("secret-key", "running.json"):
