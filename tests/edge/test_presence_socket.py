@@ -177,7 +177,7 @@ async def test_what_cannot_be_read_ends_nothing(
                 await redis.publish(channel, garbage)
         await statuses.write(replica.edge.streams.store, live("ada"))
         assert (await next_of(socket))["stream"]["state"] == "live"
-    assert "not understood" in caplog.text
+    assert "unrecognised message" in caplog.text
 
 
 async def test_a_sign_out_or_deletion_closes_the_sockets_it_concerns(serve: Serve) -> None:
