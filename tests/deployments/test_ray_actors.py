@@ -102,8 +102,8 @@ def test_what_an_actor_raises_arrives_as_what_it_is(tmp_path: Path) -> None:
         "stop": ["RedisUnavailable", "Redis: away"],
         "control": ["NoCapacity", "All are busy."],
         "reserve": ["ActorFailed", f"reserve of {NAME} failed"],
-        "drain": ["ActorSilent", "The stream's actor does not answer now."],
-        "nobody": ["ActorGone", "The actor of this stream is gone."],
+        "drain": ["ActorSilent", "The stream is not responding right now. Please try again."],
+        "nobody": ["ActorGone", "The server that ran this stream is gone. Please try again."],
         "dead": ["ActorGone"],
     }
 
