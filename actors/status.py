@@ -124,25 +124,25 @@ local function publish(version_key, channel, username, document, change_id, chan
 end
 """
 
-# KEYS: lease, epoch counter, status, version, streaming. ARGV: token, holder and TTL (ms) of the
-# lease, then username, stream id, document, TTL (s), channel, change id, time of the change.
+# KEYS: lease, epoch counter, status, version, streaming. ARGV: token, holder, TTL (ms) and epoch of
+# the lease, then username, stream id, document, TTL (s), channel, change id, time of the change.
 # Takes or renews the lease; writes only if we hold it. If the document is unchanged, only its TTL
 # is renewed. Returns the current grant.
 _WRITE = (
     lease.LUA
     + _PUBLISH
     + """
-local standing, ours = hold(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+local standing, ours = hold(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 if not ours then return standing end
 local current = redis.call('GET', KEYS[3])
-if current and cjson.decode(current).stream == ARGV[6] then
-  redis.call('EXPIRE', KEYS[3], ARGV[7])
+if current and cjson.decode(current).stream == ARGV[7] then
+  redis.call('EXPIRE', KEYS[3], ARGV[8])
   return standing
 end
-local version = publish(KEYS[4], ARGV[8], ARGV[4], ARGV[6], ARGV[9], ARGV[10])
-local document = cjson.encode({version = version, stream = ARGV[6]})
-redis.call('SET', KEYS[3], document, 'EX', ARGV[7])
-redis.call('HSET', KEYS[5], ARGV[4], ARGV[5])
+local version = publish(KEYS[4], ARGV[9], ARGV[5], ARGV[7], ARGV[10], ARGV[11])
+local document = cjson.encode({version = version, stream = ARGV[7]})
+redis.call('SET', KEYS[3], document, 'EX', ARGV[8])
+redis.call('HSET', KEYS[5], ARGV[5], ARGV[6])
 return standing
 """
 )
@@ -197,6 +197,13 @@ class StatusStore:
         """Take the lease away from an actor that is known to be dead."""
         await lease.revoke(self._redis, lease_key(username), grant)
 
+    async def void(self, username: str) -> Grant | None:
+        """Let no actor that hosted a user's stream before go on with it, unless one hosts it now.
+
+        Returns the grant of the one that does.
+        """
+        return await lease.void(self._redis, lease_key(username))
+
     async def write(
         self, status: StreamStatus, lease: Lease, *, change_id: str, changed_at: float
     ) -> bool:
@@ -208,7 +215,7 @@ class StatusStore:
         standing = await self._write(
             keys=[lease.key, EPOCH_KEY, status_key(username), VERSION_KEY, STREAMING_KEY],
             args=[
-                *lease.bid.arguments,
+                *lease.arguments,
                 username,
                 status.stream_id,
                 status.to_json(),

@@ -152,8 +152,8 @@ class StreamHost:
             reserved.since = time.monotonic()
             return self._name
         self._reserved.pop(username, None)
-        assert reserved.lease.grant is not None, "Redis has answered"
-        return reserved.lease.grant.holder
+        grant = reserved.lease.grant  # None: the user stopped the stream meanwhile
+        return grant.holder if grant else None
 
     async def publish(self, username: str, session_id: str, offer_sdp: str) -> str:
         """Answer a publisher's offer; begins the user's stream if there is none.

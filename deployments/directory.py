@@ -25,6 +25,7 @@ DIRECTORY_TIMEOUT_S = 15.0
     num_replicas=1,
     ray_actor_options={"num_cpus": 0.1},
     max_ongoing_requests=1000,
+    logging_config={"enable_access_log": False},
 )
 class StreamDirectory:
     """The pool, plain data in and out. Serve starts a new replica before the old one is gone."""

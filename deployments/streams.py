@@ -134,9 +134,11 @@ class Streams:
         await self._ask_if_there(record.actor, StreamHost.end_session, record.username, session_id)
 
     async def stop(self, username: str, session_id: str | None) -> None:
-        """End a user's stream, if there is one; with a session only while that one publishes."""
-        grant = await self._store.host_of(username)
-        if grant is not None:
+        """End a user's stream, if there is one; with a session only while that one publishes.
+
+        A stream whose actor was frozen until its lease expired does not go on when it wakes.
+        """
+        if (grant := await self._store.void(username)) is not None:
             arguments = (username, session_id, "the publisher stopped it")
             await self._ask_if_there(grant.holder, StreamHost.stop, *arguments)
 

@@ -22,17 +22,21 @@ log = logging.getLogger(__name__)
 EPOCH_KEY = "hushcast:epoch"
 """Counts grants, so the later of two grants has the higher epoch."""
 RENEWALS_IN_A_LIFE = 4
+VOID_TTL_S = 7 * 86_400
+"""How long a revoked or voided grant is refused: longer than any process stays frozen."""
 
 LUA = """
 -- Take a lease that nobody holds, or renew our own. Returns the current grant, as JSON, and whether
 -- it is ours.
-local function hold(key, counter, token, holder, ttl_ms)
+local function hold(key, counter, token, holder, ttl_ms, epoch)
   local text = redis.call('GET', key)
   if text then
     local ours = cjson.decode(text).token == token
     if ours then redis.call('PEXPIRE', key, ttl_ms) end
     return text, ours
   end
+  local void = tonumber(redis.call('GET', key .. ':void') or 0)
+  if tonumber(epoch) > 0 and tonumber(epoch) <= void then return '', false end
   text = cjson.encode({token = token, holder = holder, epoch = redis.call('INCR', counter)})
   redis.call('SET', key, text, 'PX', ttl_ms)
   return text, true
@@ -46,11 +50,11 @@ end
 """
 """For scripts that check who holds a lease and act on the holder's behalf in one step."""
 
-# KEYS: lease, counter. ARGV: token, holder, TTL in ms.
+# KEYS: lease, counter. ARGV: token, holder, TTL in ms, epoch.
 _HOLD = (
     LUA
     + """
-local text = hold(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+local text = hold(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 return text
 """
 )
@@ -63,10 +67,28 @@ _HAND_OVER = (
     LUA
     + """
 if release(KEYS[1], ARGV[1]) == 0 then return false end
-local text = hold(KEYS[1], KEYS[2], ARGV[2], ARGV[3], ARGV[4])
+local text = hold(KEYS[1], KEYS[2], ARGV[2], ARGV[3], ARGV[4], 0)
 return text
 """
 )
+
+# KEYS: lease. ARGV: token, epoch, TTL of the mark in s.
+_REVOKE = (
+    LUA
+    + """
+if release(KEYS[1], ARGV[1]) == 1 then
+  redis.call('SET', KEYS[1] .. ':void', ARGV[2], 'EX', ARGV[3])
+end
+"""
+)
+
+# KEYS: lease, counter. ARGV: TTL of the mark in s. Returns the grant that stands, if any does.
+_VOID = """
+local text = redis.call('GET', KEYS[1])
+if text then return text end
+redis.call('SET', KEYS[1] .. ':void', redis.call('GET', KEYS[2]) or 0, 'EX', ARGV[1])
+return false
+"""
 
 
 @dataclass(frozen=True)
@@ -101,8 +123,9 @@ class Lease:
     """One would-be holder's side of a lease.
 
     `hold` takes the lease or, called again in time, renews it. A lease that expired is simply taken
-    again. It is lost once Redis answers that somebody else holds it, and then for good: to compete
-    for it again, make a new `Lease`. While Redis is away nothing is known and nothing changes.
+    again. It is lost once Redis answers that somebody else holds it, or that it was revoked or
+    voided, and then for good: to compete for it again, make a new `Lease`. While Redis is away
+    nothing is known and nothing changes.
 
     Attributes:
         key: its key in Redis.
@@ -119,10 +142,18 @@ class Lease:
         self.bid = Bid(new_id(), holder, round(ttl_s * 1000))
         self._redis = redis
 
+    @property
+    def arguments(self) -> list[str | int]:
+        """What `hold` in `LUA` takes behind its keys."""
+        return [*self.bid.arguments, self.grant.epoch if self.grant else 0]
+
     def note(self, standing: str) -> bool:
-        """Take in the current grant as a script returned it; returns whether the lease is ours."""
-        self.grant = Grant.from_json(standing)
-        self.lost = self.lost or self.grant.token != self.bid.token
+        """Take in the current grant as a script returned it; returns whether the lease is ours.
+
+        An empty text means that ours was revoked or voided.
+        """
+        self.grant = Grant.from_json(standing) if standing else None
+        self.lost = self.lost or self.grant is None or self.grant.token != self.bid.token
         return not self.lost
 
     async def hold(self) -> bool:
@@ -133,7 +164,7 @@ class Lease:
         if self.lost:
             return False
         script = self._redis.register_script(_HOLD)
-        return self.note(await script(keys=[self.key, EPOCH_KEY], args=self.bid.arguments))
+        return self.note(await script(keys=[self.key, EPOCH_KEY], args=self.arguments))
 
     async def release(self) -> None:
         """Release it, unless somebody else holds it by now. Raises RedisUnavailable."""
@@ -197,8 +228,18 @@ async def holder_of(redis: RedisClient, key: str) -> Grant | None:
 
 
 async def revoke(redis: RedisClient, key: str, grant: Grant) -> None:
-    """Take a lease away from a holder that is known to be dead, but not from a later one.
+    """Take the lease from a holder known to be dead, but not from a later one.
 
-    Raises RedisUnavailable.
+    Should it be alive after all, it does not get the lease back. Raises RedisUnavailable.
     """
-    await redis.register_script(_RELEASE)(keys=[key], args=[grant.token])
+    await redis.register_script(_REVOKE)(keys=[key], args=[grant.token, grant.epoch, VOID_TTL_S])
+
+
+async def void(redis: RedisClient, key: str) -> Grant | None:
+    """Refuse the lease to all who held it before, unless somebody holds it now.
+
+    Returns the current grant; None once it is void. A process that was frozen until its lease
+    expired does not take it back then. Raises RedisUnavailable.
+    """
+    text = await redis.register_script(_VOID)(keys=[key, EPOCH_KEY], args=[VOID_TTL_S])
+    return None if text is None else Grant.from_json(text)

@@ -1,5 +1,6 @@
 """The S3 client, and the translation of its errors."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from recordings.errors import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
+from recordings.names import KEY_PREFIX
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -45,6 +47,11 @@ def translated(what: str = "") -> Iterator[None]:
             raise RangeNotSatisfiable(int(content_range.rsplit("/", 1)[1])) from error
         if status.get("HTTPStatusCode") == 404:
             raise ObjectMissing(what) from error
-        raise StoreUnavailable(f"S3: {error}") from error
+        raise StoreUnavailable(_told(error)) from error
     except (BotoCoreError, Boto3Error) as error:
-        raise StoreUnavailable(f"S3: {error}") from error
+        raise StoreUnavailable(_told(error)) from error
+
+
+def _told(error: Exception) -> str:
+    """Tell an error without the keys in its URLs: they name people."""
+    return "S3: " + re.sub(rf"/{KEY_PREFIX}[^\s\"']*", f"/{KEY_PREFIX}...", str(error))

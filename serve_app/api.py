@@ -18,7 +18,7 @@ from recordings.store import RangeNotSatisfiable
 from serve_app.bodies import BodyLimit
 from serve_app.callers import TokenOutOfSight
 from serve_app.errors import SENTENCES, STATUS, kind_of, raised, retry_after_s
-from serve_app.requests import RequestId
+from serve_app.requests import RequestId, route_of
 from serve_app.routes import media, pages, people, presence, recordings, streams
 from serve_app.schemas import Problem
 from serve_app.services import Services
@@ -75,7 +75,7 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     error, whole = raised(error), error
     kind = kind_of(error)
     if kind is None:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=whole)
+        log.error("%s %s failed", request.method, route_of(request.scope), exc_info=whole)
         return await _apologise(request, error)
     headers = {}
     if (wait := retry_after_s(error)) is not None:
@@ -87,7 +87,7 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     if STATUS[kind] == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if STATUS[kind] >= 500:
-        log.warning("%s %s: %r", request.method, request.url.path, error)
+        log.warning("%s %s: %r", request.method, route_of(request.scope), error)
     return JSONResponse({"detail": SENTENCES.get(kind, str(error))}, STATUS[kind], headers)
 
 

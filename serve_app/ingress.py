@@ -13,7 +13,11 @@ from serve_app.services import build_services
 from serve_app.settings import Settings
 
 
-@serve.deployment(ray_actor_options={"num_cpus": 0.1}, max_ongoing_requests=10_000)
+@serve.deployment(
+    ray_actor_options={"num_cpus": 0.1},
+    max_ongoing_requests=10_000,
+    logging_config={"enable_access_log": False},  # it would name people, and any X-Request-ID
+)
 @serve.ingress()
 class Ingress:
     """A replica of the HTTP application. Every WebSocket counts as an ongoing request."""

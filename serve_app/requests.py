@@ -50,9 +50,13 @@ class RequestId:
         await self._app(scope, receive, with_id)
 
 
+def route_of(scope: Scope) -> str | None:
+    """Get the route of a request for logs, not its path, which may name a person."""
+    return getattr(scope.get("route"), "path", None)
+
+
 def _log(scope: Scope, status: int, began: float) -> None:
-    """Log an answer: the route, not the path, which may name a person."""
     took_ms = round((time.monotonic() - began) * 1000)
-    route = getattr(scope.get("route"), "path", None)
+    route = route_of(scope)
     told = fields(method=scope["method"], route=route, status=status, took_ms=took_ms)
     log.info("answered", extra=told)

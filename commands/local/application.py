@@ -20,12 +20,15 @@ from types import FrameType
 import ray
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.schema import LoggingConfig
 
 from foundation import logs
 from serve_app.settings import Settings
 
 DRAIN_LIMIT_S = 30.0
 """How long streams may take to end and be stored; the rest is left to recovery."""
+NO_ACCESS_LOG = LoggingConfig(enable_access_log=False)
+"""Serve's would name people and write any X-Request-ID as it is; ours is in `requests.py`."""
 DEPLOYED = "deployed"
 """What the process reports once Serve runs the application."""
 
@@ -57,8 +60,9 @@ def run_application(application: serve.Application, settings: Settings) -> None:
             ssl_keyfile=str(settings.tls_key) if settings.tls_key else None,
             ssl_certfile=str(settings.tls_cert) if settings.tls_cert else None,
         ),
+        logging_config=NO_ACCESS_LOG,
     )
-    serve.run(application, name="hushcast", route_prefix="/")
+    serve.run(application, name="hushcast", route_prefix="/", logging_config=NO_ACCESS_LOG)
 
 
 def find_builder(path: str) -> Builder:

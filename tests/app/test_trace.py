@@ -77,3 +77,18 @@ async def test_a_killed_actor_is_followed_to_its_friends(app: App, people: Peopl
     hops = traced(app, end.rpartition("change=")[2]).splitlines()[1:]
     assert {line.split()[3] for line in hops} == {"published", "received", "forwarded"}
     assert all(0 <= int(line.split()[2]) < 2000 for line in hops) and len(hops) == 3
+
+
+async def test_no_log_names_a_person_or_holds_what_a_client_made_up(
+    app: App, people: People
+) -> None:
+    """Neither paths nor ids that are no ids, not even in what Serve writes."""
+    ada, forged = await people(), "x -- GET /api/me 200 request=forged"
+    await ada.publish(PACKETS)
+    for path in (f"/api/users/{ada.username}", f"/api/users/{ada.username}/recordings", "/api/me"):
+        assert (await ada.http.get(path, headers={"X-Request-ID": forged})).is_success
+    assert (await ada.http.post(f"/whep/{ada.username}", content="x")).status_code == 415
+    await ada.http.post("/api/stream/stop")
+    for path in sorted((app.data_dir / "logs").iterdir()):
+        text = path.read_text(errors="replace")
+        assert ada.username not in text and "request=forged" not in text, path.name

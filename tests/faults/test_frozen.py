@@ -122,3 +122,26 @@ async def test_a_frozen_actor_lets_go_when_it_wakes(instance: Instance, people: 
     )
     assert lengths[0] >= before_s - 0.3
     assert lengths[1] >= after_s - 0.3
+
+
+@pytest.mark.slow
+async def test_a_stream_that_was_stopped_meanwhile_does_not_come_back(
+    instance: Instance, people: People
+) -> None:
+    """Nobody could be asked when its user stopped it; the actor learns of it when it wakes."""
+    ada, bob = await people(), await people()
+    await ada.befriend(bob)
+    async with bob.presence() as told:
+        first, _ = await ada.publish(PACKETS)
+        await until(lambda: told.states(ada.username)[-1:] == ["live"], timeout_s=30)
+        frozen = hosting(instance.app)
+        frozen.suspend()
+        try:
+            await asyncio.sleep(LEASE_TTL_S + 2)
+            assert (await ada.http.post("/api/stream/stop")).status_code == 204
+        finally:
+            frozen.resume()
+        await until(lambda: first.connection.connectionState == "closed", timeout_s=30)
+        await asyncio.sleep(AFTER_S)
+        assert told.states(ada.username) == ["connecting", "live", None]
+        assert await ada.stream() is None

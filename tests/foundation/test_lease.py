@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from foundation.ids import new_id
-from foundation.lease import Lease, holder_of, revoke
+from foundation.lease import Lease, holder_of, revoke, void
 from foundation.redis import RedisClient, RedisUnavailable, connect
 from tests.running import free_port
 
@@ -78,6 +78,33 @@ async def test_nobody_releases_or_revokes_what_another_one_holds(
     assert quick.grant is not None
     await revoke(redis, key, quick.grant)
     assert await holder_of(redis, key) is None
+
+
+async def test_a_lease_that_was_voided_is_for_new_holders_only(
+    redis: RedisClient, key: str
+) -> None:
+    """Somebody stopped what a frozen holder did: it does not take it up again; others may."""
+    frozen, later = lease(redis, key, "frozen"), lease(redis, key, "later")
+    await frozen.hold()
+    assert await void(redis, key) == frozen.grant, "it is held: nothing changes"
+    assert await frozen.hold()
+    await redis.delete(key)
+    assert await void(redis, key) is None
+    assert not await frozen.hold() and frozen.lost
+    assert await later.hold() and await later.hold()
+    await redis.delete(key)
+    assert await later.hold(), "a lease that merely expired is taken again"
+
+
+async def test_a_holder_that_was_taken_for_dead_does_not_come_back(
+    redis: RedisClient, key: str
+) -> None:
+    """Its grant was revoked: it stays lost although nobody else holds the lease."""
+    alive = lease(redis, key, "alive")
+    await alive.hold()
+    assert alive.grant is not None
+    await revoke(redis, key, alive.grant)
+    assert not await alive.hold()
 
 
 async def test_it_is_handed_over_in_one_step(redis: RedisClient, key: str) -> None:

@@ -77,7 +77,7 @@ def test_processes_share_a_file_and_turn_it_over_once(tmp_path: Path) -> None:
     """Nothing is lost except lines beyond the length of two files."""
     code = (
         "import sys; from foundation import logs; import logging\n"
-        "logs.FILE_BYTES = 20_000\n"
+        "logs.FILE_BYTES = 12_000\n"
         "logs.configure('writer', logs.LogConfig('text', sys.argv[1]))\n"
         "for n in range(100): logging.getLogger('actors').info('line', extra=logs.fields(n=n))\n"
     )

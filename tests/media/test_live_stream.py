@@ -225,6 +225,20 @@ async def test_a_stream_whose_lease_is_lost_ends_and_says_nothing_more(stage: St
     assert (await stage.index.list("alice"))[0].state is RecordingState.READY
 
 
+async def test_a_stream_that_was_stopped_while_its_actor_was_frozen_ends(stage: Stage) -> None:
+    """Its lease had expired, so nobody could be asked: it neither goes on nor is live again."""
+    await stage.go_live()
+
+    async def voided() -> bool:
+        await stage.redis.delete("hushcast:lease:stream:alice", "hushcast:stream:alice")
+        return await stage.status.void("alice") is None  # unless a heartbeat came in between
+
+    await until(voided)
+    await asyncio.wait_for(stage.life, 30)
+    assert await stage.status.host_of("alice") is None
+    assert await stage.status.read("alice") is None
+
+
 async def test_a_silent_publisher_is_lost_although_it_is_connected(stage: Stage) -> None:
     """No packets for `publisher_timeout_s`: reconnecting; once they come again: live."""
     publisher = await stage.go_live()
