@@ -188,7 +188,7 @@ def test_a_server_that_dies_comes_back(
     bucket = store(settings)
     bucket.put_peaks(KEY, [0.5])
     before.kill()
-    assert "signal 9" in pair[0].wait_for(f"{name} was ended")
+    assert "signal 9" in pair[0].wait_for(f"{name} was killed")
     pair[0].wait_for(f"{name} is ready again")
     with redis(settings) as client:
         assert client.get("kept") == b"yes"
@@ -273,7 +273,7 @@ def test_sigterm_drains_and_ends_all(pair: tuple[Instance, Instance]) -> None:
     assert second.alive() == []
 
 
-@pytest.mark.parametrize("moment", ["starts", "Valkey is ready", "Ray is ready", "later"])
+@pytest.mark.parametrize("moment", ["is starting", "Valkey is ready", "Ray is ready", "later"])
 def test_ctrl_c_at_any_moment_leaves_nothing(moment: str, folder: Path) -> None:
     """Even in the middle of the start, everything ends soon, with exit code 0."""
     with running(folder / "interrupted", free_ports(1)[0]) as instance:
