@@ -289,7 +289,7 @@ class Settings(BaseSettings):
                 "set both HUSHCAST_S3_ACCESS_KEY and HUSHCAST_S3_SECRET_KEY, or neither"
             )
         if bool(self.tls_cert) != bool(self.tls_key):
-            raise ValueError("set both HUSHCAST_TLS_CERT and HUSHCAST_TLS_KEY, or neither")
+            raise ValueError("Set both HUSHCAST_TLS_CERT and HUSHCAST_TLS_KEY, or neither")
         if self.tls_cert and self.tls_key:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_cert, self.tls_key)
@@ -299,7 +299,7 @@ class Settings(BaseSettings):
                     f"in PEM: {error.reason}"
                 ) from error
         if bool(self.turn_urls) != bool(self.turn_secret):
-            raise ValueError("set both HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET, or neither")
+            raise ValueError("Set both HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET, or neither")
         if self.secret_key and len(self.secret_key) < 32:
             raise ValueError("HUSHCAST_SECRET_KEY needs 32 characters or more")
         return self

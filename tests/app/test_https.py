@@ -54,7 +54,7 @@ def test_a_certificate_needs_its_key(certificate: tuple[Path, Path], tmp_path: P
     rubbish.write_text("rubbish")
     assert read_settings({"tls_cert": str(cert), "tls_key": str(key)}).https
     for given, sentence in (
-        ({"tls_cert": str(cert)}, "go together"),
+        ({"tls_cert": str(cert)}, "Set both"),
         ({"tls_cert": str(cert), "tls_key": "nowhere.pem"}, "cannot be read"),
         ({"tls_cert": str(rubbish), "tls_key": str(key)}, "a certificate and its key"),
     ):

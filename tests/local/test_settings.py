@@ -51,7 +51,7 @@ def test_lists_ranges_and_rates_are_read_as_people_write_them(
         ("S3_ENDPOINT", "http://host", "needs HUSHCAST_S3_BUCKET"),
         ("PUBLIC_URL", "https://host/path", "give an origin, without a path"),
         ("TURN_URLS", "http://host", "begin with turn: or turns:"),
-        ("TURN_URLS", "turn:host", "set both HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET"),
+        ("TURN_URLS", "turn:host", "Set both HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET"),
         ("MODEL", "dfn3", "'dfn2' or 'dfn2_ll'"),
         ("LIMITS", "accounts=often", "'often' is not a rate"),
         ("SECRET_KEY", "short", "needs 32 characters or more"),
