@@ -286,7 +286,7 @@ class Settings(BaseSettings):
             raise ValueError("HUSHCAST_S3_ENDPOINT needs HUSHCAST_S3_BUCKET too")
         if bool(self.s3_access_key) != bool(self.s3_secret_key):
             raise ValueError(
-                "set both HUSHCAST_S3_ACCESS_KEY and HUSHCAST_S3_SECRET_KEY, or neither"
+                "Set both HUSHCAST_S3_ACCESS_KEY and HUSHCAST_S3_SECRET_KEY, or neither"
             )
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("Set both HUSHCAST_TLS_CERT and HUSHCAST_TLS_KEY, or neither")
