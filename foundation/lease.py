@@ -22,10 +22,13 @@ log = logging.getLogger(__name__)
 EPOCH_KEY = "hushcast:epoch"
 """Counts grants, so the later of two grants has the higher epoch."""
 RENEWALS_IN_A_LIFE = 4
-VOID_TTL_S = 7 * 86_400
+VOID_TTL_S = 86_400
 """How long a revoked or voided grant is refused: longer than any process stays frozen."""
 
 LUA = """
+-- Where it stands up to which epoch grants are void. It outlives an account, so it names nobody.
+local function void_key(key) return 'hushcast:void:' .. redis.sha1hex(key) end
+
 -- Take a lease that nobody holds, or renew our own. Returns the current grant, as JSON, and whether
 -- it is ours.
 local function hold(key, counter, token, holder, ttl_ms, epoch)
@@ -35,7 +38,7 @@ local function hold(key, counter, token, holder, ttl_ms, epoch)
     if ours then redis.call('PEXPIRE', key, ttl_ms) end
     return text, ours
   end
-  local void = tonumber(redis.call('GET', key .. ':void') or 0)
+  local void = tonumber(redis.call('GET', void_key(key)) or 0)
   if tonumber(epoch) > 0 and tonumber(epoch) <= void then return '', false end
   text = cjson.encode({token = token, holder = holder, epoch = redis.call('INCR', counter)})
   redis.call('SET', key, text, 'PX', ttl_ms)
@@ -77,18 +80,21 @@ _REVOKE = (
     LUA
     + """
 if release(KEYS[1], ARGV[1]) == 1 then
-  redis.call('SET', KEYS[1] .. ':void', ARGV[2], 'EX', ARGV[3])
+  redis.call('SET', void_key(KEYS[1]), ARGV[2], 'EX', ARGV[3])
 end
 """
 )
 
 # KEYS: lease, counter. ARGV: TTL of the mark in s. Returns the grant that stands, if any does.
-_VOID = """
+_VOID = (
+    LUA
+    + """
 local text = redis.call('GET', KEYS[1])
 if text then return text end
-redis.call('SET', KEYS[1] .. ':void', redis.call('GET', KEYS[2]) or 0, 'EX', ARGV[1])
+redis.call('SET', void_key(KEYS[1]), redis.call('GET', KEYS[2]) or 0, 'EX', ARGV[1])
 return false
 """
+)
 
 
 @dataclass(frozen=True)
