@@ -89,6 +89,6 @@ async def test_no_log_names_a_person_or_holds_what_a_client_made_up(
         assert (await ada.http.get(path, headers={"X-Request-ID": forged})).is_success
     assert (await ada.http.post(f"/whep/{ada.username}", content="x")).status_code == 415
     await ada.http.post("/api/stream/stop")
-    for path in sorted((app.data_dir / "logs").iterdir()):
-        text = path.read_text(errors="replace")
-        assert ada.username not in text and "request=forged" not in text, path.name
+    for log in sorted((app.data_dir / "logs").iterdir()):
+        text = log.read_text(errors="replace")
+        assert ada.username not in text and "request=forged" not in text, log.name
