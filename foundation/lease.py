@@ -137,7 +137,7 @@ class Lease:
         key: its key in Redis.
         bid: what we ask for.
         grant: the grant that Redis last reported; None before.
-        lost: whether Redis has reported somebody else's grant.
+        lost: whether Redis has reported somebody else's grant, or refused to renew ours.
     """
 
     def __init__(self, redis: RedisClient, key: str, *, holder: str, ttl_s: float) -> None:

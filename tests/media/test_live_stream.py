@@ -51,16 +51,21 @@ class Stage:
         self.recorder = Recorder(self.index, RecordingStore(s3), spool_dir)
         self.states: list[str] = []
         self.peers: list[PublisherPeer | ListenerPeer] = []
-        self.stream = LiveStream(
-            "alice",
+        self.sound_thread = sound_thread
+        self.stream = self.make("alice")
+        self.life = asyncio.create_task(self.stream.run())
+
+    def make(self, username: str) -> LiveStream:
+        """Make a user's stream; it does nothing before it runs."""
+        return LiveStream(
+            username,
             actor="actor-1",
-            lease=self.status.lease("alice", actor="actor-1"),
-            sound_thread=sound_thread,
+            lease=self.status.lease(username, actor="actor-1"),
+            sound_thread=self.sound_thread,
             times=TIMES,
             store=self.status,
             recorder=self.recorder,
         )
-        self.life = asyncio.create_task(self.stream.run())
 
     async def publish(self, session_id: str, *, stats: bool = True) -> PublisherPeer:
         """Start a client that publishes."""
@@ -347,7 +352,7 @@ async def test_controls_reach_the_model_and_the_friends(stage: Stage) -> None:
 
 
 async def test_a_stream_that_cannot_begin_leaves_nobody_waiting(
-    stage: Stage, sound_thread: SoundThread, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No thread can be started: sessions close, and `stop` returns."""
 
@@ -355,15 +360,7 @@ async def test_a_stream_that_cannot_begin_leaves_nobody_waiting(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(SpoolThread, "start", refuse)
-    stream = LiveStream(
-        "bob",
-        actor="actor-1",
-        lease=stage.status.lease("bob", actor="actor-1"),
-        sound_thread=sound_thread,
-        times=TIMES,
-        store=stage.status,
-        recorder=stage.recorder,
-    )
+    stream = stage.make("bob")
     life = asyncio.create_task(stream.run())
     peer = PublisherPeer(PACKETS)
     stage.peers.append(peer)
