@@ -177,7 +177,7 @@ async def _orphans(instance: Instance) -> list[str]:
         for actor in processes(instance.app):
             left += [f"socket of actor {actor.pid}" for _ in actor.net_connections("udp")]
         async with connect(instance.redis_url) as redis:
-            for name in ("stream:*", "lease:*", "recording:*:upload"):
+            for name in ("stream:*", "lease:stream:*", "lease:recording:*", "recording:*:upload"):
                 left += [str(key) for key in await redis.keys(f"hushcast:{name}")]
             left += [str(each) for each in await redis.smembers("hushcast:recordings:unfinished")]
         store = RecordingStore(instance.store)
