@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from actors.announcer import Announcer
 from actors.errors import NoPlace, NotLive, OriginalNotShared, TooManySessions, UnknownSession
@@ -36,9 +36,17 @@ class Publisher:
     """One publisher session and what belongs to its packets."""
 
     session: PublisherSession
-    order: RtpOrder
-    decoder: OpusDecoder
+    order: RtpOrder = field(default_factory=RtpOrder)
+    decoder: OpusDecoder = field(default_factory=OpusDecoder)
+    source: int | None = None
     waits_for_gap: bool = False
+
+    def push(self, packet: Packet, now: float) -> list[Segment]:
+        """Take a packet; returns what is ready, for `decoder`: each source has its own."""
+        segments = self.order.push(packet, now)
+        if self.order.source != self.source:
+            self.source, self.decoder = self.order.source, OpusDecoder()
+        return segments
 
 
 class LiveStream:
@@ -144,7 +152,7 @@ class LiveStream:
         session = PublisherSession(
             session_id, connect_timeout_s=self._times.connect_timeout_s, deliver=self._take_packet
         )
-        self._publishers[session_id] = Publisher(session, RtpOrder(), OpusDecoder())
+        self._publishers[session_id] = Publisher(session)
         self._core.session_opened(session_id, time.monotonic())
         return await self._open(session, offer_sdp, owner=self.username)
 
@@ -191,11 +199,12 @@ class LiveStream:
         self._core.socket_changed(session_id, time.monotonic(), connected=connected)
 
     def control(self, changes: dict[str, bool | float | None]) -> StreamStatus:
-        """Change `denoise`, `attenuation_limit_db`, `share_original`. Raises NotLive."""
+        """Change `denoise`, `attenuation_limit_db`, `share_original`, `muted`. Raises NotLive."""
         if self.status.state not in HEARD_STATES:
             raise NotLive("You are not live.")
         self._announcer.change(**changes)
         status = self.status
+        self._pipeline.muted = status.muted
         self._pipeline.control(
             denoise=status.denoise, attenuation_limit_db=status.attenuation_limit_db
         )
@@ -299,7 +308,7 @@ class LiveStream:
         if publisher is None or self.stopping:
             return
         now = time.monotonic()
-        segments = publisher.order.push(packet, now)
+        segments = publisher.push(packet, now)
         before, silent_s = self._core.publisher, now - self._core.last_heard
         publishes = session.session_id == before
         verdict = self._core.packet(

@@ -1,4 +1,4 @@
-"""Opus decoding and encoding through libopus: mono, 48 kHz.
+"""Opus decoding and encoding through libopus, 48 kHz.
 
 PyAV decodes Opus but offers neither loss concealment nor forward error correction, so we call
 libopus through `opuslib-next`. At import that binding looks for the system's libopus; if there is
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.downmix import Downmix
+
 SAMPLE_RATE = 48000
 FRAME_SAMPLES = 960
 """20 ms, which WebRTC clients send by default and we send too."""
@@ -20,6 +22,9 @@ MAX_PACKET_SAMPLES = 5760
 """120 ms, the longest Opus packet (RFC 6716, section 2.1.4)."""
 MIN_FRAME_SAMPLES = 120
 """2.5 ms, the shortest Opus frame; losses are concealed in multiples of it."""
+
+STEREO_BIT = 0x04
+"""In the first byte of a packet (RFC 6716, section 3.1)."""
 
 Sound = NDArray[np.float32]
 
@@ -54,15 +59,22 @@ _SIGNAL_VOICE = 3001  # OPUS_SIGNAL_VOICE in opus_defines.h
 
 
 class OpusDecoder:
-    """Turns one publisher's ordered packets into sound, and conceals losses.
+    """Turns one source's ordered packets into mono sound, and conceals losses.
+
+    Decodes to mono until the first stereo packet: few clients send stereo, since our answer asks
+    for mono. Then `downmix` sees both channels, because libopus would mix inverted ones to silence.
 
     Calls libopus directly: the binding's own `decode_float` builds a list of Python floats in
     between, which takes as long as decoding.
     """
 
     def __init__(self) -> None:
-        self._decoder = _opus.Decoder(SAMPLE_RATE, 1)
-        self._sound: Sound = np.empty(MAX_PACKET_SAMPLES, np.float32)
+        self._downmix: Downmix | None = None
+        self._open(channels=1)
+
+    def _open(self, channels: int) -> None:
+        self._decoder = _opus.Decoder(SAMPLE_RATE, channels)
+        self._sound: Sound = np.empty((MAX_PACKET_SAMPLES, channels), np.float32)
         self._pointer = self._sound.ctypes.data_as(_opus.api.c_float_pointer)
 
     def decode(self, payload: bytes) -> Sound:
@@ -89,12 +101,18 @@ class OpusDecoder:
         """Decode up to `samples`; an empty payload is a loss."""
         if samples > MAX_PACKET_SAMPLES:  # libopus would write beyond the end
             raise ValueError(f"expected at most {MAX_PACKET_SAMPLES} samples, got {samples}")
+        stereo = bool(payload) and payload[0] & STEREO_BIT
+        if stereo and self._downmix is None:
+            self._downmix = Downmix()
+            self._open(channels=2)
         got: int = _opus.api.decoder.libopus_decode_float(
             self._decoder.decoder_state, payload, len(payload), self._pointer, samples, int(fec)
         )
         if got < 0:
             raise OpusError(got)
-        return self._sound[:got].copy()
+        if self._downmix and (stereo or not payload):
+            return self._downmix.mix(self._sound[:got])
+        return self._sound[:got, 0].copy()
 
 
 class OpusEncoder:

@@ -32,13 +32,15 @@ MAX_WAITING_SEGMENTS = 50
 """One second of 20 ms packets between the network and the denoiser."""
 MAX_CONCEALED_SAMPLES = 5760
 """120 ms, as long as libopus can conceal credibly; the rest of a longer loss is silence."""
+FADE = np.linspace(1, 0, 240, dtype=np.float32)
+"""5 ms, in which one source's sound goes over into the next one's, or into silence."""
 LONG_GAP_SAMPLES = SAMPLE_RATE
 """A silence of this length or more bypasses the model, which is flushed and reset instead."""
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A segment of a publisher's sound, with that publisher's decoder."""
+    """A segment of a publisher's sound, with the decoder of its source."""
 
     decoder: OpusDecoder
     segment: Segment
@@ -91,6 +93,7 @@ class Pipeline:
         self.levels = Levels()
         self.encode_denoised = False
         self.encode_original = False
+        self.muted = False  # silence in place of whatever the publisher sends
         self._thread = thread
         self._latency = thread.model.latency_samples
         self._delay = Delay(self._latency)
@@ -105,6 +108,8 @@ class Pipeline:
         self._position = 0
         self._dropped = DroppedSamples()
         self._recording = recording
+        self._decoder: OpusDecoder | None = None
+        self._sounds = False  # whether the last that came was that decoder's sound
         self._lane = Lane[Heard | Gap](
             thread,
             f"{name} sound",
@@ -150,9 +155,31 @@ class Pipeline:
         elif isinstance(item.segment, Silence):
             self._silence(item.segment.samples)
         else:
-            self._sound(decode(item.decoder, item.segment))
+            self._sound(self._decode(item.decoder, item.segment))
+
+    def _decode(self, decoder: OpusDecoder, segment: Opus | Lost) -> Sound:
+        """Decode a segment; the first one of another source fades in as the last one fades out."""
+        sound = decode(decoder, segment)
+        if decoder is not self._decoder:
+            head = sound[: len(FADE)]
+            head *= 1 - FADE[: len(head)]
+            head += self._fading()[: len(head)]
+            self._decoder = decoder
+        self._sounds = True
+        return np.zeros_like(sound) if self.muted else sound
+
+    def _fading(self) -> Sound:
+        """Get what the last source would go on with, fading out: [240], silence if none sounds."""
+        if self._decoder is None or not self._sounds or self.muted:
+            return np.zeros_like(FADE)
+        return self._decoder.conceal(len(FADE)) * FADE
 
     def _silence(self, samples: int) -> None:
+        if samples and self._sounds:
+            end = self._fading()[:samples]
+            self._sounds = False
+            self._sound(end)
+            samples -= len(end)
         if samples < LONG_GAP_SAMPLES:
             self._sound(np.zeros(samples, np.float32))
             return

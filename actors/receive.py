@@ -24,7 +24,13 @@ EXPECTED_AGAIN = 1.5
 CALMER = 0.999
 """Each packet shortens the wait again by this factor: by half in 14 s."""
 GIVEN_UP_KNOWN = 64
+FORMER_SILENT_S = 0.2
+"""How long a source must be silent before the one that it replaced may come back."""
+MIN_SWITCH_S = 0.1
+"""A pause between two sources of this length or more is kept as silence."""
 SAMPLE_RATE = 48000
+PACKET_S = 0.02
+"""How much sound a packet usually holds."""
 MAX_SILENCE_SAMPLES = 10 * SAMPLE_RATE
 """A longer jump in timestamps starts a new timeline rather than a pause in the old one."""
 MAX_AHEAD_SAMPLES = 15 * SAMPLE_RATE
@@ -90,11 +96,14 @@ class RtpOrder:
 
     def __init__(self) -> None:
         self.counts = ReceiveCounts()
+        self.source: int | None = None
+        """The SSRC of the sound that comes out: a new one needs a new decoder."""
+        self._former: int | None = None
+        self._arrived_at = 0.0
         self._held: dict[int, tuple[Packet, float]] = {}
         self._patience_s = MIN_HELD_S
         # The latest sequence numbers declared lost, and when the wait for each began.
         self._given_up: OrderedDict[int, float] = OrderedDict()
-        self._ssrc: int | None = None
         self._next_sequence = 0
         self._next_timestamp = 0
         # How many samples may come out now, and when that was computed.
@@ -103,8 +112,12 @@ class RtpOrder:
 
     def push(self, packet: Packet, now: float) -> list[Segment]:
         """Take a packet that arrived at `now` (seconds); returns what is ready, in order."""
-        if packet.ssrc != self._ssrc:
-            self._begin(packet)
+        if packet.ssrc != self.source:
+            if packet.ssrc == self._former and now - self._arrived_at < FORMER_SILENT_S:
+                self.counts.late += 1
+                return []
+            self._begin(packet, now)
+        self._arrived_at = now
         ahead = _signed16(packet.sequence_number - self._next_sequence)
         if ahead < 0:
             self.counts.late += 1
@@ -152,13 +165,15 @@ class RtpOrder:
         self._credit -= samples
         return True
 
-    def _begin(self, packet: Packet) -> None:
-        """Start a timeline at this packet, the first of a source."""
+    def _begin(self, packet: Packet, now: float) -> None:
+        """Go on with this packet, the first of a source, after the pause since the last one."""
+        pause_s = now - self._arrived_at - PACKET_S if self.source is not None else 0.0
+        pause = round(pause_s * SAMPLE_RATE) if pause_s >= MIN_SWITCH_S else 0
         self._held.clear()
         self._given_up.clear()
-        self._ssrc = packet.ssrc
+        self._former, self.source = self.source, packet.ssrc
         self._next_sequence = packet.sequence_number
-        self._next_timestamp = packet.timestamp
+        self._next_timestamp = (packet.timestamp - min(pause, MAX_SILENCE_SAMPLES)) & 0xFFFFFFFF
 
     def _held_ahead(self) -> set[int]:
         return {_signed16(number - self._next_sequence) for number in self._held}

@@ -53,6 +53,7 @@ class StreamStatus:
     share_original: bool
     actor: str
     session: str | None
+    muted: bool = False
 
     @staticmethod
     def from_json(text: str | bytes) -> "StreamStatus":

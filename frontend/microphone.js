@@ -18,7 +18,8 @@ const INSECURE =
  * The chosen microphone, as it is: no echo cancellation, noise suppression or gain control,
  * because the model was trained on raw sound.
  *
- * Dispatches `lost` when the device disappears while in use.
+ * Dispatches `lost` when the device disappears while in use, and `muted` when the system or the
+ * device mutes it or stops doing so.
  */
 export class Microphone extends EventTarget {
   /** @type {MediaStreamTrack | null} */
@@ -28,6 +29,11 @@ export class Microphone extends EventTarget {
   /** The live audio track, null while off. */
   get track() {
     return this.#track;
+  }
+
+  /** Whether the system or the device mutes it: what it sends is silence. */
+  get muted() {
+    return this.#track?.muted ?? false;
   }
 
   /**
@@ -45,6 +51,9 @@ export class Microphone extends EventTarget {
     this.#track?.stop();
     this.#track = track;
     track.addEventListener("ended", () => this.dispatchEvent(new Event("lost")));
+    for (const type of ["mute", "unmute"]) {
+      track.addEventListener(type, () => this.dispatchEvent(new Event("muted")));
+    }
     return track;
   }
 

@@ -29,6 +29,8 @@ export class Publisher extends HeldConnection {
   #seenStream = null;
   /** @type {string | null} */
   #leftStream = null;
+  /** @type {boolean | null} */
+  #toldMuted = null;
   /** @type {Set<string>} */
   #begunSessions = new Set();
   #abort = new AbortController();
@@ -46,6 +48,7 @@ export class Publisher extends HeldConnection {
     presence.addEventListener("control", obey, { signal });
     presence.addEventListener("stream", () => this.#follow(), { signal });
     this.#microphone.addEventListener("lost", () => this.#replaceMicrophone(), { signal });
+    this.#microphone.addEventListener("muted", () => this.#follow(), { signal });
   }
 
   get url() {
@@ -78,10 +81,16 @@ export class Publisher extends HeldConnection {
     return stream?.state ?? (this.#seenStream ? "reconnecting" : "connecting");
   }
 
+  /** Whether the system mutes the microphone of this page. */
+  get muted() {
+    return this.phase !== "off" && this.#microphone.muted;
+  }
+
   /** Open the microphone and stream. Raises MicrophoneError. */
   async start() {
     if (this.#starting || this.phase !== "off") return;
     this.#seenStream = this.#leftStream = null;
+    this.#toldMuted = null;
     this.#setStarting(true);
     try {
       if (await this.#microphone.start(this.#deviceId)) super.start();
@@ -199,10 +208,28 @@ export class Publisher extends HeldConnection {
     const { stream } = this;
     if (!stream) this.#leftStream = null;
     else if (this.phase !== "off" && stream.started_at) this.#seenStream = stream.stream_id;
+    if (stream && this.phase === "connected" && this.state === "live") this.#tellMuted(stream.muted);
     this.dispatchEvent(new Event("change"));
   }
 
   // -- the microphone
+
+  /**
+   * Tell friends why they hear nothing: at the start, and when it changes.
+   * @param {boolean} known what the stream says
+   */
+  async #tellMuted(known) {
+    const { muted } = this;
+    if (muted === this.#toldMuted) return;
+    this.#toldMuted = muted;
+    if (muted === known) return;
+    try {
+      await this.api.patch("/api/stream", { muted });
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.#toldMuted = !muted; // told with the next change
+    }
+  }
 
   async #replaceMicrophone() {
     if (this.phase === "off") return;

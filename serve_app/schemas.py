@@ -51,6 +51,7 @@ class Stream(BaseModel):
     denoise: bool
     attenuation_limit_db: float | None
     share_original: bool
+    muted: bool
 
 
 class Me(BaseModel):
@@ -97,6 +98,7 @@ class StreamChange(BaseModel):
     denoise: StrictBool = True
     attenuation_limit_db: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     share_original: StrictBool = False
+    muted: StrictBool = False
 
 
 class Recording(BaseModel):
@@ -137,6 +139,7 @@ def stream_of(status: StreamStatus | None) -> Stream | None:
         denoise=status.denoise,
         attenuation_limit_db=status.attenuation_limit_db,
         share_original=status.share_original,
+        muted=status.muted,
     )
 
 

@@ -91,7 +91,8 @@ export class ListenCard {
     this.#sounds.hidden = !(here && stream?.share_original);
     const chosen = here ? listener.sound : "denoised";
     for (const radio of this.#sounds.querySelectorAll("input")) radio.checked = radio.value === chosen;
-    const text = sentence(this.#username, state, here ? listener.phase : "off");
+    const phase = here ? listener.phase : "off";
+    const text = sentence(this.#username, state, phase, stream?.muted ?? false);
     if (text !== this.#sentence.textContent) this.#sentence.textContent = text;
   }
 
@@ -111,11 +112,13 @@ export class ListenCard {
  * @param {string} name
  * @param {string} state
  * @param {string} phase
+ * @param {boolean} muted
  */
-function sentence(name, state, phase) {
+function sentence(name, state, phase, muted) {
   if (phase === "connecting") return "Connecting…";
   if (phase === "reconnecting") return "Connection lost. Reconnecting.";
   if (state === "reconnecting") return `${name} lost the connection. The sound comes back when they reconnect.`;
+  if (state === "live" && muted) return `${name} is live, but their microphone is muted.`;
   if (phase === "connected") return `You are listening to ${name}.`;
   if (state === "live") return `${name} is live now.`;
   if (state === "connecting") return `${name} is about to go live.`;

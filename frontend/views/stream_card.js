@@ -19,6 +19,7 @@ const SENTENCES = {
   connecting: "Connecting to your microphone and the server.",
   reconnecting: "Connection lost. Reconnecting.",
   elsewhere: "This stream comes from another page or device.",
+  muted: "Your microphone is muted by the system or on the device: nobody hears you.",
 };
 
 /** The user's own stream: Start and Stop, state, time, levels, settings. */
@@ -97,7 +98,8 @@ export class StreamCard {
     this.#badge.set(state);
     this.#timer.set(off ? null : (stream?.started_at ?? null));
     this.#listeners.textContent = off || !stream ? "" : count(stream.listeners);
-    this.#sentence.textContent = SENTENCES[isElsewhere ? "elsewhere" : state];
+    const muted = state === "live" && (publisher.muted || stream?.muted);
+    this.#sentence.textContent = SENTENCES[muted ? "muted" : isElsewhere ? "elsewhere" : state];
     this.#start.hidden = !off && !isElsewhere;
     this.#startText.textContent = isElsewhere ? "Stream from here" : "Start";
     this.#stop.hidden = off;

@@ -150,6 +150,39 @@ def test_a_packet_has_the_length_that_it_says(payload: bytes) -> None:
     assert len(decode(OpusDecoder(), Opus(payload))) == opus_samples(payload)
 
 
+@pytest.mark.parametrize("pause", [0, 4800], ids=["at once", "after a pause"])
+def test_another_source_takes_over_without_a_click(
+    pause: int, thread: SoundThread, tmp_path: Path
+) -> None:
+    """A decoder of its own, and a short fade: no sample leaves the two tones' own range."""
+    tone = 0.3 * np.sin(np.arange(48000) * 2 * np.pi * 300 / 48000).astype(np.float32)
+    run = Run(thread, tmp_path)
+    run.pipeline.control(denoise=False, attenuation_limit_db=None)
+    run.play(encode(tone)[:20])
+    if pause:
+        run.pipeline.push(Gap(pause))
+    run.decoder = OpusDecoder()
+    run.play(encode(np.roll(tone, 77))[10:30])
+    recorded = run.finish()
+    assert len(recorded) == 40 * 960 + pause
+    around = recorded[19 * 960 : 22 * 960 + pause]
+    assert np.max(np.abs(around)) < 0.33
+    assert np.max(np.abs(np.diff(around))) < 3 * 0.3 * 2 * np.pi * 300 / 48000
+
+
+def test_a_muted_stream_is_silent_and_as_long(thread: SoundThread, tmp_path: Path) -> None:
+    """Whatever the publisher sends; the sound comes back when it is unmuted."""
+    run = Run(thread, tmp_path)
+    run.pipeline.control(denoise=False, attenuation_limit_db=None)
+    run.pipeline.muted = True
+    run.play(PACKETS[:50])
+    run.pipeline.muted = False
+    run.play(PACKETS[50:])
+    recorded = run.finish()
+    assert len(recorded) == len(PACKETS) * 960
+    assert not recorded[: 48 * 960].any() and recorded[52 * 960 :].any()
+
+
 def test_frames_are_encoded_only_for_somebody(thread: SoundThread, tmp_path: Path) -> None:
     """Nothing is encoded without listeners; with them, both sounds come at the same moments."""
     run = Run(thread, tmp_path)

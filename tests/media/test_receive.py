@@ -127,6 +127,24 @@ def test_a_new_source_starts_a_new_timeline() -> None:
     assert numbers(out) == [700] and order.counts.lost == 0
 
 
+def test_stragglers_of_the_former_source_do_not_bring_it_back() -> None:
+    """Packets that were under way when the source changed are late; after a silence it may come."""
+    order = RtpOrder()
+    order.push(packet(0, ssrc=1), 0.0)
+    order.push(packet(0, ssrc=2), 0.02)
+    assert order.push(packet(1, ssrc=1), 0.03) == [] and order.counts.late == 1
+    assert numbers(order.push(packet(1, ssrc=2), 0.04)) == [1] and order.source == 2
+    assert numbers(order.push(packet(60, ssrc=1), 0.4)) == [60] and order.source == 1
+
+
+def test_a_pause_between_two_sources_is_kept_as_silence() -> None:
+    """The timeline is the publisher's, whatever their timestamps say."""
+    order = RtpOrder()
+    order.push(packet(0, ssrc=1), 0.0)
+    assert order.push(packet(500, ssrc=2), 3.0)[0] == Silence(round(2.98 * 48000))
+    assert not any(isinstance(s, Silence) for s in order.push(packet(9, ssrc=3), 3.05))
+
+
 def test_empty_packets_carry_no_sound() -> None:
     """A packet with only padding keeps the order and adds no sound."""
     order = RtpOrder()
