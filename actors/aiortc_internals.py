@@ -69,6 +69,19 @@ def _changed(missing: str) -> AiortcChanged:
     )
 
 
+# -- the payload type
+
+
+def renumber_codec(transceiver: RTCRtpTransceiver, payload_type: int) -> None:
+    """Set the payload type of a transceiver's only codec, before its answer is created.
+
+    aiortc takes over the client's numbers only from 96 on; if it took all, this would go.
+    """
+    codecs: Any = transceiver._codecs
+    (codec,) = codecs
+    codec.payloadType = payload_type
+
+
 # -- receiving
 
 
@@ -139,7 +152,7 @@ class DirectSender:
         self._ice = _ice(transceiver.sender.transport)
         self.ssrc: int = self._sender._ssrc
         codecs: Any = transceiver._codecs
-        opus = next(codec for codec in codecs if codec.mimeType.lower() == "audio/opus")
+        (opus,) = codecs
         self.payload_type: int = opus.payloadType
 
     @property

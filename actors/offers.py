@@ -1,126 +1,410 @@
-"""Reads offers and trickle fragments, and completes answers (RFC 8829, RFC 8840)."""
+"""Understands offers and trickle fragments, and writes answers (RFC 8829, 8840, 9143, 9429).
 
+An offer becomes an `Offer`: one live audio section with Opus, perhaps one data channel, and how to
+reach them. aiortc gets an offer that we write from it; the client gets an answer with its own
+sections, order, mids and payload types. Whatever we do not use is rejected in its place.
+"""
+
+import ipaddress
 import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 from aiortc import RTCIceCandidate
-from aiortc.sdp import SessionDescription, candidate_from_sdp
+from aiortc.sdp import candidate_to_sdp
 
 from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
+from actors.sdp import TOKEN, Attribute, Attributes, Description, Section, read_description
 
-OPUS_ANSWER = "minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0"
+MAX_CANDIDATES = 64
+"""Candidates used of an offer, and of all its trickle fragments; surplus ones are ignored."""
+OPUS_PARAMETERS = "minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0"
 """The answer's Opus parameters (RFC 7587, section 6.1): mono, in-band FEC."""
-MAX_CANDIDATES = 32
-_LOCAL_NAME = re.compile(r"\.local\s", re.IGNORECASE)
+AIORTC_PAYLOAD_TYPE = 111
+"""Opus in the offer that aiortc gets, since it renumbers those below 96."""
+AIORTC_MIDS = "0", "1"
+"""The mids of the audio and the data channel in that offer."""
+
+DIGEST_BYTES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
+"""The fingerprints that aiortc can verify."""
+MAX_FINGERPRINTS = 8
+
+_HEX = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2})*")
+_ICE_CHARS = re.compile(r"[0-9A-Za-z+/]+")  # RFC 8839, section 5.1
+_PRINTABLE = re.compile(r"[\x20-\x7e]+")
+_OPUS = re.compile(r"(\d{1,3})\s+opus/48000(?:/\d+)?", re.IGNORECASE | re.ASCII)
+_RTP_PROTOCOLS = re.compile(r"(?:UDP/|TCP/)?(?:TLS/)?RTP/SAVPF?")
+_DATA_PROTOCOLS = ("UDP/DTLS/SCTP", "TCP/DTLS/SCTP")
+_CANDIDATE = re.compile(  # RFC 8839, section 5.1
+    r"(?P<foundation>\S{1,64})\s+(?P<component>\d{1,3})\s+(?P<transport>\S+)\s+"
+    r"(?P<priority>\d{1,10})\s+(?P<address>\S+)\s+(?P<port>\d{1,5})\s+typ\s+(?P<type>\S+).*",
+    re.ASCII,
+)
 
 
-def check_offer(offer_sdp: str, *, publishes: bool | None = None) -> None:
-    """Refuse an offer that can never be answered, before starting anything for it.
+@dataclass(frozen=True)
+class Transport:
+    """How to reach the client: ICE credentials, DTLS and candidates."""
 
-    `publishes` says which way the sound goes; None accepts either. Raises OfferRefused.
-    """
-    try:
-        description = SessionDescription.parse(offer_sdp)
-    except Exception as error:  # aiortc's parser fails in many ways if this is not SDP
-        raise OfferRefused("The body is not an SDP offer.") from error
-    _check_audio(description, publishes)
-    _check_sections(description)
-    if offer_sdp.count("a=candidate:") > MAX_CANDIDATES:
-        raise OfferRefused(f"The offer has more than {MAX_CANDIDATES} candidates; send fewer.")
+    ufrag: str
+    password: str
+    ice_lite: bool
+    fingerprints: tuple[str, ...]
+    setup: str
+    candidates: tuple[RTCIceCandidate, ...]
 
 
-def _check_audio(description: SessionDescription, publishes: bool | None) -> None:
-    """Refuse an offer unless it has one Opus track, over DTLS, in the right direction."""
-    audio = [media for media in description.media if media.kind == "audio"]
-    if len(audio) != 1 or not audio[0].port:
-        raise OfferRefused("The offer must have exactly one audio track.")
-    [media] = audio
-    if not any(codec.mimeType.lower() == "audio/opus" for codec in media.rtp.codecs):
-        raise OfferRefused("The offer must include Opus as an audio codec.")
-    if media.dtls is None or not media.dtls.fingerprints:
-        raise OfferRefused("The offer has no DTLS fingerprint.")
-    useless = {True: ("recvonly", "inactive"), False: ("sendonly", "inactive")}
-    if publishes is not None and media.direction in useless[publishes]:
-        way = "send" if publishes else "receive"
-        raise OfferRefused(f"The offer's audio track does not {way}: it is {media.direction}.")
+@dataclass(frozen=True)
+class Offer:
+    """What we make of an offer. All sections are kept, since an answer must name each."""
+
+    sections: tuple[Section, ...]
+    group: tuple[Section, ...]
+    """The audio's BUNDLE group, in the client's order; empty without one (RFC 9143)."""
+    audio: Section
+    payload_type: int
+    """The client's number for Opus."""
+    publishes: bool
+    data: Section | None
+    anchor: Section | None
+    """A picture at which the client anchors the whole group's transport: kept, but inactive."""
+    transport: Transport
 
 
-def _check_sections(description: SessionDescription) -> None:
-    """Refuse sections that aiortc accepts in an offer but cannot answer."""
-    mids = [media.rtp.muxId for media in description.media]
-    if None in mids or len(set(mids)) < len(mids):
-        raise OfferRefused("Each section of the offer must have its own mid.")
-    if sum(media.kind == "application" for media in description.media) > 1:
-        raise OfferRefused("The offer has more than one section for data channels.")
-    for media in description.media:
-        if media.kind not in ("audio", "video", "application"):
-            raise OfferRefused("The offer has a section that is not audio, video or data.")
-        if not (media.ice and media.ice.usernameFragment and media.ice.password):
-            raise OfferRefused("The offer has no ICE credentials.")
-        if media.dtls is None:
-            raise OfferRefused("The offer has a section without a DTLS setup attribute.")
-        if media.kind != "application" and media.direction is None:
-            raise OfferRefused("The offer has a section without a direction such as sendonly.")
-        if media.msid and " " in media.msid and len(media.msid.split()) < 2:
-            raise OfferRefused("The offer has a section with an incomplete msid.")
-    bundle = next((group for group in description.group if group.semantic == "BUNDLE"), None)
-    if bundle and bundle.items and bundle.items[0] not in mids:
-        raise OfferRefused("The offer's BUNDLE group names a section that does not exist.")
-
-
-def ufrags(sdp: str) -> list[str]:
-    """Get the ICE user fragments of a description, in order."""
-    lines = sdp.splitlines()
-    return [line[12:].strip() for line in lines if line.startswith("a=ice-ufrag:")]
-
-
-def reachable_only(offer_sdp: str) -> str:
-    """Remove what only costs time: `.local` candidates and the end-of-candidates mark.
-
-    Resolving a `.local` name means asking multicast DNS for a second. A browser that hides behind
-    one reaches us anyway and then becomes a peer-reflexive candidate. The end of candidates would
-    make ICE give up before that; our own timeout ends a session that never connects.
-    """
-    return "".join(
-        line
-        for line in offer_sdp.splitlines(keepends=True)
-        if not line.startswith("a=end-of-candidates")
-        and not (line.startswith("a=candidate:") and _LOCAL_NAME.search(line))
+def read_offer(text: str, *, publishes: bool) -> Offer:
+    """Read an offer to publish, or else to listen. Raises OfferRefused, naming the line."""
+    description = read_description(text)
+    _check_mids(description.sections)
+    audio, payload_type = _choose_audio(description, publishes)
+    group = _group_of(audio, description)
+    data = next(filter(_is_data_channel, group), None) if publishes else None
+    relies = bool(group) and group[0] not in (audio, data)
+    return Offer(
+        sections=tuple(description.sections),
+        group=tuple(group),
+        audio=audio,
+        payload_type=payload_type,
+        publishes=publishes,
+        data=data,
+        anchor=_find_anchor(group[0], audio) if relies else None,
+        transport=_read_transport(description, group or [audio], [audio, data]),
     )
 
 
-def agree_on_opus(answer_sdp: str) -> str:
-    """Add the Opus parameters, which aiortc omits from its answers."""
-    return re.sub(
-        r"^a=rtpmap:(\d+) opus/48000/2\r?$",
-        lambda match: f"{match[0].rstrip()}\r\na=fmtp:{match[1]} {OPUS_ANSWER}\r",
-        answer_sdp,
-        flags=re.MULTILINE,
+# -- choosing sections
+
+
+def _check_mids(sections: Iterable[Section]) -> None:
+    seen: set[str] = set()
+    for mid in (mid for section in sections for mid in section.all("mid")):
+        if mid.value and not TOKEN.fullmatch(mid.value):
+            raise OfferRefused(f"Line {mid.line}: the mid is not a single word.")
+        if mid.value in seen:
+            raise OfferRefused(f"Line {mid.line}: two sections have this mid.")
+        seen |= {mid.value} - {""}
+
+
+def _choose_audio(description: Description, publishes: bool) -> tuple[Section, int]:
+    """Choose the first live audio section that serves; returns it and its number for Opus."""
+    sections = [section for section in description.sections if section.kind == "audio"]
+    if not sections:
+        raise OfferRefused("The offer has no audio section.")
+    live = [each for each in sections if each.port or _group_of(each, description)]
+    if not live:
+        raise OfferRefused(f"Line {sections[0].line}: the audio section is rejected (port 0).")
+    faults = []
+    for section in live:
+        try:
+            return section, _check_audio(section, description, publishes)
+        except OfferRefused as fault:
+            faults.append(fault)
+    raise faults[0]
+
+
+def _check_audio(section: Section, description: Description, publishes: bool) -> int:
+    """Return the section's payload type for Opus. Raises OfferRefused unless it serves."""
+    if not _RTP_PROTOCOLS.fullmatch(section.protocol):
+        raise OfferRefused(f"Line {section.line}: audio must use UDP/TLS/RTP/SAVPF.")
+    numbers = {match[1] for each in section.all("rtpmap") if (match := _OPUS.fullmatch(each.value))}
+    payload_type = next((int(each) for each in section.formats if each in numbers), None)
+    if payload_type is None or payload_type > 127:
+        raise OfferRefused(f"Line {section.line}: the audio section does not offer Opus.")
+    _check_direction(section, description, publishes)
+    if not any("rtcp-mux" in each for each in (section, *_group_of(section, description))):
+        raise OfferRefused(f"Line {section.line}: the audio section does not offer rtcp-mux.")
+    return payload_type
+
+
+def _check_direction(section: Section, description: Description, publishes: bool) -> None:
+    way, useless = ("send", "recvonly") if publishes else ("receive", "sendonly")
+    for place in (section, description):
+        for direction in ("sendrecv", "sendonly", "recvonly", "inactive"):
+            if line := place.first(direction):
+                if direction in (useless, "inactive"):
+                    raise OfferRefused(
+                        f"Line {line.line}: the audio does not {way}, it is {direction}."
+                    )
+                return
+
+
+def _group_of(section: Section, description: Description) -> list[Section]:
+    """Get the sections of the BUNDLE group that this one belongs to."""
+    by_mid = {each.mid: each for each in description.sections if each.mid}
+    for group in description.all("group"):
+        mids = group.value.split()
+        if mids[:1] == ["BUNDLE"] and section.mid in mids[1:]:
+            return [by_mid[mid] for mid in dict.fromkeys(mids[1:]) if mid in by_mid]
+    return []
+
+
+def _find_anchor(first: Section, audio: Section) -> Section | None:
+    """Return the group's first section, which we do not use, if we must not reject it either.
+
+    Chromium takes its rejection for that of the whole group if it has made one transport for all
+    ("max-bundle"): then the audio has the same credentials and no candidates of its own.
+    """
+    if not (first.port and audio.port and _RTP_PROTOCOLS.fullmatch(first.protocol)):
+        return None
+    same = {each.value for part in (first, audio) for each in part.all("ice-ufrag")}
+    return first if len(same) == 1 and "candidate" not in audio else None
+
+
+def _is_data_channel(section: Section) -> bool:
+    """Tell whether a section is for data channels over SCTP (RFC 8841)."""
+    return (
+        section.kind == "application"
+        and section.protocol in _DATA_PROTOCOLS
+        and section.formats[0] == "webrtc-datachannel"
+        and _sctp_port(section) is not None
     )
 
 
-def read_fragment(fragment: str, ufrag: str) -> list[RTCIceCandidate]:
-    """Read the candidates of a trickle fragment, except `.local` ones.
+def _sctp_port(section: Section) -> int | None:
+    port = section.first("sctp-port")
+    if port is None or not re.fullmatch(r"[0-9]{1,5}", port.value):
+        return None
+    return int(port.value) if 0 < int(port.value) < 65536 else None
 
-    Raises FragmentRefused, or IceRestartRefused if its ufrag is not the session's `ufrag`.
+
+# -- the transport
+
+
+def _read_transport(
+    description: Description, group: Sequence[Section], used: Sequence[Section | None]
+) -> Transport:
+    """Find the transport of what we use; the rest of its group may hold it (RFC 9143, 7.3)."""
+    accepted = [section for section in group if section in used]
+    others = [section for section in group if section not in used]
+    places: list[Attributes] = [*accepted, description, *others]
+    line = accepted[0].line
+    home = next((each for each in places if "ice-ufrag" in each and "ice-pwd" in each), None)
+    if home is None:
+        raise OfferRefused(f"Line {line}: the section has no ICE credentials.")
+    setup = next((found for each in (home, *places) if (found := each.first("setup"))), None)
+    if setup and setup.value not in ("actpass", "active", "passive"):
+        raise OfferRefused(f"Line {setup.line}: setup must be actpass, active or passive.")
+    ufrag = home.all("ice-ufrag")[0]
+    same = [each for each in places if ufrag.value in {a.value for a in each.all("ice-ufrag")}]
+    return Transport(
+        ufrag=_credential(ufrag, "user fragment", 4),
+        password=_credential(home.all("ice-pwd")[0], "password", 22),
+        ice_lite="ice-lite" in description,
+        fingerprints=_read_fingerprints([home, *places], line),
+        setup=setup.value if setup else "active",  # RFC 4145, section 4
+        candidates=tuple(islice(_read_candidates([*same, *accepted, description]), MAX_CANDIDATES)),
+    )
+
+
+def _credential(attribute: Attribute, name: str, shortest: int) -> str:
+    if not (shortest <= len(attribute.value) <= 256 and _ICE_CHARS.fullmatch(attribute.value)):
+        raise OfferRefused(
+            f"Line {attribute.line}: an ICE {name} has {shortest} to 256 letters, digits, + or /."
+        )
+    return attribute.value
+
+
+def _read_fingerprints(places: Sequence[Attributes], line: int) -> tuple[str, ...]:
+    """Get the fingerprints that aiortc can verify, from the first place that has any."""
+    for place in places:
+        found = place.all("fingerprint")[:MAX_FINGERPRINTS]
+        read = tuple(f"{digest} {value}" for digest, value in map(_fingerprint, found) if digest)
+        if read:
+            return read
+        if found:
+            raise OfferRefused(f"Line {found[0].line}: this DTLS fingerprint is not a SHA-256.")
+    raise OfferRefused(f"Line {line}: the section has no DTLS fingerprint.")
+
+
+def _fingerprint(attribute: Attribute) -> tuple[str, str]:
+    """Get digest and value of a fingerprint, or "" twice if we cannot verify it (RFC 8122)."""
+    digest, _, value = attribute.value.partition(" ")
+    digest, value = digest.lower(), value.strip().upper()
+    fits = _HEX.fullmatch(value) and len(value) == 3 * DIGEST_BYTES.get(digest, 0) - 1
+    return (digest, value) if fits else ("", "")
+
+
+# -- candidates
+
+
+def read_fragment(fragment: str, offer: Offer) -> list[RTCIceCandidate]:
+    """Read the candidates of a trickle fragment that we can use (RFC 8840).
+
+    Raises FragmentRefused, or IceRestartRefused if its ufrag is not the offer's.
     """
+    mids = {section.mid for section in (offer.audio, *offer.group)}
     candidates = []
-    mid = None
-    for line in fragment.splitlines():
-        if line.startswith("a=ice-ufrag:") and line[12:].strip() != ufrag:
+    ours = True
+    for number, line in enumerate(fragment.split("\n"), 1):
+        name, _, value = line.strip().partition(":")
+        if name == "a=ice-ufrag" and value.strip() != offer.transport.ufrag:
             raise IceRestartRefused("ICE restarts are not supported; post a new offer instead.")
-        if line.startswith("a=mid:"):
-            mid = line[6:].strip()
-        if line.startswith("a=candidate:") and not _LOCAL_NAME.search(line):
-            candidates.append(_read_candidate(line[12:], mid))
+        if name == "a=mid":
+            ours = value.strip() in mids
+        if name == "a=candidate":
+            try:
+                candidate = _read_candidate(value)
+            except ValueError as error:
+                raise FragmentRefused(f"Line {number}: the candidate cannot be read.") from error
+            if candidate and ours:
+                candidate.sdpMid = AIORTC_MIDS[0]
+                candidates.append(candidate)
     return candidates
 
 
-def _read_candidate(text: str, mid: str | None) -> RTCIceCandidate:
+def _read_candidates(places: Iterable[Attributes]) -> Iterator[RTCIceCandidate]:
+    """Read the candidates that we can use; what cannot be read is ignored."""
+    for text in dict.fromkeys(each.value for place in places for each in place.all("candidate")):
+        try:
+            candidate = _read_candidate(text)
+        except ValueError:
+            continue
+        if candidate:
+            yield candidate
+
+
+def _read_candidate(text: str) -> RTCIceCandidate | None:
+    """Read a candidate (RFC 8839, section 5.1); None if we cannot use it.
+
+    Of no use are TCP, RTCP's own component, and names: resolving a `.local` name means asking
+    multicast DNS for a second. A browser that hides behind one reaches us anyway and then becomes
+    a peer-reflexive candidate. Raises ValueError if this is not a candidate.
+    """
+    match = _CANDIDATE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"not a candidate: {text!r}")
+    port, priority = int(match["port"]), int(match["priority"])
+    # Some clients write component 0, which makes aioice hang. RTP and RTCP share component 1.
+    if match["transport"].lower() != "udp" or int(match["component"]) > 1:
+        return None
+    if match["type"] not in ("host", "srflx", "prflx", "relay"):
+        return None
+    if not (0 < port < 1 << 16 and priority < 1 << 32 and _is_address(match["address"])):
+        return None
+    return RTCIceCandidate(
+        1, match["foundation"], match["address"], port, priority, "udp", match["type"]
+    )
+
+
+def _is_address(text: str) -> bool:
     try:
-        candidate = candidate_from_sdp(text)
-    except (AssertionError, ValueError, IndexError, KeyError) as error:
-        raise FragmentRefused("The fragment has a candidate that cannot be read.") from error
-    candidate.component = 1  # some clients write 0, which makes ICE hang; RTP and RTCP share 1
-    candidate.sdpMid = mid
-    candidate.sdpMLineIndex = None if mid else 0
-    return candidate
+        return "%" not in text and bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
+
+
+# -- writing
+
+
+def for_aiortc(offer: Offer) -> str:
+    """Write the offer that aiortc gets: Opus, perhaps a data channel, one transport.
+
+    It has no mark for the end of candidates, with which ICE would give up before a peer-reflexive
+    one arrives; our own timeout ends a session that never connects.
+    """
+    transport = [
+        f"a=ice-ufrag:{offer.transport.ufrag}",
+        f"a=ice-pwd:{offer.transport.password}",
+        *(f"a=fingerprint:{each}" for each in offer.transport.fingerprints),
+        f"a=setup:{offer.transport.setup}",
+        *(f"a=candidate:{candidate_to_sdp(each)}" for each in offer.transport.candidates),
+    ]
+    audio_mid, data_mid = AIORTC_MIDS
+    lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0"]
+    lines += ["a=ice-lite"] if offer.transport.ice_lite else []
+    lines += [f"a=group:BUNDLE {' '.join(AIORTC_MIDS)}"] if offer.data else []
+    lines += [
+        f"m=audio 9 UDP/TLS/RTP/SAVPF {AIORTC_PAYLOAD_TYPE}",
+        f"a=mid:{audio_mid}",
+        "a=sendonly" if offer.publishes else "a=recvonly",
+        "a=rtcp-mux",
+        f"a=rtpmap:{AIORTC_PAYLOAD_TYPE} opus/48000/2",
+        *transport,
+    ]
+    if offer.data:
+        lines += [
+            "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+            f"a=mid:{data_mid}",
+            f"a=sctp-port:{_sctp_port(offer.data)}",
+            *transport,
+        ]
+    return _text(lines)
+
+
+def write_answer(offer: Offer, aiortc_answer: str) -> str:
+    """Write the client's answer: aiortc's, with the client's sections, mids and payload type."""
+    session, *sections = re.split(r"^(?=m=)", aiortc_answer, flags=re.MULTILINE)
+    lines = [line for line in session.splitlines() if not line.startswith("a=group:")]
+    kept = (offer.anchor, offer.audio, offer.data)
+    group = [each.mid for each in offer.group if each in kept and each.mid]
+    lines += [f"a=group:BUNDLE {' '.join(group)}"] if group else []
+    for section in offer.sections:
+        if section is offer.audio:
+            opus = f"{offer.payload_type} opus/48000/2"
+            parameters = f"{offer.payload_type} {OPUS_PARAMETERS}"
+            formats = [f"a=rtpmap:{opus}", f"a=fmtp:{parameters}"]
+            lines += _accept(section, str(offer.payload_type), sections[0], formats)
+        elif section is offer.data:
+            lines += _accept(section, section.formats[0], sections[1], [])
+        elif section is offer.anchor:
+            number = section.formats[0]
+            transport = re.sub(r"^a=(msid|ssrc|sendonly|recvonly).*\n", "", sections[0], flags=re.M)
+            lines += _accept(section, number, transport, ["a=inactive", *_codec(section)])
+        else:
+            lines += _reject(section)
+    return _text(lines)
+
+
+def _accept(section: Section, formats: str, ours: str, lines: list[str]) -> list[str]:
+    """Answer a section with aiortc's answer, except for what the client numbers and names.
+
+    Of its fingerprints only the SHA-256 stays: with several, libdatachannel (OBS) fails to verify
+    our certificate in about half of all handshakes.
+    """
+    first, *rest = ours.splitlines()
+    port = first.split()[1]
+    left_out = ("a=mid:", "a=rtpmap:", "a=fmtp:", "a=fingerprint:sha-384", "a=fingerprint:sha-512")
+    kept = [each for each in rest if not each.startswith(left_out)]
+    mid = [f"a=mid:{section.mid}"] if section.mid else []
+    return [f"m={section.kind} {port} {section.protocol} {formats}", *kept, *mid, *lines]
+
+
+def _reject(section: Section) -> list[str]:
+    """Reject a section in its place (RFC 3264, section 6)."""
+    mid = [f"a=mid:{section.mid}"] if section.mid else []
+    media = f"m={section.kind} 0 {section.protocol} {section.formats[0]}"
+    return [media, "c=IN IP4 0.0.0.0", "a=inactive", *mid, *_codec(section)]
+
+
+def _codec(section: Section) -> list[str]:
+    """Get the lines that describe a section's first format, as the client wrote them."""
+    return [
+        f"a={name}:{each.value}"
+        for name in ("rtpmap", "fmtp")
+        for each in section.all(name)
+        if each.value.split()[:1] == [section.formats[0]] and _PRINTABLE.fullmatch(each.value)
+    ]
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\r\n" for line in lines)

@@ -14,19 +14,18 @@ from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
+    RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from aiortc.exceptions import OperationError
 
-from actors.aiortc_internals import note_datagrams, tap_packets
-from actors.errors import FragmentRefused, OfferRefused
+from actors.aiortc_internals import note_datagrams, renumber_codec, tap_packets
 from actors.offers import (
     MAX_CANDIDATES,
-    agree_on_opus,
-    check_offer,
-    reachable_only,
+    Offer,
+    for_aiortc,
     read_fragment,
-    ufrags,
+    read_offer,
+    write_answer,
 )
 from actors.receive import Packet
 from actors.rtp_sender import RtpSender
@@ -50,6 +49,8 @@ class SessionState(StrEnum):
 class Session:
     """The server's side of one peer connection, which `run` owns from offer to close."""
 
+    publishes: bool
+
     def __init__(self, session_id: str, *, connect_timeout_s: float) -> None:
         self.session_id = session_id
         self.state = SessionState.CONNECTING
@@ -57,7 +58,7 @@ class Session:
         self._connect_timeout_s = connect_timeout_s
         self._connected = asyncio.Event()
         self._closing = asyncio.Event()
-        self._ufrag = ""
+        self._offer: Offer | None = None
         self._candidates = 0
         self._connection: RTCPeerConnection | None = None
 
@@ -100,14 +101,13 @@ class Session:
         """Add the candidates of a trickle fragment (RFC 8840).
 
         Raises FragmentRefused if it cannot be read, IceRestartRefused if its ICE session is not
-        the offer's.
+        the offer's. Candidates beyond MAX_CANDIDATES are ignored, and all while there is no
+        connection.
         """
-        candidates = read_fragment(fragment, self._ufrag)
+        if self._offer is None:
+            return
+        candidates = read_fragment(fragment, self._offer)[: MAX_CANDIDATES - self._candidates]
         self._candidates += len(candidates)
-        if self._candidates > MAX_CANDIDATES:
-            raise FragmentRefused(
-                f"This session has more than {MAX_CANDIDATES} candidates; send fewer."
-            )
         for candidate in candidates:
             if self._connection is not None:
                 await self._connection.addIceCandidate(candidate)
@@ -115,8 +115,8 @@ class Session:
     def _attach(self, connection: RTCPeerConnection) -> None:
         """Prepare the connection before the offer is applied."""
 
-    def _opened(self, connection: RTCPeerConnection) -> None:
-        """Use the connection's transceivers once the offer is applied."""
+    def _opened(self, transceiver: RTCRtpTransceiver) -> None:
+        """Use the connection's only transceiver once the offer is applied."""
 
     def _begin(self, connection: RTCPeerConnection) -> None:
         """Use the connection once it is established."""
@@ -128,23 +128,17 @@ class Session:
     async def _negotiate(self, connection: RTCPeerConnection, offer_sdp: str) -> str:
         """Apply the offer and create the answer. Raises OfferRefused or NoCapacity.
 
-        aiortc rejects offers only in `setRemoteDescription`. An error in any later step is ours:
-        a bug, or a fault in the offer that `check_offer` should have found.
+        Any other error is ours: aiortc gets an offer that we wrote.
         """
-        check_offer(offer_sdp)
-        self._ufrag = ufrags(offer_sdp)[0]
+        offer = self._offer = read_offer(offer_sdp, publishes=self.publishes)
+        self._candidates = len(offer.transport.candidates)
         self._attach(connection)
-        offer = RTCSessionDescription(sdp=reachable_only(offer_sdp), type="offer")
-        try:
-            await connection.setRemoteDescription(offer)
-        except (ValueError, OperationError) as error:  # an unsupported feature; no common codec
-            raise OfferRefused(f"This offer cannot be answered: {error}.") from error
-        for transceiver in connection.getTransceivers():
-            if transceiver.kind == "video":
-                transceiver.direction = "inactive"
-        self._opened(connection)
+        await connection.setRemoteDescription(RTCSessionDescription(for_aiortc(offer), "offer"))
+        (transceiver,) = connection.getTransceivers()
+        renumber_codec(transceiver, offer.payload_type)
+        self._opened(transceiver)
         await connection.setLocalDescription(await connection.createAnswer())
-        return agree_on_opus(connection.localDescription.sdp)
+        return write_answer(offer, connection.localDescription.sdp)
 
     async def _wait_connected(self) -> bool:
         """Wait for the connection; False if it took too long or the session is closing."""
@@ -176,6 +170,8 @@ class Session:
 class PublisherSession(Session):
     """Receives a publisher's RTP packets and sends levels to its page."""
 
+    publishes = True
+
     def __init__(
         self,
         session_id: str,
@@ -202,10 +198,8 @@ class PublisherSession(Session):
         if channel.label == "stats":
             self._stats = channel
 
-    def _opened(self, connection: RTCPeerConnection) -> None:
-        for transceiver in connection.getTransceivers():
-            if transceiver.kind == "audio":
-                tap_packets(transceiver.receiver, self._take)
+    def _opened(self, transceiver: RTCRtpTransceiver) -> None:
+        tap_packets(transceiver.receiver, self._take)
 
     def _take(self, packet: Packet) -> None:
         if not self._closing.is_set():
@@ -225,6 +219,8 @@ class Unheard(MediaStreamTrack):
 
 class ListenerSession(Session):
     """Sends the stream's packets to one listener."""
+
+    publishes = False
 
     def __init__(
         self,
@@ -251,7 +247,7 @@ class ListenerSession(Session):
         connection.addTrack(Unheard())
 
     def _begin(self, connection: RTCPeerConnection) -> None:
-        (transceiver,) = (t for t in connection.getTransceivers() if t.kind == "audio")
+        (transceiver,) = connection.getTransceivers()
         self._sender = RtpSender(transceiver)
         self._heard_at = time.monotonic()
         note_datagrams(transceiver, self._note_arrival)

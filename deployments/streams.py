@@ -13,7 +13,7 @@ from actors.errors import (
     NotYourSession,
     UnknownSession,
 )
-from actors.offers import check_offer
+from actors.offers import read_offer
 from actors.status import SessionRecord, StatusStore, StreamStatus
 from actors.stream import StreamHost
 from deployments.stream_actors import ActorGone, StreamActors
@@ -65,7 +65,7 @@ class Streams:
         Raises OfferRefused, NoCapacity, RedisUnavailable, or ActorSilent while an actor that does
         not answer holds the user's lease.
         """
-        check_offer(offer_sdp, publishes=True)
+        read_offer(offer_sdp, publishes=True)
         session_id = new_id()
         for _ in range(ATTEMPTS):
             grant, limit_s = await self._store.host_of(username), HOLDER_TIMEOUT_S
@@ -93,7 +93,7 @@ class Streams:
         self, listener: str, username: str, offer_sdp: str, *, original: bool
     ) -> SessionAnswer:
         """Open a listener session. Raises OfferRefused, NotLive or OriginalNotShared."""
-        check_offer(offer_sdp, publishes=False)
+        read_offer(offer_sdp, publishes=False)
         status = await self._store.read(username)
         if status is None:
             raise NotLive(f"{username} is not live.")

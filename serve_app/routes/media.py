@@ -9,7 +9,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from actors.errors import OfferRefused
 from deployments.streams import SessionAnswer
 from serve_app.accounts import NoSuchUser
 from serve_app.callers import Caller
@@ -107,11 +106,7 @@ whether they may trickle.
 async def _offer(request: Request) -> str:
     if _media_type(request) != SDP:
         raise WrongType(f"Please send the offer as {SDP}.")
-    body = await request.body()
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise OfferRefused("The body is not an SDP offer.") from error
+    return (await request.body()).decode(errors="replace")
 
 
 def _media_type(request: Request) -> str:

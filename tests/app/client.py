@@ -18,8 +18,9 @@ SDP = {"content-type": "application/sdp"}
 class Person:
     """Somebody with an account, a bearer token and any number of peers."""
 
-    def __init__(self, url: str, username: str, token: str) -> None:
+    def __init__(self, url: str, username: str, token: str, password: str = "") -> None:
         self.username = username
+        self.password = password
         self.token = token
         self.url = url
         self.http = httpx.AsyncClient(
@@ -125,4 +126,4 @@ async def sign_up(url: str, username: str | None = None) -> Person:
         assert created.status_code == 201, created.text
         session = await http.post("/api/session", json=credentials)
         assert session.status_code == 200, session.text
-    return Person(url, username, session.json()["token"])
+    return Person(url, username, session.json()["token"], credentials["password"])

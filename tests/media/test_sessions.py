@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import threading
 from typing import Any
 
@@ -221,9 +220,7 @@ async def test_trickle_fragments_that_cannot_be_used_are_refused() -> None:
         await session.trickle("a=candidate:nonsense\r\n")
     with pytest.raises(IceRestartRefused):
         await session.trickle("a=ice-ufrag:other\r\na=ice-pwd:" + "x" * 24 + "\r\n")
-    many = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n" * 40
-    with pytest.raises(FragmentRefused):
-        await session.trickle(many)
+    await session.trickle("a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n" * 100)
     await until(lambda: session.state is SessionState.CONNECTED)
     session.close()
     await task
@@ -262,27 +259,13 @@ async def test_a_bad_offer_is_refused_and_leaves_nothing(name: str) -> None:
     assert asyncio.all_tasks() == tasks and threading.active_count() == threads
 
 
-async def test_an_offer_that_is_refused_half_way_leaves_nothing() -> None:
-    """aiortc has already made some transports when it finds a section that it cannot answer."""
-    peer = PublisherPeer(PACKETS)
-    peer.connection.addTransceiver("video", direction="sendonly")
-    offer = re.sub("VP8|H264|AV1", "H261", await peer.offer())
-    await peer.close()
-    tasks, before = asyncio.all_tasks(), _udp_sockets()
-    session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
-    await session.run(offer)
-    with pytest.raises(OfferRefused, match="cannot be answered"):
-        await session.answer
-    assert asyncio.all_tasks() == tasks and _udp_sockets() == before
-
-
 async def test_a_fault_of_ours_reaches_the_one_who_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error while we answer is raised unchanged, not blamed on the offer; no socket stays."""
     peer = PublisherPeer(PACKETS)
     offer = await peer.offer()
     await peer.close()
     before = _udp_sockets()
-    for step in ("aiortc.RTCPeerConnection.createAnswer", "actors.sessions.agree_on_opus"):
+    for step in ("aiortc.RTCPeerConnection.createAnswer", "actors.sessions.write_answer"):
         session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
         with monkeypatch.context() as patch:
             patch.setattr(step, _fail)
