@@ -447,7 +447,7 @@ def offers(draw: st.DrawFn) -> str:
         session = TRANSPORT
         for part in parts:
             part.transport = []
-    elif bundled and draw(st.booleans()):
+    elif draw(st.booleans()):
         for part in bundled[1:]:
             without_transport(part)
     bundle = " ".join(part.mid for part in bundled if part.mid)
