@@ -285,3 +285,42 @@ async def _undenoised(person: Person) -> bool:
 async def _stored(person: Person) -> bool:
     recordings = await person.recordings()
     return bool(recordings) and recordings[0]["state"] == "ready"
+
+
+# Chromium's fake microphone cannot be muted by a system; this is what a page sees when one is.
+MUTABLE = """{
+  let muted = false;
+  const tracks = [];
+  Object.defineProperty(MediaStreamTrack.prototype, "muted", { get: () => muted });
+  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const media = await open(wanted);
+    tracks.push(...media.getAudioTracks());
+    return media;
+  };
+  window.mute = (now) => {
+    muted = now;
+    for (const track of tracks) track.dispatchEvent(new Event(now ? "mute" : "unmute"));
+  };
+}"""
+
+
+async def test_a_microphone_that_the_system_mutes_is_told(
+    app: App, people: People, browser: Browser
+) -> None:
+    """The page says that nobody hears anything, the status and friends' pages say it too."""
+    ada, bob = await people(), await people()
+    await ada.befriend(bob)
+    tab = await open_tab(browser, ada, script=MUTABLE)
+    his = await open_tab(browser, bob, f"/u/{ada.username}")
+    await go_live(tab)
+    await tab.page.evaluate("mute(true)")
+    await expect(tab.page.get_by_text("nobody hears you")).to_be_visible()
+    await expect(his.page.get_by_text("their microphone is muted")).to_be_visible()
+    stream = await ada.stream()
+    assert stream is not None and stream["muted"] is True and stream["state"] == "live"
+    await tab.page.evaluate("mute(false)")
+    await expect(his.page.get_by_text(f"{ada.username} is live now")).to_be_visible()
+    await expect(tab.page.get_by_text("Your friends can hear you")).to_be_visible()
+    await tab.click("stop")
+    assert not tab.complaints and not his.complaints
