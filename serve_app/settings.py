@@ -76,6 +76,12 @@ def _url_of(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _redis_url(value: str) -> str:
+    from foundation.redis import check_url  # late: most commands need no Redis client
+
+    return check_url(value)
+
+
 def _origin(value: str) -> str:
     parts = urlsplit(value)
     if parts.path or parts.query or parts.fragment:
@@ -137,6 +143,7 @@ def _shown(default: str) -> JsonDict:
     return {"default": default}
 
 
+RedisUrl = Annotated[str, AfterValidator(_redis_url), _form("redis://, rediss:// or unix:// URL")]
 WebUrl = Annotated[str, _url_of("http", "https"), _form("http:// or https:// URL")]
 Address = Annotated[str, AfterValidator(_address), _form("an IP address")]
 CommaList = Annotated[
@@ -185,9 +192,7 @@ class Settings(BaseSettings):
         json_schema_extra=_shown("`spool` in `data_dir`"),
     )
     """Folder for recordings in progress; it should survive a restart."""
-    redis_url: (
-        Annotated[str, _url_of("redis", "rediss"), _form("redis:// or rediss:// URL")] | None
-    ) = Field(None, repr=False)
+    redis_url: RedisUrl | None = Field(None, repr=False)
     """Your Redis or Valkey, 7 or later; without it `hushcast up` starts a Valkey."""
     s3_endpoint: WebUrl | None = None
     """Your object storage; with a bucket but no endpoint, Amazon S3."""
