@@ -76,5 +76,7 @@ def services(connection: HTTPConnection) -> Services:
     """Get the services of the application that serves a request or socket."""
     return cast(Services, connection.app.state.services)
 
+        addressing=settings.s3_addressing,
+        authority=settings.s3_ca,
 
 Use = Annotated[Services, Depends(services)]
