@@ -8,7 +8,6 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -199,7 +198,10 @@ def check_url(url: str) -> str:
     for name in _FILES & options.keys():
         if not Path(options[name]).is_file():
             raise ValueError(f"{name} names no file")
-    parse_url(url)  # names an option whose value it cannot read
+    try:
+        connect(url).connection_pool.make_connection()  # names an option whose value it cannot read
+    except TypeError:
+        raise ValueError(f"has an option that does not go with {scheme}://") from None
     return url
 
 

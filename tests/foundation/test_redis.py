@@ -174,6 +174,8 @@ async def tls_in_front_of(plain: int, certificate: Path, key: Path) -> AsyncIter
         ("redis://host:6379/0?socket_timeout=1", "has an unknown option"),
         ("redis://host:6379?db=secret", "Invalid value for 'db'"),
         ("rediss://host:6379/0?ssl_ca_certs=/secret.pem", "ssl_ca_certs names no file"),
+        ("redis://host/0?ssl_cert_reqs=none", "an option that does not go with redis://"),
+        ("unix:///valkey.sock?ssl_cert_reqs=none", "an option that does not go with unix://"),
         ("unix://", "unix:///PATH?db=DATABASE"),
         ("unix://secret/valkey.sock", "unix:///PATH?db=DATABASE"),
     ],
