@@ -18,18 +18,52 @@ from serve_app.settings import Settings
 MIN_REDIS = 7
 TIMEOUT_S = 5.0
 
+_UNREACHED = (
+    "Is HUSHCAST_S3_ENDPOINT right? Its certificate must be one that this machine trusts, or "
+    "HUSHCAST_S3_CA names its authority. Keys come from HUSHCAST_S3_ACCESS_KEY and _SECRET_KEY, or "
+    "from where AWS's tools look."
+)
+_CHECKSUMS = (
+    "If AWS_REQUEST_CHECKSUM_CALCULATION is set, unset it: only Amazon's need what it adds."
+)
+_REFUSED = (
+    "Use a store, and keys, that can put, get, list and delete objects, also in parts and ranges: "
+    f'see "Object storage" in docs/operating.md. {_CHECKSUMS}'
+)
+_NOT_ALLOWED = (
+    "Allow the keys to put, get, list and delete objects, and to list and abort multipart uploads."
+)
+_REGION = "Set HUSHCAST_S3_REGION to the region of the bucket."
+_KEYS = (
+    "Are HUSHCAST_S3_ACCESS_KEY and HUSHCAST_S3_SECRET_KEY right? Some stores answer this for a "
+    "wrong HUSHCAST_S3_REGION too, or if AWS_REQUEST_CHECKSUM_CALCULATION is set."
+)
+_TO_DO = {
+    "NoSuchBucket": "Create it, or correct HUSHCAST_S3_BUCKET; or is it HUSHCAST_S3_ADDRESSING?",
+    "AccessDenied": _NOT_ALLOWED,
+    "InvalidAccessKeyId": _KEYS,
+    "SignatureDoesNotMatch": _KEYS,
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "PermanentRedirect": _REGION,
+    "SecondLevelDomainForbidden": "Set HUSHCAST_S3_ADDRESSING=virtual.",
+    "NotImplemented": _CHECKSUMS,
+    "InvalidArgument": _CHECKSUMS,
+    "RequestTimeTooSkewed": "Synchronise both clocks with NTP, for example with chrony.",
+}
+"""What to do, by S3's code."""
+
 
 def check_redis(settings: Settings) -> Iterator[Finding]:
     """Check the version, persistence, eviction and clock."""
     try:
+        if wrong := asyncio.run(unfit(settings.redis_url or "")):
+            yield Finding("Redis", *wrong.split(". ", 1))
+            return
         info, ahead_s, ping_s = asyncio.run(_ask_redis(settings.redis_url or ""))
-        wrong = asyncio.run(unfit(settings.redis_url or ""))
     except (RedisUnavailable, OSError, TimeoutError) as error:
         to_do = "Is it running, and is HUSHCAST_REDIS_URL right, including the password?"
         yield Finding("Redis", f"cannot be used: {error}", to_do)
-        return
-    if wrong is not None:
-        yield Finding("Redis", *wrong.split(". ", 1))
         return
     yield from _judge_redis(info, ping_s)
     yield clock_finding("clock of Redis", ahead_s)
@@ -59,7 +93,7 @@ async def _ask_redis(url: str) -> tuple[dict[str, Any], float, float]:
     redis = connect(url)
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            await redis.time()  # connects
+            await redis.prove()  # connects
             began = time.time()
             seconds, microseconds = await redis.time()
             now = time.time()
@@ -80,41 +114,6 @@ def check_s3(settings: Settings) -> Iterator[Finding]:
     except StoreUnavailable as error:
         to_do = _TO_DO.get(error.code) or (_REFUSED if error.refused else _UNREACHED)
         yield Finding("S3", str(error).removeprefix("S3: "), to_do)
-
-
-_UNREACHED = (
-    "Is HUSHCAST_S3_ENDPOINT right? Its certificate must be one that this machine trusts, or "
-    "HUSHCAST_S3_CA names its authority. Keys come from HUSHCAST_S3_ACCESS_KEY and _SECRET_KEY, or "
-    "from where AWS's tools look."
-)
-_REFUSED = (
-    "Use a store, and keys, that can put, get, list and delete objects in HUSHCAST_S3_BUCKET, also "
-    "in parts and in ranges. Is AWS_REQUEST_CHECKSUM_CALCULATION set? Few stores but Amazon's know "
-    'what it adds. See "Object storage" in docs/operating.md.'
-)
-_NOT_ALLOWED = (
-    "Allow the keys to put, get, list and delete objects, and to list and abort multipart uploads."
-)
-_REGION = "Set HUSHCAST_S3_REGION to the region of the bucket."
-_KEYS = (
-    "Are HUSHCAST_S3_ACCESS_KEY and HUSHCAST_S3_SECRET_KEY right? Some stores answer this for a "
-    "wrong HUSHCAST_S3_REGION too, and to checksums: unset AWS_REQUEST_CHECKSUM_CALCULATION."
-)
-_CHECKSUMS = "Unset AWS_REQUEST_CHECKSUM_CALCULATION: this store does not know what it adds."
-_TO_DO = {
-    "NoSuchBucket": "Create it, or correct HUSHCAST_S3_BUCKET; or is it HUSHCAST_S3_ADDRESSING?",
-    "AccessDenied": _NOT_ALLOWED,
-    "InvalidAccessKeyId": _KEYS,
-    "SignatureDoesNotMatch": _KEYS,
-    "AuthorizationHeaderMalformed": _REGION,
-    "IllegalLocationConstraintException": _REGION,
-    "PermanentRedirect": _REGION,
-    "SecondLevelDomainForbidden": "Set HUSHCAST_S3_ADDRESSING=virtual.",
-    "NotImplemented": _CHECKSUMS,
-    "InvalidArgument": _CHECKSUMS,
-    "RequestTimeTooSkewed": "Synchronise both clocks with NTP, for example with chrony.",
-}
-"""What to do, by S3's code."""
 
 
 def _check_s3(store: RecordingStore) -> Iterator[Finding]:
