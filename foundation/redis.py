@@ -199,7 +199,8 @@ def check_url(url: str) -> str:
         if not Path(options[name]).is_file():
             raise ValueError(f"{name} names no file")
     try:
-        connect(url).connection_pool.make_connection()  # names an option whose value it cannot read
+        # It names an option whose value it cannot read.
+        connect(url).connection_pool.make_connection()  # type: ignore[no-untyped-call]
     except TypeError:
         raise ValueError(f"has an option that does not go with {scheme}://") from None
     return url
