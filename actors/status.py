@@ -221,7 +221,7 @@ class StatusStore:
                 status.stream_id,
                 status.to_json(),
                 STATUS_TTL_S,
-                CHANNEL,
+                self._redis.channel(CHANNEL),
                 change_id,
                 changed_at,
             ],
@@ -236,7 +236,7 @@ class StatusStore:
         subject = [lease.bid.token, username, status.stream_id]
         await self._end(
             keys=[lease.key, status_key(username), VERSION_KEY, STREAMING_KEY],
-            args=[*subject, CHANNEL, change_id, repr(changed_at)],
+            args=[*subject, self._redis.channel(CHANNEL), change_id, repr(changed_at)],
         )
 
     async def publish_expired(self, now: float) -> list[Expired]:
@@ -249,7 +249,8 @@ class StatusStore:
         for username, stream_id in ((str(a), str(b)) for a, b in streaming.items()):
             keys = [status_key(username), VERSION_KEY, STREAMING_KEY]
             expired = Expired(username, stream_id, new_id())
-            args = [username, stream_id, CHANNEL, expired.change_id, repr(now)]
+            channel = self._redis.channel(CHANNEL)
+            args = [username, stream_id, channel, expired.change_id, repr(now)]
             if await self._expire(keys=keys, args=args):
                 ended.append(expired)
         return ended
@@ -291,7 +292,7 @@ class StatusStore:
             "stream_id": stream_id,
             "session": session,
         }
-        await self._redis.publish(CONTROL_CHANNEL, json.dumps(message))
+        await self._redis.publish(self._redis.channel(CONTROL_CHANNEL), json.dumps(message))
 
     async def write_session(self, record: SessionRecord) -> None:
         """Write a session's record, so that any ingress replica finds its actor."""

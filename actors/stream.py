@@ -45,7 +45,7 @@ ORPHAN_TIMEOUT_S = 60.0
 class StreamActorConfig:
     """What a stream actor needs to know; plain data, sent to it by the directory."""
 
-    redis_url: str
+    redis_url: str = field(repr=False)
     store: StoreConfig
     spool_dir: str
     version: str

@@ -47,8 +47,8 @@ async def _watched(settings: Settings, signals: Signals) -> int:
 
 async def _run(settings: Settings) -> int:
     assert settings.redis_url is not None
-    redis = connect(settings.redis_url)
     store = RecordingStore(store_config(settings))
+    redis = connect(settings.redis_url)
     index = RecordingIndex(redis)
     try:
         finished = await recover(settings.spool_dir, index=index, store=store)

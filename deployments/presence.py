@@ -32,6 +32,9 @@ from recordings.index import RecordingChange
 
 log = logging.getLogger(__name__)
 
+Receiver = Callable[[str], Awaitable[None]]
+"""Takes what is published on one channel."""
+
 MAX_SOCKETS_OF_A_USER = 64
 RETRY_S = 0.5
 SILENCE_S = 5.0
@@ -56,7 +59,7 @@ class Presence:
         self._greeted: set[Subscription] = set()
         """The subscriptions that get a new snapshot after an outage."""
         self._connected = asyncio.Event()
-        self._receivers: dict[str, Callable[[str], Awaitable[None]]] = {
+        self._receivers: dict[str, Receiver] = {
             STATUS_CHANNEL: self._fan_out_status,
             RECORDINGS_CHANNEL: self._fan_out_recording,
             CONTROL_CHANNEL: self._fan_out_control,
@@ -109,7 +112,8 @@ class Presence:
 
     async def _follow(self) -> None:
         async with connect_subscriber(self._redis_url) as redis, redis.pubsub() as pubsub:
-            await pubsub.subscribe(*self._receivers)
+            receivers = {redis.channel(name): each for name, each in self._receivers.items()}
+            await pubsub.subscribe(*receivers)
             self._connected.set()
             for subscription in list(self._greeted):
                 await self._read(subscription, from_the_beginning=True)
@@ -118,19 +122,19 @@ class Presence:
                 message = await pubsub.get_message(timeout=SILENCE_S)
                 if message is not None:
                     asked = False
-                    await self._take(message)
+                    await self._take(message, receivers)
                 elif asked:
                     raise ConnectionError("Redis has fallen silent")
                 else:
                     await pubsub.ping()
                     asked = True
 
-    async def _take(self, message: dict[str, Any]) -> None:
+    async def _take(self, message: dict[str, Any], receivers: dict[str, Receiver]) -> None:
         """Pass on a published message; skip one that cannot be read, such as another release's."""
         if message["type"] != "message":
             return
         try:
-            await self._receivers[message["channel"]](message["data"])
+            await receivers[message["channel"]](message["data"])
         except (ValueError, TypeError, KeyError) as error:
             log.error("presence: unrecognised message on %s: %r", message["channel"], error)
 

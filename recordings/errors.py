@@ -2,7 +2,27 @@
 
 
 class StoreUnavailable(Exception):
-    """The object store does not answer, or refuses our request."""
+    """The object store does not answer, or refuses our request.
+
+    Attributes:
+        reason: what the store does, for the sentence "The object storage ...": it names no host,
+            no bucket and no key, so anybody may read it.
+        code: S3's code for a refusal, such as `AccessDenied`; empty if it gave none.
+        refused: whether it answered.
+    """
+
+    def __init__(
+        self,
+        told: str,
+        *,
+        reason: str = "cannot be used",
+        code: str = "",
+        refused: bool = False,
+    ) -> None:
+        super().__init__(told)
+        self.reason = reason
+        self.code = code
+        self.refused = refused
 
 
 class ObjectMissing(Exception):

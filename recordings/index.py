@@ -147,6 +147,7 @@ class RecordingIndex:
     def __init__(self, redis: RedisClient) -> None:
         self.uploads = UploadLog(redis)
         self._redis = redis
+        self._channel = redis.channel(CHANNEL)
         self._put = redis.register_script(_PUT)
         self._remove = redis.register_script(_REMOVE)
 
@@ -173,7 +174,7 @@ class RecordingIndex:
         """
         done = await self._put(
             keys=_keys(recording.id, recording.username),
-            args=[recording.id, recording.to_json(), CHANNEL, recording.state.value],
+            args=[recording.id, recording.to_json(), self._channel, recording.state.value],
         )
         return bool(done)
 
@@ -230,7 +231,7 @@ class RecordingIndex:
     ) -> Recording:
         text = await self._remove(
             keys=_keys(recording.id, recording.username),
-            args=[recording.id, mark_ttl_s, CHANNEL],
+            args=[recording.id, mark_ttl_s, self._channel],
         )
         return recording if text is None else Recording.from_json(text)
 

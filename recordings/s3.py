@@ -1,14 +1,37 @@
-"""The S3 client, and the translation of its errors."""
+"""The S3 client, and the translation of its errors.
 
+What AWS's own tools read is obeyed where nothing else is set: `AWS_REGION`, `AWS_CA_BUNDLE`,
+`AWS_ENDPOINT_URL`, the checksum settings, the AWS config file, the chain of credentials. Only the
+defaults differ: no checksum headers or trailers and no `aws-chunked` bodies, which many stores
+refuse or, worse, keep as part of the object. Bodies go with a Content-MD5, which every store knows
+and Amazon's wants for buckets with Object Lock.
+"""
+
+import base64
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
-from boto3.exceptions import Boto3Error
+import botocore.session
+from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.exceptions import ConnectionError as NotConnected
 
 from recordings.errors import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from recordings.names import KEY_PREFIX
@@ -16,23 +39,83 @@ from recordings.names import KEY_PREFIX
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+Addressing = Literal["path", "virtual"]
+"""`https://host/bucket/key` or `https://bucket.host/key`."""
+
+DEFAULT_REGION = "us-east-1"
+CONNECT_TIMEOUT_S = 2
+
+# Name: its key in the AWS config file, environment variables, default, conversion; the form is that
+# of botocore's `SESSION_VARIABLES`, with two other defaults and one more variable.
+_VARIABLES: dict[str, Any] = {
+    "region": ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None),
+    "request_checksum_calculation": (
+        "request_checksum_calculation",
+        "AWS_REQUEST_CHECKSUM_CALCULATION",
+        "when_required",
+        None,
+    ),
+    "response_checksum_validation": (
+        "response_checksum_validation",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION",
+        "when_required",
+        None,
+    ),
+}
+_NO_PROFILE: dict[str, Any] = {"profile": (None, None, None, None)}
+
+
+def new_session(
+    access_key: str | None, secret_key: str | None, region: str | None
+) -> boto3.session.Session:
+    """Make a session of our own: boto3's default one is not safe to share between threads."""
+    found = botocore.session.Session(_VARIABLES)
+    if access_key is not None:
+        try:
+            found.get_scoped_config()
+        except ProfileNotFound:  # an AWS_PROFILE meant for other programs; we have the keys
+            found = botocore.session.Session(_VARIABLES | _NO_PROFILE)
+    region = region or found.get_config_variable("region") or DEFAULT_REGION
+    return boto3.session.Session(access_key, secret_key, region_name=region, botocore_session=found)
+
 
 def connect(
-    session: boto3.session.Session, endpoint: str | None, *, read_timeout_s: int, attempts: int
+    session: boto3.session.Session,
+    endpoint: str | None,
+    *,
+    addressing: Addressing | None,
+    authority: Path | None,
+    read_timeout_s: float,
+    attempts: int,
+    signed: bool = True,
 ) -> "S3Client":
-    """Make a client; `endpoint` None means Amazon's."""
+    """Make a client. What is None is as AWS's variables and config file say.
+
+    Without these: Amazon's endpoint, path addressing, the authorities that come with botocore.
+    """
     return session.client(
         "s3",
         endpoint_url=endpoint,
+        verify=None if authority is None else str(authority),
         config=Config(
-            signature_version="s3v4",
-            s3={"addressing_style": "path"},
-            connect_timeout=2,
+            signature_version="s3v4" if signed else UNSIGNED,
+            s3={"addressing_style": addressing or _addressing(session)},
+            connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=read_timeout_s,
             retries={"total_max_attempts": attempts, "mode": "standard"},
             max_pool_connections=32,
         ),
     )
+
+
+def _addressing(session: boto3.session.Session) -> Any:
+    configured: dict[str, Any] = session._session.get_config_variable("s3") or {}
+    return configured.get("addressing_style") or "path"
+
+
+def content_md5(body: bytes) -> str:
+    """Make a Content-MD5 header (RFC 1864)."""
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
 @contextmanager
@@ -42,14 +125,40 @@ def translated(what: str = "") -> Iterator[None]:
         yield
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {})
+        code = _code(error)
         if status.get("HTTPStatusCode") == 416:
             content_range = status["HTTPHeaders"].get("content-range", "bytes */0")
             raise RangeNotSatisfiable(int(content_range.rsplit("/", 1)[1])) from error
-        if status.get("HTTPStatusCode") == 404:
+        if status.get("HTTPStatusCode") == 404 and code != "NoSuchBucket":
             raise ObjectMissing(what) from error
-        raise StoreUnavailable(_told(error)) from error
-    except (BotoCoreError, Boto3Error) as error:
-        raise StoreUnavailable(_told(error)) from error
+        answer = f"{status.get('HTTPStatusCode', '')} {code}".strip()
+        raise StoreUnavailable(
+            _told(error), reason=f"refuses requests ({answer})", code=code, refused=True
+        ) from error
+    except BotoCoreError as error:
+        raise StoreUnavailable(_told(error), reason=_reason(error)) from error
+
+
+def _code(error: ClientError) -> str:
+    """Get S3's code; botocore repeats the status where an answer has no body."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    return code if re.fullmatch("[A-Za-z]{1,64}", code) else ""
+
+
+_REASONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((ReadTimeoutError, ConnectTimeoutError), "does not answer in time"),
+    ((SSLError,), "cannot be trusted: its TLS certificate is refused"),
+    ((NotConnected, HTTPClientError), "cannot be reached"),
+    (
+        (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound),
+        "cannot be used: there are no credentials for it",
+    ),
+)
+
+
+def _reason(error: Exception) -> str:
+    found = (reason for kinds, reason in _REASONS if isinstance(error, kinds))
+    return next(found, "cannot be used")
 
 
 def _told(error: Exception) -> str:

@@ -3,19 +3,20 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
-
-import boto3
-from boto3.s3.transfer import TransferConfig
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from recordings.errors import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from recordings.index import Recording
 from recordings.multipart import AUDIO, PartStore
 from recordings.names import KEY_PREFIX, peaks_key, recording_key
-from recordings.s3 import connect, translated
+from recordings.s3 import Addressing, connect, content_md5, new_session, translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 __all__ = [
     "ObjectMissing",
@@ -29,24 +30,31 @@ __all__ = [
 CHUNK_BYTES = 16 * 1024 * 1024
 """`put` sends files longer than this, 3 minutes of sound, in parts of this size, one by one."""
 READ_BYTES = 256 * 1024
+BACKGROUND_WAIT_S = 30.0
+PEOPLE_WAIT_S = 4.0
+"""How long one attempt of two may wait for an answer: in the background; while a person waits."""
 
+_AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 _ONE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}")
 
 
 @dataclass(frozen=True)
 class StoreConfig:
-    """Where recordings are kept. If the keys are None, boto3 looks for its own credentials.
+    """Where recordings are kept. What is None is as AWS's variables and config file say.
 
-    `endpoint` None means Amazon's. `public_endpoint` is the one that browsers reach, if different.
+    Without these, `endpoint` is Amazon's. `public_endpoint` is the one that browsers reach, if
+    different. `authority` is a PEM file with the authorities to trust, instead of the usual ones.
     """
 
     bucket: str
     endpoint: str | None = None
-    region: str = "us-east-1"
+    region: str | None = None
     public_endpoint: str | None = None
-    access_key: str | None = None
-    secret_key: str | None = None
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+    addressing: Addressing | None = None
+    authority: Path | None = None
 
 
 class StoredBody:
@@ -73,17 +81,32 @@ class RecordingStore:
     All raise StoreUnavailable if the store does not answer within its timeouts.
     """
 
-    def __init__(self, config: StoreConfig) -> None:
+    def __init__(self, config: StoreConfig, *, wait_s: float = BACKGROUND_WAIT_S) -> None:
+        """Make the clients; sends nothing, except perhaps for credentials.
+
+        `wait_s` bounds each wait for an answer; a request that gets none is tried once more.
+        """
         self.config = config
-        # A separate session: boto3's default one is not safe to share between threads.
-        session = boto3.session.Session(
-            config.access_key, config.secret_key, region_name=config.region
-        )
-        public_endpoint = config.public_endpoint or config.endpoint
-        self._client = connect(session, config.endpoint, read_timeout_s=30, attempts=2)
-        self._quick_client = connect(session, config.endpoint, read_timeout_s=2, attempts=1)
-        self._signing_client = connect(session, public_endpoint, read_timeout_s=30, attempts=1)
+        self._public_endpoint = config.public_endpoint or config.endpoint
+        with translated():
+            self._session = new_session(config.access_key, config.secret_key, config.region)
+            self._client = self._connect(config.endpoint, wait_s, attempts=2)
+            self._quick_client = self._connect(config.endpoint, 2, attempts=1)
+            self._signing_client = self._connect(self._public_endpoint, wait_s, attempts=1)
         self.parts = PartStore(self._client, config.bucket)
+
+    def _connect(
+        self, endpoint: str | None, wait_s: float, *, attempts: int, signed: bool = True
+    ) -> "S3Client":
+        return connect(
+            self._session,
+            endpoint,
+            addressing=self.config.addressing,
+            authority=self.config.authority,
+            read_timeout_s=wait_s,
+            attempts=attempts,
+            signed=signed,
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -93,25 +116,43 @@ class RecordingStore:
     @property
     def browsers_reach_it(self) -> bool:
         """Whether browsers can use a presigned URL: Amazon's S3, or a `public_endpoint`."""
-        return self.config.endpoint is None or self.config.public_endpoint is not None
+        host = urlsplit(self._client.meta.endpoint_url).hostname or ""
+        return self.config.public_endpoint is not None or host.endswith(_AMAZON)
+
+    @property
+    def browser_origin(self) -> str | None:
+        """The origin of presigned URLs; None if browsers cannot reach the store."""
+        if not self.browsers_reach_it:
+            return None
+        # The client that signs would have to find credentials first.
+        client = self._connect(self._public_endpoint, 1, attempts=1, signed=False)
+        try:
+            place = {"Bucket": self.config.bucket, "Key": KEY_PREFIX}
+            url = urlsplit(client.generate_presigned_url("get_object", Params=place))
+        finally:
+            client.close()
+        return f"{url.scheme}://{url.netloc}"
 
     def key_for(self, recording: Recording) -> str:
         """Make a recording's key. Raises ValueError if a name would be unsafe in it."""
         return recording_key(recording.username, recording.started_at, recording.id)
 
     def put(self, path: Path, key: str) -> None:
-        """Store a file: one PUT, or parts if it is long. The server checks the CRC32 of each."""
+        """Store a file: one PUT, or parts if it is long. The server checks the MD5 of each."""
+        with path.open("rb") as file:
+            if path.stat().st_size <= CHUNK_BYTES:
+                self._put(key, file.read(), AUDIO)
+            else:
+                self.parts.put_all(key, iter(lambda: file.read(CHUNK_BYTES), b""))
+
+    def _put(self, key: str, body: bytes, media_type: str) -> None:
         with translated(key):
-            self._client.upload_file(
-                str(path),
-                self.config.bucket,
-                key,
-                ExtraArgs={"ContentType": AUDIO, "ChecksumAlgorithm": "CRC32"},
-                Config=TransferConfig(
-                    multipart_threshold=CHUNK_BYTES,
-                    multipart_chunksize=CHUNK_BYTES,
-                    use_threads=False,
-                ),
+            self._client.put_object(
+                Bucket=self.config.bucket,
+                Key=key,
+                Body=body,
+                ContentType=media_type,
+                ContentMD5=content_md5(body),
             )
 
     def verify(self, path: Path, key: str) -> bool:
@@ -134,13 +175,7 @@ class RecordingStore:
 
     def put_peaks(self, key: str, peaks: Iterable[float]) -> None:
         """Store `{"peaks": [...]}` beside a recording."""
-        with translated(key):
-            self._client.put_object(
-                Bucket=self.config.bucket,
-                Key=peaks_key(key),
-                Body=json.dumps({"peaks": list(peaks)}).encode(),
-                ContentType="application/json",
-            )
+        self._put(peaks_key(key), json.dumps({"peaks": list(peaks)}).encode(), "application/json")
 
     def get_peaks(self, key: str) -> tuple[float, ...]:
         """Get the peaks of a recording. Raises ObjectMissing."""
@@ -179,9 +214,10 @@ class RecordingStore:
         with translated(key):
             got: Any = self._client.get_object(Bucket=self.config.bucket, Key=key, **wanted)  # type: ignore[arg-type]
         headers = {"Accept-Ranges": "bytes", "Content-Length": str(got["ContentLength"])}
-        headers |= {"Content-Type": got["ContentType"], "ETag": got["ETag"]}
-        if "ContentRange" in got:
-            headers["Content-Range"] = got["ContentRange"]
+        headers["Content-Type"] = got.get("ContentType", AUDIO)
+        for name, field_name in (("ETag", "ETag"), ("Content-Range", "ContentRange")):
+            if field_name in got:
+                headers[name] = got[field_name]
         return StoredBody(206 if "ContentRange" in got else 200, headers, got["Body"])
 
     def exists(self, key: str) -> bool:
@@ -212,15 +248,16 @@ class RecordingStore:
     def check(self) -> None:
         """Check that the bucket exists. Otherwise raises StoreUnavailable within seconds."""
         try:
-            self._head_bucket()
-        except ObjectMissing as error:
-            raise StoreUnavailable(f"S3: there is no bucket {self.config.bucket}") from error
+            self._ask_bucket()
+        except StoreUnavailable as error:
+            if not error.refused or error.code:
+                raise
+            # Its refusal, unlike that of a HEAD, says why. A wrong region botocore then corrects.
+            self._list_one()
 
     def clock(self) -> float:
         """Get the store's time, in whole seconds since 1970."""
-        with translated(self.config.bucket):
-            answer = self._quick_client.head_bucket(Bucket=self.config.bucket)
-        told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        told = self._ask_bucket()["ResponseMetadata"]["HTTPHeaders"].get("date")
         if told is None:
             raise StoreUnavailable("S3: its answers have no Date header")
         return parsedate_to_datetime(told).timestamp()
@@ -233,9 +270,25 @@ class RecordingStore:
             with translated():
                 self._client.create_bucket(Bucket=self.config.bucket)
 
-    def _head_bucket(self) -> None:
+    def _ask_bucket(self) -> Any:
+        try:
+            return self._head_bucket()
+        except ObjectMissing as error:
+            told = f"S3: there is no bucket {self.config.bucket}"
+            reason = "has no such bucket"
+            raise StoreUnavailable(
+                told, reason=reason, code="NoSuchBucket", refused=True
+            ) from error
+
+    def _head_bucket(self) -> Any:
         with translated(self.config.bucket):
-            self._quick_client.head_bucket(Bucket=self.config.bucket)
+            return self._quick_client.head_bucket(Bucket=self.config.bucket)
+
+    def _list_one(self) -> None:
+        with translated():
+            self._quick_client.list_objects_v2(
+                Bucket=self.config.bucket, Prefix=KEY_PREFIX, MaxKeys=1
+            )
 
     def size(self, key: str) -> int:
         """Get an object's size in bytes. Raises ObjectMissing."""

@@ -244,10 +244,12 @@ class Accounts:
 
     async def _publish_end(self, username: str, token_id: str | None) -> None:
         message = {"username": username, "token_id": token_id}
-        await self._redis.publish(ENDED_CHANNEL, json.dumps(message))
+        await self._redis.publish(self._redis.channel(ENDED_CHANNEL), json.dumps(message))
 
     async def _publish(self, *usernames: str) -> None:
-        await self._redis.publish(CHANNEL, json.dumps({"usernames": usernames}))
+        await self._redis.publish(
+            self._redis.channel(CHANNEL), json.dumps({"usernames": usernames})
+        )
 
 
 def _account(username: str) -> str:

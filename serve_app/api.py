@@ -22,7 +22,6 @@ from serve_app.requests import RequestId, route_of
 from serve_app.routes import media, pages, people, presence, recordings, streams
 from serve_app.schemas import Problem
 from serve_app.services import Services
-from serve_app.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
     api.mount("/static", StaticFiles(directory=pages.FRONTEND), name="static")
     api.add_middleware(BodyLimit)
     api.add_middleware(TokenOutOfSight)
-    api.add_middleware(Headers, settings=services.settings)
+    api.add_middleware(Headers, storage=services.store.browser_origin)
     api.add_middleware(RequestId, behind_serve=behind_serve)
     for kind in (*STATUS, ActorFailed):
         api.add_exception_handler(kind, _refuse)
@@ -127,9 +126,9 @@ async def _refuse_invalid(request: Request, error: Exception) -> JSONResponse:
 class Headers:
     """Adds headers to every answer: security headers, and CORS on WHIP and WHEP."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, storage: str | None) -> None:
         self._app = app
-        self._always = _encoded(_security(settings))
+        self._always = _encoded(_security(storage or ""))
         self._cors = _encoded(media.CORS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,16 +153,12 @@ class Headers:
         return [(b"cache-control", b"no-cache")] if path.startswith("/static/") else []
 
 
-def _security(settings: Settings) -> dict[str, str]:
-    store = settings.s3_public_endpoint or ""
-    if settings.s3_bucket and not settings.s3_endpoint and not store:  # Amazon's, path style
-        store = f"https://s3.{settings.s3_region}.amazonaws.com"
-        if settings.s3_region == "us-east-1":
-            store += " https://s3.amazonaws.com"
+def _security(storage: str) -> dict[str, str]:
+    """Make the security headers; `storage` is where browsers load recordings from."""
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        f"font-src 'self'; connect-src 'self' {store}; "
-        f"media-src 'self' {store}; manifest-src 'self'; "
+        f"font-src 'self'; connect-src 'self' {storage}; "
+        f"media-src 'self' {storage}; manifest-src 'self'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
     return {

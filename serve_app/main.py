@@ -1,5 +1,6 @@
 """The one composition root: settings in, the Serve application out."""
 
+import asyncio
 import os
 from typing import Any
 
@@ -11,10 +12,11 @@ from actors.stream_core import StreamTimes
 from deployments.directory import StreamDirectory
 from deployments.pool import PoolConfig
 from deployments.stream_actors import StreamActorOptions
+from foundation.redis import unfit
 from recordings.retention import Retention
 from serve_app.ingress import Ingress
 from serve_app.services import store_config
-from serve_app.settings import Settings, read_settings
+from serve_app.settings import Settings, SettingsError, read_settings
 
 
 class AppArgs(BaseModel):
@@ -63,12 +65,15 @@ def pool_config(settings: Settings) -> PoolConfig:
 def build_app(args: AppArgs) -> serve.Application:
     """Build the application for `serve deploy`: see serve.yaml.
 
-    Raises SettingsError for invalid settings, ValueError for missing ones.
+    Raises SettingsError for invalid settings or a Redis that cannot serve, ValueError for missing
+    ones.
     """
     settings = read_settings(args.settings)
     for name in ("redis_url", "s3_bucket", "secret_key"):
         if not getattr(settings, name):
             raise ValueError(f"a cluster needs HUSHCAST_{name.upper()}, or `{name}` in its args")
+    if wrong := asyncio.run(unfit(settings.redis_url or "")):
+        raise SettingsError(wrong)
     return bind(settings)
 
 

@@ -1,6 +1,7 @@
 """What the routes use, built once in each ingress replica."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, cast
 
 from fastapi import Depends
@@ -12,10 +13,11 @@ from deployments.stream_actors import StreamActors
 from deployments.streams import Directory, Streams
 from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
-from recordings.store import RecordingStore, StoreConfig
+from recordings.store import PEOPLE_WAIT_S, RecordingStore, StoreConfig
 from serve_app import accounts
 from serve_app.accounts import Accounts
 from serve_app.rates import Rates
+from serve_app.readiness import StorageReadiness
 from serve_app.settings import Settings
 
 
@@ -31,6 +33,11 @@ class Services:
     presence: Presence
     index: RecordingIndex
     store: RecordingStore
+
+    @cached_property
+    def storage(self) -> StorageReadiness:
+        """Whether the object storage does what recordings need."""
+        return StorageReadiness(self.store)
 
 
 def build_services(settings: Settings, directory: Directory, actors: StreamActors) -> Services:
@@ -53,7 +60,7 @@ def build_services(settings: Settings, directory: Directory, actors: StreamActor
             accounts.ENDED_CHANNEL,
         ),
         index=RecordingIndex(redis),
-        store=RecordingStore(store_config(settings)),
+        store=RecordingStore(store_config(settings), wait_s=PEOPLE_WAIT_S),
     )
 
 
@@ -69,6 +76,8 @@ def store_config(settings: Settings) -> StoreConfig:
         public_endpoint=settings.s3_public_endpoint,
         access_key=settings.s3_access_key,
         secret_key=settings.s3_secret_key,
+        addressing=settings.s3_addressing,
+        authority=settings.s3_ca,
     )
 
 

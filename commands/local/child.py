@@ -23,6 +23,10 @@ class StartFailed(Exception):
     """A program did not come up; the message says which, and shows the end of its log."""
 
 
+class NeedsRestart(StartFailed):
+    """A program runs, but will not serve before it is started again."""
+
+
 @dataclass(frozen=True)
 class Command:
     """How a program is started. Secrets go into files and pipes: other users can read arguments."""
@@ -46,7 +50,7 @@ class Part(Protocol):
         """Write the files that it reads at startup, and get its command."""
 
     def answers(self) -> bool:
-        """Tell whether it serves; waits for at most a few seconds."""
+        """Tell whether it serves; waits for at most a few seconds. May raise NeedsRestart."""
 
 
 class Child:

@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from commands.local.child import Command
+from commands.local.child import Command, NeedsRestart
 from commands.local.data_dir import kept_secret, private_file, private_folder
 from commands.local.ports import PAIR, free_ports, is_free
+from recordings.probe import Probe
 from recordings.store import RecordingStore, StoreConfig, StoreUnavailable
 
 BUCKET = "hushcast"
@@ -52,6 +53,8 @@ class SeaweedFS:
         store = StoreConfig(
             bucket=BUCKET,
             endpoint=f"http://127.0.0.1:{ports['s3']}",
+            region="us-east-1",
+            addressing="path",
             access_key=kept_secret(folder / "access-key")[:20],
             secret_key=kept_secret(folder / "secret-key"),
         )
@@ -67,8 +70,8 @@ class SeaweedFS:
         options = (
             f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-master.telemetry=false", "-admin.ui=false", "-webdav=false", "-disableHttp",
-            f"-s3.config={self.folder / 's3.json'}", f"-bucket={self.store.bucket}",
-            "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            f"-s3.config={self.folder / 's3.json'}", "-s3.autoCreateBucket=false",
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
             f"-filer.localSocket={self._socket('filer')}", f"-s3.localSocket={self._socket('s3')}",
             *(f"-{role}.port={port}" for role, port in self.ports.items()),
         )  # fmt: skip
@@ -82,17 +85,25 @@ class SeaweedFS:
         )
 
     def answers(self) -> bool:
-        """Tell whether the bucket can be reached with the keys."""
+        """Tell whether it does what recordings need, once it has the bucket.
+
+        We create the bucket ourselves, through S3. With `-bucket` weed 4.48 creates it behind the
+        gateway's back, which then may go on refusing puts for minutes with NoSuchBucket if it was
+        asked for the bucket at that moment: it remembers buckets that are missing.
+        """
         if is_free(self.ports["s3"]):
             return False  # spares us the client's timeout
-        store = RecordingStore(self.store)
+        store = RecordingStore(self.store, wait_s=2)
         try:
-            store.check()
-        except StoreUnavailable:
+            store.ensure_bucket()
+            with Probe(store):
+                return True
+        except StoreUnavailable as error:
+            if error.code == "NoSuchBucket":
+                raise NeedsRestart(f"{self.name} refuses to store into its own bucket.") from error
             return False
         finally:
             store.close()
-        return True
 
     def _socket(self, role: str) -> Path:
         # Next to the sockets it makes itself, in /tmp: socket paths must be short.

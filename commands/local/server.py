@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from commands.local.child import Child, Part, StartFailed
+from commands.local.child import Child, NeedsRestart, Part, StartFailed
 from commands.local.guardian import Guardian
 from commands.local.signals import Signals
 
@@ -34,11 +34,18 @@ class Server(Generic[P]):
         self.child.start()
 
     def wait(self) -> None:
-        """Wait until it serves. Raises StartFailed if it does not, even on other ports."""
+        """Wait until it serves. Raises StartFailed if it does not, even on other ports.
+
+        Restarts one that needs it.
+        """
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._wait_once()
                 return
+            except NeedsRestart:
+                if attempt == ATTEMPTS:
+                    raise
+                self.start()
             except StartFailed:
                 if attempt == ATTEMPTS or self.child.ended is None:
                     raise

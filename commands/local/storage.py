@@ -61,6 +61,7 @@ class Storage:
         if self.seaweed is not None:
             store = self.seaweed.part.store
             found |= {"s3_endpoint": store.endpoint, "s3_bucket": store.bucket}
+            found |= {"s3_region": store.region, "s3_addressing": store.addressing}
             found |= {"s3_access_key": store.access_key, "s3_secret_key": store.secret_key}
         return settings.changed(**found)
 

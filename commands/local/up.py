@@ -1,5 +1,6 @@
 """`hushcast up`: one process that starts everything else, watches it, and ends it."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -21,12 +22,15 @@ from commands.local.ray_head import RayHead
 from commands.local.server import Server, stop_together
 from commands.local.signals import Interrupted, Signals
 from commands.local.storage import STOP_LIMIT_S, KeepingServer, Storage, publish_settings
+from foundation.redis import unfit
 from serve_app.settings import Settings
 
 APPLICATION = "commands.local.application"
 DRAIN_STOP_S = 32.0
 """A little more than the application gives its streams."""
 DEPLOY_LIMIT_S = 120.0
+ANSWER_LIMIT_S = 6.0
+"""How long /readyz may take: a little more than the limit of its checks."""
 WATCH_INTERVAL_S = 0.2
 REVIVE_INTERVAL_S = 2.0
 DEPLOYED = "deployed"
@@ -35,6 +39,10 @@ DEPLOYED = "deployed"
 
 class PortInUse(Exception):
     """The port is taken, or the address is not this machine's."""
+
+
+class RedisUnfit(Exception):
+    """The Redis of the settings cannot serve hushcast."""
 
 
 class PartLost(Exception):
@@ -116,7 +124,7 @@ def up(settings: Settings, builder: str, signals: Signals) -> int:
     except Interrupted:
         progress.say("everything has stopped")
         return 0
-    except (PortInUse, PartLost, StartFailed, DataDirInUse) as problem:
+    except (PortInUse, RedisUnfit, PartLost, StartFailed, DataDirInUse) as problem:
         print(problem, file=sys.stderr, flush=True)
         return 1
     raise AssertionError("it ends only by a signal or a problem")
@@ -127,6 +135,7 @@ def _run(
 ) -> NoReturn:
     stack.enter_context(locked(settings.data_dir))
     _refuse_a_busy_port(settings)
+    _refuse_an_unfit_redis(settings)
     progress.show(f"hushcast {settings.release} is starting; its data is in {settings.data_dir}")
     private_folder(settings.spool_dir)
     guardian = stack.enter_context(Guardian())
@@ -174,6 +183,11 @@ def _refuse_a_busy_port(settings: Settings) -> None:
         )
 
 
+def _refuse_an_unfit_redis(settings: Settings) -> None:
+    if settings.redis_url is not None and (wrong := asyncio.run(unfit(settings.redis_url))):
+        raise RedisUnfit(f"HUSHCAST_REDIS_URL: {wrong}")
+
+
 def _url(settings: Settings) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"{'https' if settings.tls_cert else 'http'}://{host}:{settings.port}"
@@ -207,10 +221,12 @@ class _Readiness:
 
     def _connection(self) -> http.client.HTTPConnection:
         if not self._tls:
-            return http.client.HTTPConnection(self._host, self._port, timeout=3)
+            return http.client.HTTPConnection(self._host, self._port, timeout=ANSWER_LIMIT_S)
         # We ask ourselves, by an address that the certificate need not cover.
         trusting = ssl._create_unverified_context()
-        return http.client.HTTPSConnection(self._host, self._port, timeout=3, context=trusting)
+        return http.client.HTTPSConnection(
+            self._host, self._port, timeout=ANSWER_LIMIT_S, context=trusting
+        )
 
 
 def _watch(

@@ -42,8 +42,8 @@ async def readyz(use: Use) -> JSONResponse:
     """Report whether a stream could start now: Redis, S3 and a warm actor are available."""
     async with asyncio.TaskGroup() as group:  # leaves no check behind, whatever is raised
         checks = [
-            group.create_task(_problem("Redis", use.redis.ping())),
-            group.create_task(_problem("The object storage", asyncio.to_thread(use.store.check))),
+            group.create_task(_problem("Redis", use.redis.prove())),
+            group.create_task(_problem("The object storage", use.storage.check())),
             group.create_task(_problem("The stream directory", use.streams.ready())),
         ]
     if problems := [problem for check in checks if (problem := check.result())]:
@@ -58,7 +58,10 @@ async def _problem(part: str, check: Awaitable[Any]) -> str | None:
             await check
     except StreamError as error:
         return str(error)
-    except (RedisUnavailable, StoreUnavailable, RayError, TimeoutError) as error:
+    except (RedisUnavailable, StoreUnavailable) as error:
+        log.warning("not ready: %s: %r", part, error)
+        return f"{part} {error.reason}."
+    except (RayError, TimeoutError) as error:
         log.warning("not ready: %s: %r", part, error)
         return f"{part} does not answer."
     return None

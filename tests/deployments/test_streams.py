@@ -188,7 +188,7 @@ async def test_the_directorys_round_publishes_ends_whatever_else_goes_on(
     monkeypatch.setattr(deployments.directory, "SWEEP_INTERVAL_S", 0.01)
     await statuses.write(stage.store, live("ada", state=StreamState.LIVE))
     async with stage.redis.pubsub() as told:
-        await told.subscribe("hushcast:control")
+        await told.subscribe(stage.redis.channel("hushcast:control"))
         rounds = asyncio.create_task(publish_ends(stage.store))
         await stage.redis.delete("hushcast:stream:ada")  # what its TTL does after 3 s
         message = None

@@ -212,14 +212,12 @@ async def test_a_client_that_goes_away_does_not_interrupt_a_start(edge: Edge) ->
 
 async def test_the_page_may_load_from_where_presigned_urls_lead(make_edge: MakeEdge) -> None:
     """Amazon's regions and a public endpoint are in the content policy; nothing else is."""
-    keys = {"access_key": "a", "secret_key": "s"}
     for region, public in (("us-east-1", None), ("eu-west-1", None), ("x", "https://s3.test")):
-        config = StoreConfig("bucket", None, region, public, **keys)
+        config = StoreConfig("bucket", None, region, public, access_key="a", secret_key="s")
         store = RecordingStore(config)
         url = urlsplit(store.presign("recordings/ada/x.wav"))
+        answer = await make_edge(other_store=store).client().get("/healthz")
         store.close()
-        settings = {"s3_bucket": "bucket", "s3_region": region, "s3_public_endpoint": public}
-        answer = await make_edge(**settings).client().get("/healthz")
         directives = answer.headers["content-security-policy"].split("; ")
         policy = dict(directive.split(" ", 1) for directive in directives)
         for directive in ("connect-src", "media-src"):

