@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from struct import pack
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import soundfile
 import soxr
 
 from actors.denoiser import ModelName
+from commands.denoise.flac import insert_metadata, read_metadata
 from tests.denoiser.clips import noisy_clip, worst
 from tests.denoiser.official import official_model
 from tests.local.denoising import denoise, form, read, stream, write
@@ -135,6 +137,21 @@ def test_tags_are_kept(tmp_path: Path) -> None:
     assert denoise(source, target) == 0
     with soundfile.SoundFile(target) as file:
         assert (file.title, file.artist) == ("Title", "Somebody")
+
+
+def test_all_of_a_flacs_metadata_is_kept(tmp_path: Path) -> None:
+    """Any comment, a picture and application data are in the output, byte for byte."""
+    source, target = tmp_path / "in.flac", tmp_path / "out.flac"
+    soundfile.write(source, noisy_clip("voice", 0.5), 48000, "PCM_24")
+    comments = b"\x04\0\0\0test\x02\0\0\0\x0c\0\0\0COMPOSER=Mrs\x06\0\0\0ANY=\xc3\xa4"
+    picture = pack(">II9sI16sI", 3, 9, b"image/png", 0, bytes(16), 7000) + b"picture" * 1000
+    blocks = [(b"\x04", comments), (b"\x06", picture), (b"\x02", b"ourspeculiar")]
+    insert_metadata(source, blocks)
+    assert denoise(source, target) == 0
+    with target.open("rb") as file:
+        assert read_metadata(file) == blocks
+    assert form(target) == form(source)
+    assert list(tmp_path.iterdir()) in ([source, target], [target, source])
 
 
 def test_starting_it_loads_neither_ray_nor_the_server() -> None:
