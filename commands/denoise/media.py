@@ -79,7 +79,8 @@ class MediaSource(Source):
             pieces[-1] = last[: len(last) - self._padding]
             yield np.concatenate(pieces)
         if self._damaged:
-            self.note = f"{self._damaged} damaged packets were left out"
+            packets = "packet was" if self._damaged == 1 else "packets were"
+            self.note = f"{self._damaged} damaged {packets} left out"
 
     def close(self) -> None:
         self._container.close()

@@ -30,6 +30,8 @@ _UNKNOWN = 2**62
 """libsndfile says more than this, or none, of files that do not know their length."""
 _ROUGHLY_S = 0.1
 """How wrong the length of an MP3 may be, which libsndfile only estimates."""
+_EMPTY_BYTES = 4096
+"""A file that is larger than this holds something."""
 _MAX_CHANNELS = 1024  # libsndfile's own limit
 
 
@@ -147,6 +149,8 @@ def _opened(file: BinaryIO, file_bytes: int, path: Path, name: str) -> Source:
         except Refused:
             if source is None:
                 raise
+            if file_bytes > _EMPTY_BYTES:
+                raise Refused(f"{name}: says that it holds no sound; was it closed?") from None
     source.chunks = chunks
     return source
 

@@ -161,6 +161,19 @@ def test_a_flac_that_does_not_know_its_length_is_read_to_its_end(tmp_path: Path)
     assert form(target) == (48000, 1, len(SOUND), "PCM_24")
 
 
+def test_an_aiff_that_was_never_closed_is_not_empty(tmp_path: Path) -> None:
+    """What says that it is empty, but is not, is refused if it cannot be read."""
+    path = tmp_path / "in.aiff"
+    soundfile.write(path, SOUND, 48000, "PCM_16")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"COMM"), content.index(b"SSND")
+    content[at[0] + 10 : at[0] + 14] = bytes(4)
+    content[at[1] + 4 : at[1] + 8] = b"\0\0\0\x08"
+    path.write_bytes(content)
+    with pytest.raises(Refused, match="says that it holds no sound; was it closed"):
+        open_input(path)
+
+
 def test_a_track_that_changes_in_the_middle_is_resampled(tmp_path: Path) -> None:
     """Two AAC of different rates and channels in one file: the second becomes like the first."""
     first = encode(tmp_path / "a.aac", "aac", SOUND, rate=48000).read_bytes()
