@@ -7,7 +7,7 @@ writes no chunks of others.
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from io import BufferedWriter, RawIOBase
+from io import BufferedIOBase, RawIOBase
 from pathlib import Path
 from struct import pack
 
@@ -35,7 +35,7 @@ class WavWriter:
     """
 
     def __init__(
-        self, file: BufferedWriter | RawIOBase, form: Form, chunks: Sequence[Chunk] = ()
+        self, file: BufferedIOBase | RawIOBase, form: Form, chunks: Sequence[Chunk] = ()
     ) -> None:
         self._samples = 0
         self.note = ""

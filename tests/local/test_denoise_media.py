@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 
 from commands.denoise.media import open_media
@@ -39,16 +40,16 @@ def encode(
             video = container.add_stream("mpeg4", rate=25)
             video.width = video.height = 64
         stream = container.add_stream(codec, rate=rate)
-        stream.layout = "stereo" if len(channels) == 2 else "mono"
-        stream.format = stream.codec_context.codec.audio_formats[0]
+        assert isinstance(stream, AudioStream)
+        context, layout = stream.codec_context, "stereo" if len(channels) == 2 else "mono"
+        stream.layout = layout
+        stream.format = (context.codec.audio_formats or [])[0]
         if picture:
             for _ in range(30):
                 container.mux(video.encode(VideoFrame(64, 64, "yuv420p")))
             container.mux(video.encode())
-        resampler = av.AudioResampler(
-            stream.format, stream.layout, rate, stream.codec_context.frame_size or 1024
-        )
-        frame = AudioFrame.from_ndarray(np.ascontiguousarray(channels), "fltp", stream.layout.name)
+        resampler = av.AudioResampler(stream.format, layout, rate, context.frame_size or 1024)
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(channels), "fltp", layout)
         frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
         for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
             container.mux(stream.encode(piece))
@@ -118,7 +119,7 @@ def test_the_sound_of_a_video_is_denoised(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A video's audio track becomes a WAV of the same rate and channels; a folder renames it."""
-    stereo = np.stack((SOUND, SOUND / 2), axis=1)
+    stereo = np.stack((SOUND, SOUND / 2), axis=1).astype(np.float32)
     source = encode(tmp_path / "in.mp4", "aac", stereo, rate=44100, picture=True)
     assert denoise(source, tmp_path / "out.wav") == 0
     written = form(tmp_path / "out.wav")

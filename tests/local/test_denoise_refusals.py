@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from commands.denoise import command
+from commands.denoise.sound_files import open_input
 from commands.denoise.source import Source
 from tests.denoiser.clips import noisy_clip
 from tests.local.denoising import denoise, form, write
@@ -110,14 +110,13 @@ def test_a_bug_ends_one_file_only(
 ) -> None:
     """Whatever is raised for one file, the others are done, and the table names it."""
     bad, good = (write(tmp_path / name, noisy_clip("voice", 0.1)) for name in ("a.wav", "b.wav"))
-    really = command.open_input
 
     def fails(path: Path) -> Source:
         if path == bad:
             raise ValueError("odd")
-        return really(path)
+        return open_input(path)
 
-    monkeypatch.setattr(command, "open_input", fails)
+    monkeypatch.setattr("commands.denoise.command.open_input", fails)
     assert denoise(bad, good, tmp_path / "out") == 1
     said = capsys.readouterr().err.splitlines()
     assert said[1:] == [f"failed    {bad}: ValueError: odd", f"done      {tmp_path / 'out/b.wav'}"]
