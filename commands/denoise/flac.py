@@ -1,9 +1,7 @@
 """Carries a FLAC's tags, pictures and cue sheet over to another one, byte for byte (RFC 9639)."""
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 from commands.denoise.source import Chunk
@@ -19,17 +17,11 @@ def read_metadata(file: BinaryIO) -> list[Chunk]:
     return [block for block in _blocks(file) if block[0] in _KEPT]
 
 
-def insert_metadata(path: Path, blocks: Sequence[Chunk]) -> None:
-    """Put these blocks into a FLAC, in place of its own comments. Raises OSError."""
-    tagged = path.with_suffix(".tagged")
-    try:
-        with path.open("rb") as file, tagged.open("xb") as whole:
-            own = [block for block in _blocks(file) if block[0] != _COMMENT]
-            whole.write(b"fLaC" + _packed([*own, *blocks]))
-            shutil.copyfileobj(file, whole)
-        os.replace(tagged, path)
-    finally:
-        tagged.unlink(missing_ok=True)
+def insert_metadata(file: BinaryIO, whole: BinaryIO, blocks: Sequence[Chunk]) -> None:
+    """Copy a FLAC with these blocks, in place of its own comments."""
+    own = [block for block in _blocks(file) if block[0] != _COMMENT]
+    whole.write(b"fLaC" + _packed([*own, *blocks]))
+    shutil.copyfileobj(file, whole)
 
 
 def _blocks(file: BinaryIO) -> Iterator[Chunk]:

@@ -19,7 +19,10 @@ from av.stream import Discard
 from commands.denoise.samples import Sound
 from commands.denoise.source import Form, Refused, Source
 
-_CONTAINERS = {"mp3": "MP3", "flac": "FLAC", "ogg": "OGG", "aiff": "AIFF", "caf": "CAF", "au": "AU"}
+_CONTAINERS = {
+    "mp3": "MP3", "flac": "FLAC", "ogg": "OGG", "aiff": "AIFF", "caf": "CAF", "au": "AU",
+    "wav": "WAV",
+}  # fmt: skip
 """Those of FFmpeg's formats that libsndfile writes."""
 _OPTIONS = {"protocol_whitelist": "none"}
 """A playlist opens no other file and no host."""

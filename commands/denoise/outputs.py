@@ -2,15 +2,16 @@
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from io import RawIOBase
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import soundfile
 
 from commands.denoise.flac import insert_metadata
+from commands.denoise.ogg import insert_comments
 from commands.denoise.samples import BYTES, Sound, encoded, reordered
 from commands.denoise.source import Chunk, Form, Refused, Source
 from commands.denoise.wav_output import CONTAINERS, WavWriter, append_chunks
@@ -97,8 +98,9 @@ def _writer(part: Path, path: Path, form: Form, source: Source) -> Writer:
 
 def _kept(source: Source, form: Form) -> Sequence[Chunk]:
     """Tell what chunks of the source fit into the output."""
-    family = CONTAINERS if form.container in CONTAINERS else ("FLAC",)
-    return source.chunks if {source.form.container, form.container} <= {*family} else ()
+    alike = form.container == source.form.container
+    both_wav = {form.container, source.form.container} <= {*CONTAINERS}
+    return source.chunks if alike or both_wav else ()
 
 
 class _SoundfileWriter:
@@ -136,13 +138,25 @@ class _SoundfileWriter:
     def finish(self) -> None:
         self._file.close()
         container = self._form.container
-        if self._chunks:
-            (insert_metadata if container == "FLAC" else append_chunks)(self._part, self._chunks)
+        if self._chunks and container in CONTAINERS:
+            append_chunks(self._part, self._chunks)
+        elif self._chunks:
+            self._insert(insert_metadata if container == "FLAC" else insert_comments)
         if not _holds(self._part, self._samples):
             raise Refused(f"{self._path}: {container} cannot hold {self._samples} samples")
 
     def close(self) -> None:
         self._file.close()
+
+    def _insert(self, insert: Callable[[BinaryIO, BinaryIO, Sequence[Chunk]], None]) -> None:
+        """Copy what is written, with the chunks in it."""
+        tagged = self._part.with_suffix(".tagged")
+        try:
+            with self._part.open("rb") as file, tagged.open("xb") as whole:
+                insert(file, whole, self._chunks)
+            os.replace(tagged, self._part)
+        finally:
+            tagged.unlink(missing_ok=True)
 
 
 def _holds(part: Path, samples: int) -> bool:

@@ -14,6 +14,7 @@ import soundfile
 
 from commands.denoise.flac import read_metadata
 from commands.denoise.media import open_media
+from commands.denoise.ogg import read_comments
 from commands.denoise.samples import BYTES, Sound, reordered
 from commands.denoise.source import Form, Refused, Source
 from commands.denoise.wav_input import open_wav, read_chunks
@@ -140,7 +141,7 @@ def _opened(file: BinaryIO, file_bytes: int, path: Path, name: str) -> Source:
     source: Source | None = open_wav(file, file_bytes)
     if source:
         return source
-    chunks = read_chunks(file, file_bytes) or read_metadata(file)
+    chunks = read_chunks(file, file_bytes) or read_metadata(file) or read_comments(file)
     file.seek(0)
     source = _opened_by_libsndfile(path, name)
     if source is None or not 0 < (source.form.samples or 0) < _UNKNOWN:

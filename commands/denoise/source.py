@@ -8,7 +8,7 @@ from typing import Self
 from commands.denoise.samples import Sound
 
 Chunk = tuple[bytes, bytes]
-"""A chunk of a WAV: its id of four bytes, its content."""
+"""A chunk of a WAV, or its like in a FLAC or Ogg: its id, its content."""
 
 _BLOCKS_A_SECOND = 4
 _MOST_IN_A_BLOCK = 2**20
@@ -48,7 +48,7 @@ class Source(ABC):
 
     Attributes:
         tags: title, artist and the like, by the names that soundfile uses.
-        chunks: what a WAV holds besides its sound.
+        chunks: what a WAV, FLAC or Ogg holds besides its sound.
         note: once it is read, what was wrong with it, as the end of a sentence.
     """
 
