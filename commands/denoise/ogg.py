@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from commands.denoise.source import Chunk
 
-_PACKETS = {b"\x03vorbis": 2, b"OpusTags": 1}
-"""How the comments begin, and how many packets there are before the sound, with them."""
+_STARTS = (b"\x03vorbis", b"OpusTags")
+"""How the packet of comments begins."""
 _HEAD_BYTES = 27
 _NO_PACKET_ENDS = 2**64 - 1
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -24,7 +24,7 @@ def read_comments(file: BinaryIO) -> list[Chunk]:
     pages = _pages(file)
     next(pages, None)
     packet = b"".join(_packets(pages, 1))
-    return [(start, packet) for start in _PACKETS if packet.startswith(start)]
+    return [(start, packet) for start in _STARTS if packet.startswith(start)]
 
 
 def insert_comments(file: BinaryIO, whole: BinaryIO, chunks: Sequence[Chunk]) -> None:
@@ -32,7 +32,7 @@ def insert_comments(file: BinaryIO, whole: BinaryIO, chunks: Sequence[Chunk]) ->
     ((start, comments),) = chunks
     pages = _pages(file)
     first = next(pages)
-    own, *setup = _packets(pages, _PACKETS[start])
+    own, *setup = _packets(pages, 1 if first[2].startswith(b"OpusHead") else 2)
     packets = [comments if own.startswith(start) else own, *setup]
     serial = first[0][14:18]
     for number, (head, sizes, content) in enumerate(chain([first], _paged(packets, serial), pages)):
