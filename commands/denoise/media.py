@@ -3,6 +3,7 @@
 FFmpeg takes off what encoders add at either end (edit lists, pre-skip, LAME's header).
 """
 
+import errno
 from collections.abc import Iterator
 from itertools import chain, groupby
 from typing import BinaryIO
@@ -121,7 +122,9 @@ class MediaSource(Source):
     def _packets(self) -> "Iterator[Packet[AudioStream] | None]":
         try:
             yield from self._container.demux(self._stream)
-        except av.FFmpegError:  # the file ends in the middle
+        except (av.FFmpegError, OSError) as error:  # often the file ends in the middle
+            if not _is_damage(error):
+                raise
             self._damaged += 1
             yield None  # flushes the decoder
 
@@ -133,7 +136,9 @@ def open_media(file: BinaryIO, name: str) -> MediaSource:
     """
     try:
         container = av.open(file, "r", options=_OPTIONS, metadata_errors="replace")
-    except av.FFmpegError as error:
+    except (av.FFmpegError, OSError) as error:
+        if not _is_damage(error):
+            raise
         raise Refused(f"{name}: cannot be read as a sound file") from error
     try:
         if not container.streams.audio:
@@ -148,6 +153,11 @@ def open_media(file: BinaryIO, name: str) -> MediaSource:
     except BaseException:
         container.close()
         raise
+
+
+def _is_damage(error: Exception) -> bool:
+    """Tell a file's faults from a disk's; EINVAL is a position that no file has."""
+    return isinstance(error, av.FFmpegError) or getattr(error, "errno", None) == errno.EINVAL
 
 
 def _frame_form(frame: AudioFrame) -> tuple[int, int, str, str]:

@@ -67,6 +67,8 @@ class SoundfileSource(Source):
                 break
             read += len(block)
             yield reordered(block, form.subtype, reading=True)
+        if not read and form.samples:
+            raise Refused(f"{self._name}: none of its sound can be read")
         missing_s = (self._file.frames - read) / form.rate
         if missing_s > _ROUGHLY_S:
             self.note = f"the file ends {missing_s:.1f} s too early"

@@ -209,6 +209,27 @@ def test_a_truncated_file_gives_what_there_is_or_a_refusal(
     assert some
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("in.m4a", "aac"), ("in.mkv", "libopus"), ("in.flac", "flac"), ("in.opus", "libopus"),
+     ("in.caf", "pcm_s16be"), ("in.aiff", "pcm_s16be"), ("in.mp3", "libmp3lame")],
+)  # fmt: skip
+def test_a_mangled_file_gives_sound_or_a_refusal(tmp_path: Path, name: str, codec: str) -> None:
+    """Whatever a few wrong bytes do, there is no other error, and never silence without a word."""
+    whole = encode(tmp_path / name, codec, SOUND[:9600]).read_bytes()
+    dice = np.random.default_rng(1)
+    for _ in range(60):
+        content = bytearray(whole)
+        for at in dice.integers(0, dice.choice((60, 600, len(whole))), 4):
+            content[at : at + 1] = dice.choice((b"\xff" * 4, b"\0" * 4, dice.bytes(1)))
+        (tmp_path / name).write_bytes(content)
+        try:
+            with open_input(tmp_path / name) as source:
+                assert any(len(block) for block in source.blocks()) or len(content) < 4096
+        except Refused:
+            pass
+
+
 def test_what_holds_no_sound_is_refused(tmp_path: Path) -> None:
     """A video without a track, an empty file, a picture, random bytes: a sentence each."""
     silent = tmp_path / "silent.mp4"
