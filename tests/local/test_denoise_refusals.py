@@ -160,9 +160,9 @@ def test_a_damaged_file_leaves_no_half_output(
     assert list(tmp_path.iterdir()) == [source]
 
 
-def running(source: Path, target: Path, **options: object) -> "subprocess.Popen[str]":
+def running(*paths: Path, **options: object) -> "subprocess.Popen[str]":
     """Start the command as a process."""
-    arguments = [sys.executable, "-m", "commands.cli", "denoise", str(source), str(target)]
+    arguments = [sys.executable, "-m", "commands.cli", "denoise", *map(str, paths)]
     return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
 
 
@@ -183,6 +183,24 @@ def test_an_interrupted_run_leaves_nothing(
     assert process.communicate(timeout=20)[1] == ""
     assert process.returncode == code
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_an_interrupted_batch_tells_what_is_not_done(tmp_path: Path) -> None:
+    """After Ctrl-C the table names the files that are not there."""
+    sources = [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")]
+    for path, seconds in zip(sources, (0.1, 600, 0.1), strict=True):
+        write(path, np.zeros(round(48000 * seconds), np.float32), subtype="PCM_U8")
+    out = tmp_path / "out"
+    process = running(*sources, out)
+    deadline = time.monotonic() + 60
+    while not (out / "a.wav").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=20)[1].splitlines()
+    assert process.returncode == 130
+    assert said == [f"done      {out / 'a.wav'}", *(f"not done  {path}" for path in sources[1:])]
+    assert list(out.iterdir()) == [out / "a.wav"]
 
 
 @pytest.mark.parametrize("name", ["out.wav", "out.flac", "out.ogg", "out.w64"])
