@@ -27,7 +27,11 @@ _CONTAINERS = {
 """Those of FFmpeg's formats that libsndfile writes."""
 _OPTIONS = {"protocol_whitelist": "none"}
 """A playlist opens no other file and no host."""
-_SUBTYPES = {"mp3": "MPEG_LAYER_III", "vorbis": "VORBIS", "opus": "OPUS"}
+_SUBTYPES = {
+    "mp3": "MPEG_LAYER_III", "vorbis": "VORBIS", "opus": "OPUS",
+    "adpcm_ima_wav": "IMA_ADPCM", "adpcm_ms": "MS_ADPCM", "gsm_ms": "GSM610",
+}  # fmt: skip
+"""FFmpeg's codecs that libsndfile writes."""
 _LOSSLESS = {"u8": "PCM_U8", "s16": "PCM_16", "s32": "PCM_24", "flt": "FLOAT", "dbl": "DOUBLE"}
 """How to write what a lossless codec decodes to; hardly any uses more than 24 of 32 bits."""
 _TAGS = {

@@ -237,6 +237,22 @@ def test_chunks_of_a_compressed_wav_are_kept(tmp_path: Path) -> None:
     assert form(target) == form(source)
 
 
+@pytest.mark.parametrize("subtype", ["IMA_ADPCM", "MS_ADPCM", "GSM610"])
+def test_a_compressed_wav_that_was_never_closed_is_read_to_its_end(
+    tmp_path: Path, subtype: str
+) -> None:
+    """Its size of 0 does not make it empty, and its subtype stays."""
+    path, rate = tmp_path / "in.wav", 8000 if subtype == "GSM610" else 48000
+    soundfile.write(path, SOUND, rate, subtype)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data")
+    content[at + 4 : at + 8] = content[4:8] = bytes(4)
+    path.write_bytes(content)
+    with open_input(path) as source:
+        assert (source.form.container, source.form.subtype) == ("WAV", subtype)
+        assert sum(map(len, source.blocks())) >= len(SOUND)
+
+
 def chunks_of(path: Path) -> dict[bytes, bytes]:
     """Parse a strict RIFF; returns what it holds besides the sound and its format."""
     content = path.read_bytes()
