@@ -69,8 +69,12 @@ def _add_denoise(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="remove noise from sound files",
         description="Remove noise from sound files, keeping rate, channels, length and subtype.",
     )
-    denoise.add_argument("inputs", metavar="IN", nargs="+", help="any file that libsndfile reads")
-    denoise.add_argument("output", metavar="OUT", help="a file, or a folder for several IN")
+    denoise.add_argument(
+        "inputs", metavar="IN", nargs="+", help="any file with sound, or - for standard input"
+    )
+    denoise.add_argument(
+        "output", metavar="OUT", help="a file, - for standard output, or a folder for several IN"
+    )
     denoise.add_argument(
         "--attenuation-limit-db",
         metavar="X",

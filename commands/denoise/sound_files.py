@@ -1,196 +1,221 @@
-"""Reads and writes sound files of any format that libsndfile knows, block by block."""
+"""Opens sound files of any format, and chooses the form of an output."""
 
 import os
-import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import replace
+from io import BufferedReader, RawIOBase
 from pathlib import Path
+from typing import IO, BinaryIO
 
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
-Sound = NDArray[np.float32]
-
-BLOCKS_A_SECOND = 4
-"""Blocks short enough to stop at once, and long enough to be cheap even with 100 channels."""
-WAV_LIMIT_BYTES = 2**32 - 2**16
-"""A WAV counts its bytes in 32 bits; this leaves 64 KiB for its header."""
+from commands.denoise.flac import read_metadata
+from commands.denoise.media import open_media
+from commands.denoise.ogg import read_comments
+from commands.denoise.samples import BYTES, Sound, reordered
+from commands.denoise.source import Form, Refused, Source
+from commands.denoise.wav_input import open_wav, read_chunks
+from commands.denoise.wav_output import CONTAINERS
 
 _CONTAINERS = {"AIF": "AIFF", "AIFC": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}
 """The containers of extensions that are not a container's name."""
-# Bits per sample; subtypes not listed here are compressed.
-_BITS = {
-    "PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "ULAW": 14, "ALAW": 12,
-    "ALAC_16": 16, "ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32,
-    "FLOAT": 32, "DOUBLE": 64,
-}  # fmt: skip
-_NOT_INTEGER = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG")
+_ONLY_READ = (
+    ".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".flv", ".m4a", ".m4b", ".m4v", ".mka", ".mkv",
+    ".mov", ".mp4", ".mpg", ".ts", ".webm", ".wma", ".wmv", ".wv",
+)  # fmt: skip
+"""Usual extensions of files that we read and do not write."""
+_UNKNOWN = 2**62
+"""libsndfile says more than this, or none, of files that do not know their length."""
+_ROUGHLY_S = 0.1
+"""How wrong the length of an MP3 may be, which libsndfile only estimates."""
+_EMPTY_BYTES = 4096
+"""A file that is larger than this holds something."""
+_MAX_CHANNELS = 1024  # libsndfile's own limit
 
 
-class Refused(Exception):
-    """A file cannot be read or written; `str(error)` is a sentence with its name."""
+class _Unsought(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound file that is read in one go.
 
-
-@dataclass(frozen=True)
-class Format:
-    """How a file holds sound, in libsndfile's names; `note` says what differs from the input."""
-
-    container: str
-    subtype: str
-    note: str = ""
-
-
-def open_input(path: Path) -> soundfile.SoundFile:
-    """Open a sound file for reading; the caller closes it. Raises Refused, OSError."""
-    if path.suffix.lower() == ".raw":
-        raise Refused(f"{path}: a raw file does not describe its contents; convert it to WAV first")
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe cannot be read twice
-        raise Refused(f"{path}: not a file")
-    path.open("rb").close()  # raises with the reason, which libsndfile does not give
-    try:
-        return soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
-        raise Refused(f"{path}: cannot be read as a sound file") from error
-
-
-def read_blocks(source: soundfile.SoundFile, path: Path) -> Iterator[Sound]:
-    """Read a file [T, channels] to its end, full scale 1. Raises Refused if it is damaged."""
-    samples = max(1, source.samplerate // BLOCKS_A_SECOND)
-    while True:
-        try:
-            block: Sound = source.read(samples, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            at_s = source.tell() / source.samplerate
-            raise Refused(f"{path}: the file is damaged at {at_s:.1f} s") from error
-        if not len(block):
-            return
-        yield block
-
-
-def output_format(source: soundfile.SoundFile, source_path: Path, path: Path) -> Format:
-    """Choose how to write `path`: its extension's container, the input's subtype if possible.
-
-    Raises Refused if the extension names no container.
+    soundfile seeks to where it is after each block, and MP3 and Opus decoders start anew: a glitch.
     """
-    container = _container(source, source_path, path)
-    if not _fits(source, container, path):
-        default = _default_subtype(container, path)
-        note = f"{path}: written as {default}; {path.suffix} files cannot hold {source.subtype}"
-        return Format(container, default, note)
-    size = source.frames * source.channels * _BITS.get(source.subtype, 16) // 8
-    if container in ("WAV", "WAVEX") and size > WAV_LIMIT_BYTES:
-        return Format("RF64", source.subtype, f"{path}: written as RF64; a WAV holds at most 4 GiB")
-    return Format(container, source.subtype)
+
+    def seekable(self) -> bool:
+        return False
 
 
-def _container(source: soundfile.SoundFile, source_path: Path, path: Path) -> str:
-    extension = path.suffix[1:].upper()
-    if path.suffix.lower() == source_path.suffix.lower():
-        return str(source.format)
+class SoundfileSource(Source):
+    """A file that libsndfile reads."""
+
+    def __init__(self, file: soundfile.SoundFile, name: str) -> None:
+        self.form = Form(file.format, file.subtype, file.samplerate, file.channels, file.frames)
+        self.tags = file.copy_metadata()
+        self._file = file
+        self._name = name
+
+    def blocks(self) -> Iterator[Sound]:
+        form, read = self.form, 0
+        while True:
+            try:
+                block: Sound = self._file.read(form.block_samples, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                at_s = read / form.rate
+                raise Refused(f"{self._name}: the file is damaged at {at_s:.1f} s") from error
+            if not len(block):
+                break
+            read += len(block)
+            yield reordered(block, form.subtype, reading=True)
+        if not read and form.samples:
+            raise Refused(f"{self._name}: none of its sound can be read")
+        missing_s = (self._file.frames - read) / form.rate
+        if missing_s > _ROUGHLY_S:
+            self.note = f"the file ends {missing_s:.1f} s too early"
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def open_input(path: Path, name: str = "") -> Source:
+    """Open a sound file for reading; the caller closes it. Raises Refused, OSError.
+
+    `name` stands for the path in messages.
+    """
+    name = name or str(path)
+    if path.suffix.lower() == ".raw":
+        raise Refused(f"{name}: a raw file does not describe its contents; convert it to WAV first")
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        pipe = "; use - to read a pipe" if stat.S_ISFIFO(status.st_mode) else ""
+        raise Refused(f"{name}: not a file{pipe}")
+    if not status.st_size:
+        raise Refused(f"{name}: is empty")
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        source = _opened(file, status.st_size, path, name)
+        if not isinstance(source, SoundfileSource):
+            stack.pop_all()
+    return _sane(source, name)
+
+
+def open_pipe(pipe: RawIOBase, name: str) -> Source:
+    """Open sound that comes through a pipe: a WAV is read while it comes, all else when it ends.
+
+    Raises Refused, OSError, and what reading the pipe raises.
+    """
+    with tempfile.NamedTemporaryFile(prefix="hushcast-") as spool:
+        tee = _Tee(pipe, spool)
+        source = open_wav(tee, None)
+        if source:
+            tee.copy = None
+            return _sane(source, name)
+        while tee.read(2**16):
+            pass
+        spool.flush()
+        return open_input(Path(spool.name), name)
+
+
+def _sane(source: Source, name: str) -> Source:
+    """Refuse what would take all memory."""
+    if source.form.channels > _MAX_CHANNELS:
+        source.close()
+        raise Refused(f"{name}: has {source.form.channels} channels; at most {_MAX_CHANNELS}")
+    return source
+
+
+class _Tee(BufferedReader):
+    """A pipe that copies what is read from it."""
+
+    def __init__(self, pipe: RawIOBase, copy: IO[bytes]) -> None:
+        super().__init__(pipe)
+        self.copy: IO[bytes] | None = copy
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        coded = super().read(size)
+        if self.copy:
+            self.copy.write(coded)
+        return coded
+
+
+def _opened(file: BinaryIO, file_bytes: int, path: Path, name: str) -> Source:
+    """Open with whatever reads it best; the source closes `file`, unless it is libsndfile's."""
+    source: Source | None = open_wav(file, file_bytes)
+    if source:
+        return source
+    chunks = read_chunks(file, file_bytes) or read_metadata(file) or read_comments(file)
+    file.seek(0)
+    source = _opened_by_libsndfile(path, name)
+    if source is None or not 0 < (source.form.samples or 0) < _UNKNOWN:
+        try:
+            source = open_media(file, name)
+        except Refused:
+            if source is None:
+                raise
+            if file_bytes > _EMPTY_BYTES:
+                raise Refused(f"{name}: says that it holds no sound; was it closed?") from None
+    source.chunks = chunks
+    return source
+
+
+def _opened_by_libsndfile(path: Path, name: str) -> SoundfileSource | None:
+    try:
+        return SoundfileSource(_Unsought(os.fsencode(path)), name)
+    except soundfile.LibsndfileError:
+        return None
+
+
+def output_form(form: Form, source: Path, target: Path) -> tuple[Form, str]:
+    """Choose how to write `target`: its extension's container, the input's subtype if possible.
+
+    Returns a note too, if the subtype is not possible. Raises Refused if the extension names no
+    container.
+    """
+    container = _container(form, source, target)
+    if _fits(form, container, target):
+        return replace(form, container=container), ""
+    opus = target.suffix.lower() == ".opus"
+    subtype = "OPUS" if opus else soundfile.default_subtype(_libsndfile_name(container))
+    note = f"written as {subtype}; {target.suffix} files cannot hold {form.subtype}"
+    return replace(form, container=container, subtype=subtype), note
+
+
+def piped_form(form: Form) -> tuple[Form, str]:
+    """Choose how to write to a pipe: as a WAV, with the input's subtype if possible; and a note."""
+    container = form.container if form.container in CONTAINERS else "WAV"
+    if form.subtype in BYTES:
+        return replace(form, container=container), ""
+    note = f"written as PCM_16; a WAV in a pipe cannot hold {form.subtype}"
+    return replace(form, container=container, subtype="PCM_16"), note
+
+
+def name_in_folder(path: Path) -> str:
+    """Choose an output's name in a folder: the input's, if we write such files."""
+    return path.with_suffix(".wav").name if path.suffix.lower() in _ONLY_READ else path.name
+
+
+def _container(form: Form, source: Path, target: Path) -> str:
+    extension = target.suffix[1:].upper()
     container = _CONTAINERS.get(extension, extension)
-    if container == "RAW" or container not in soundfile.available_formats():
-        what = f"cannot write {path.suffix} files" if extension else "the name has no extension"
-        raise Refused(f"{path}: {what}; use .wav, .flac, .ogg or .mp3")
+    known = container in {*soundfile.available_formats(), *CONTAINERS} - {"RAW"}
+    if form.container and target.suffix.lower() == source.suffix.lower():
+        # The same again, unless the extension lies about the content.
+        if not known or container == "WAV" and form.container in CONTAINERS:
+            return form.container
+    if not known:
+        what = f"cannot write {target.suffix} files" if extension else "the name has no extension"
+        raise Refused(f"{target}: {what}; use .wav, .flac, .ogg or .mp3")
     return container
 
 
-def _fits(source: soundfile.SoundFile, container: str, path: Path) -> bool:
-    subtype = source.subtype
-    if path.suffix.lower() == ".opus":
-        return bool(subtype == "OPUS")
+def _libsndfile_name(container: str) -> str:
+    return container.replace("BW64", "RF64")
+
+
+def _fits(form: Form, container: str, target: Path) -> bool:
+    if target.suffix.lower() == ".opus":
+        return form.subtype == "OPUS"
     # libsndfile would write an MP3 into a WAV, which hardly any program reads.
-    if subtype.startswith("MPEG") and container != source.format:
+    if form.subtype.startswith("MPEG") and container != form.container:
         return False
-    return bool(soundfile.check_format(container, subtype))
-
-
-def _default_subtype(container: str, path: Path) -> str:
-    if path.suffix.lower() == ".opus":
-        return "OPUS"
-    return str(soundfile.default_subtype(container))
-
-
-class Output:
-    """A sound file being written; integers are rounded and clamped, floats kept as they are."""
-
-    def __init__(self, file: soundfile.SoundFile) -> None:
-        self._file = file
-        self.samples = 0
-
-    def write(self, sound: Sound) -> None:
-        """Append samples [T, channels], full scale 1."""
-        self._file.write(encoded(sound, self._file.subtype))
-        self.samples += len(sound)
-
-
-def encoded(sound: Sound, subtype: str) -> Sound | NDArray[np.int32]:
-    """Round to the steps of a subtype, left-aligned in 32 bits; floats if it has no steps.
-
-    libsndfile would truncate instead: an offset of half a step.
-    """
-    if subtype.startswith(_NOT_INTEGER):
-        return sound
-    bits = _BITS.get(subtype, 16)
-    full_scale = 2.0 ** (bits - 1)
-    steps = np.rint(sound.astype(np.float64) * full_scale)
-    # Compressed subtypes have a symmetric range: libsndfile wraps their lowest value.
-    lowest = -full_scale if subtype.startswith(("PCM", "ALAC")) else 1 - full_scale
-    clamped = np.clip(steps, lowest, full_scale - 1)
-    return (clamped * 2.0 ** (32 - bits)).astype(np.int32)
-
-
-@contextmanager
-def whole_output(
-    path: Path, source: soundfile.SoundFile, chosen: Format, *, replace: bool
-) -> Iterator[Output]:
-    """Write a file like `source` next to `path`, and move it there once complete; else remove it.
-
-    Raises Refused if it cannot be written, or if `path` has appeared and `replace` is false;
-    OSError if the folder does not allow it.
-    """
-    final = Path(os.path.realpath(path))  # replaces the target of a link, not the link
-    part = final.with_name(f".hushcast-{secrets.token_hex(6)}.part")
-    try:
-        with _created(part, path, source, chosen) as file:
-            output = Output(file)
-            yield output
-        if not _holds(part, output.samples):
-            raise Refused(f"{path}: {chosen.container} cannot hold {output.samples} samples")
-        if path.exists() and not replace:
-            raise Refused(f"{path}: already exists; use --force to replace it")
-        os.replace(part, final)
-    except soundfile.LibsndfileError as error:
-        raise Refused(f"{path}: cannot be written ({error.error_string})") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _holds(part: Path, samples: int) -> bool:
-    """Tell whether a written file can be read back in full; an empty FLAC cannot."""
-    try:
-        return bool(soundfile.info(part).frames >= samples)
-    except soundfile.LibsndfileError:
-        return False
-
-
-def _created(
-    part: Path, path: Path, source: soundfile.SoundFile, chosen: Format
-) -> soundfile.SoundFile:
-    part.touch(exist_ok=False)
-    rate, channels = source.samplerate, source.channels
-    try:
-        file = soundfile.SoundFile(
-            part, "w", rate, channels, chosen.subtype, format=chosen.container
-        )
-    except soundfile.LibsndfileError as error:
-        raise Refused(
-            f"{path}: {chosen.container} {chosen.subtype} cannot hold {channels} channels "
-            f"at {rate} Hz"
-        ) from error
-    if chosen.container == source.format:
-        for name, text in source.copy_metadata().items():
-            setattr(file, name, text)
-    return file
+    return bool(soundfile.check_format(_libsndfile_name(container), form.subtype))

@@ -8,6 +8,7 @@ import soundfile
 from actors.denoiser import load_model
 from commands.cli import _parser
 from commands.denoise.block_denoiser import BlockDenoiser, denoise_blocks
+from commands.denoise.sound_files import open_input
 from commands.local.signals import Signals
 from tests.denoiser.clips import Sound, pieces
 
@@ -28,6 +29,14 @@ def read(path: Path) -> Sound:
     """Read a whole file [T] or [T, channels]."""
     sound: Sound = soundfile.read(path, dtype="float32")[0]
     return sound
+
+
+def heard(path: Path) -> Sound:
+    """Read a whole file [T] or [T, channels] as the command does."""
+    with open_input(path) as source:
+        blocks = [np.empty((0, source.form.channels), np.float32), *source.blocks()]
+    sound: Sound = np.concatenate(blocks)
+    return sound[:, 0] if sound.shape[1] == 1 else sound
 
 
 def form(path: Path) -> tuple[int, int, int, str]:

@@ -2,14 +2,19 @@
 
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
+from struct import pack
 
+import av
 import numpy as np
 import pytest
 import soundfile
 import soxr
 
 from actors.denoiser import ModelName
+from commands.denoise.flac import insert_metadata, read_metadata
+from commands.denoise.ogg import insert_comments, read_comments
 from tests.denoiser.clips import noisy_clip, worst
 from tests.denoiser.official import official_model
 from tests.local.denoising import denoise, form, read, stream, write
@@ -135,6 +140,45 @@ def test_tags_are_kept(tmp_path: Path) -> None:
     assert denoise(source, target) == 0
     with soundfile.SoundFile(target) as file:
         assert (file.title, file.artist) == ("Title", "Somebody")
+
+
+def test_all_of_a_flacs_metadata_is_kept(tmp_path: Path) -> None:
+    """Any comment, a picture and application data are in the output, byte for byte."""
+    source, target = tmp_path / "in.flac", tmp_path / "out.flac"
+    soundfile.write(source, noisy_clip("voice", 0.5), 48000, "PCM_24")
+    comments = b"\x04\0\0\0test\x02\0\0\0\x0c\0\0\0COMPOSER=Mrs\x06\0\0\0ANY=\xc3\xa4"
+    picture = pack(">II9sI16sI", 3, 9, b"image/png", 0, bytes(16), 7000) + b"picture" * 1000
+    blocks = [(b"\x04", comments), (b"\x06", picture), (b"\x02", b"ourspeculiar")]
+    plain = BytesIO(source.read_bytes())
+    with source.open("wb") as file:
+        insert_metadata(plain, file, blocks)
+    assert denoise(source, target) == 0
+    with target.open("rb") as file:
+        assert read_metadata(file) == blocks
+    assert form(target) == form(source)
+    assert list(tmp_path.iterdir()) in ([source, target], [target, source])
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("length", [1, 255 * 255 - 100, 300_000])
+def test_all_comments_of_an_ogg_are_kept(tmp_path: Path, subtype: str, length: int) -> None:
+    """Any comment, also one of many pages, is in the output, whose sound is still there."""
+    source, target = tmp_path / "in.ogg", tmp_path / "out.ogg"
+    soundfile.write(source, noisy_clip("voice", 2.0), 48000, format="OGG", subtype=subtype)
+    with source.open("rb") as file:
+        ((start, _),) = read_comments(file)
+    body = b"\x04\0\0\0test\x01\0\0\0" + pack("<I", length + 4) + b"ANY=" + b"x" * length
+    comments = [(start, start + body + b"\x01" * (subtype == "VORBIS"))]
+    plain, sound = BytesIO(source.read_bytes()), read(source)
+    with source.open("wb") as file:
+        insert_comments(plain, file, comments)
+    assert np.array_equal(read(source), sound)
+    assert denoise(source, target) == 0
+    with target.open("rb") as file:
+        assert read_comments(file) == comments
+    assert form(target) == form(source)
+    with av.open(target) as opened:
+        assert opened.streams.audio[0].metadata["ANY"] == "x" * length
 
 
 def test_starting_it_loads_neither_ray_nor_the_server() -> None:

@@ -8,13 +8,18 @@ import sys
 import termios
 import time
 from pathlib import Path
+from struct import pack
 
 import numpy as np
 import pytest
 import soundfile
 
+from commands.denoise.sound_files import open_input
+from commands.denoise.source import Source
 from tests.denoiser.clips import noisy_clip
 from tests.local.denoising import denoise, form, write
+from tests.local.test_denoise_media import encode
+from tests.local.test_denoise_wav import chunk, riff
 
 
 def refusal(arguments: list[str | Path], capsys: pytest.CaptureFixture[str]) -> str:
@@ -36,12 +41,17 @@ def test_what_it_cannot_do_is_refused_with_a_sentence(
     Path("x.raw").write_bytes(bytes(100))
     Path("folder").mkdir()
     os.mkfifo("pipe")
+    Path("zero.flac").touch()
+    many = pack("<HHIIHH", 1, 60000, 48000, 0, 0, 16)
+    Path("huge.wav").write_bytes(riff(chunk(b"fmt ", many), chunk(b"data", bytes(120000))))
     empty = write(Path("empty.wav"), np.empty(0, np.float32), subtype="PCM_16")
     before = {path: path.stat().st_mtime_ns for path in Path().iterdir()}
     for arguments, sentence in (
         (["none.wav", "out.wav"], "none.wav: No such file or directory"),
         (["folder", "out.wav"], "folder: not a file"),
-        (["pipe", "out.wav"], "pipe: not a file"),
+        (["pipe", "out.wav"], "pipe: not a file; use - to read a pipe"),
+        (["zero.flac", "out.wav"], "zero.flac: is empty"),
+        (["huge.wav", "out.wav"], "huge.wav: has 60000 channels; at most 1024"),
         (["text.wav", "out.wav"], "text.wav: cannot be read as a sound file"),
         (["x.raw", "out.wav"], "x.raw: a raw file does not describe its contents"),
         ([good, good], "good.wav: is the input itself"),
@@ -76,7 +86,7 @@ def test_force_replaces_what_is_there(tmp_path: Path) -> None:
 def test_a_batch_goes_on_after_a_bad_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Several files go into a new folder; each bad one gets a sentence; exit code 1."""
+    """Several files go into a new folder; bad ones are told, and all in a table; exit code 1."""
     sound = noisy_clip("voice", 0.5)
     good = [write(tmp_path / name, sound, 16000) for name in ("a.wav", "z.wav")]
     bad = tmp_path / "b.wav"
@@ -84,9 +94,48 @@ def test_a_batch_goes_on_after_a_bad_file(
     missing, folder = tmp_path / "c.wav", tmp_path / "deep" / "folder"
     assert denoise(good[0], bad, missing, good[1], folder) == 1
     said = capsys.readouterr().err.splitlines()
-    assert [line.split(": ")[0] for line in said] == [str(bad), str(missing)]
+    assert [line.split(": ")[0] for line in said[:2]] == [str(bad), str(missing)]
+    assert said[2:] == [
+        f"done      {folder / 'a.wav'}",
+        f"failed    {said[0]}",
+        f"failed    {said[1]}",
+        f"done      {folder / 'z.wav'}",
+    ]
     assert sorted(path.name for path in folder.iterdir()) == ["a.wav", "z.wav"]
     assert form(folder / "z.wav") == form(good[1])
+
+
+def test_a_bug_ends_one_file_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is raised for one file, the others are done, and the table names it."""
+    bad, good = (write(tmp_path / name, noisy_clip("voice", 0.1)) for name in ("a.wav", "b.wav"))
+
+    def fails(path: Path) -> Source:
+        if path == bad:
+            raise ValueError("odd")
+        return open_input(path)
+
+    monkeypatch.setattr("commands.denoise.command.open_input", fails)
+    assert denoise(bad, good, tmp_path / "out") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[1:] == [f"failed    {bad}: ValueError: odd", f"done      {tmp_path / 'out/b.wav'}"]
+
+
+def test_any_name_is_read_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names that are not UTF-8, or hold a newline or a dash, work; on screen they are escaped."""
+    names = [b"\xe4\xff.wav", b"a\nb.flac", b"-x.ogg", b"\xff.m4a", b"no\xffne.wav"]
+    paths = [Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)) for name in names]
+    for path, container in zip(paths, ("WAV", "FLAC", "OGG"), strict=False):
+        with path.open("wb") as file:
+            soundfile.write(file, noisy_clip("voice", 0.2), 48000, format=container)
+    encode(tmp_path / "x.m4a", "aac").rename(paths[3])
+    assert denoise(*paths, tmp_path / "out") == 1
+    said = capsys.readouterr().err.splitlines()
+    shown = ["\\xe4\\xff.wav", "a\\nb.flac", "-x.ogg", "\\xff.wav"]
+    assert said[-5:-1] == [f"done      {tmp_path}/out/{name}" for name in shown]
+    assert said[-1] == f"failed    {tmp_path}/no\\xffne.wav: No such file or directory"
+    assert len(list((tmp_path / "out").iterdir())) == 4
 
 
 def test_one_file_goes_into_a_folder_that_exists(tmp_path: Path) -> None:
@@ -111,10 +160,10 @@ def test_a_damaged_file_leaves_no_half_output(
     assert list(tmp_path.iterdir()) == [source]
 
 
-def running(source: Path, target: Path, **options: object) -> "subprocess.Popen[str]":
+def running(*paths: Path, **options: object) -> "subprocess.Popen[str]":
     """Start the command as a process."""
-    command = [sys.executable, "-m", "commands.cli", "denoise", str(source), str(target)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
+    arguments = [sys.executable, "-m", "commands.cli", "denoise", *map(str, paths)]
+    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -136,14 +185,33 @@ def test_an_interrupted_run_leaves_nothing(
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
+def test_an_interrupted_batch_tells_what_is_not_done(tmp_path: Path) -> None:
+    """After Ctrl-C the table names the files that are not there."""
+    sources = [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")]
+    for path, seconds in zip(sources, (0.1, 600, 0.1), strict=True):
+        write(path, np.zeros(round(48000 * seconds), np.float32), subtype="PCM_U8")
+    out = tmp_path / "out"
+    process = running(*sources, out)
+    deadline = time.monotonic() + 60
+    while not (out / "a.wav").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=20)[1].splitlines()
+    assert process.returncode == 130
+    assert said == [f"done      {out / 'a.wav'}", *(f"not done  {path}" for path in sources[1:])]
+    assert list(out.iterdir()) == [out / "a.wav"]
+
+
+@pytest.mark.parametrize("name", ["out.wav", "out.flac", "out.ogg", "out.w64"])
+def test_a_full_disk_is_told(tmp_path: Path, name: str) -> None:
     """If the output cannot grow, a message says so and nothing is left."""
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 
-    source = write(tmp_path / "in.wav", noisy_clip("voice", 2.0))
-    process = running(source, target := tmp_path / "out.wav", preexec_fn=limit)
+    source = write(tmp_path / "in.wav", noisy_clip("voice", 2.0), subtype="PCM_16")
+    process = running(source, target := tmp_path / name, preexec_fn=limit)
     said = process.communicate(timeout=60)[1]
     assert (process.returncode, said.count("\n")) == (2, 1)
     assert said.startswith(f"{target}: cannot be written")
@@ -157,8 +225,8 @@ def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
     assert process.communicate(timeout=60)[1] == ""
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
-    command = [sys.executable, "-m", "commands.cli", "denoise", str(source)]
-    subprocess.run([*command, str(tmp_path / "b.wav")], stderr=theirs, timeout=60, check=True)
+    arguments = [sys.executable, "-m", "commands.cli", "denoise", str(source)]
+    subprocess.run([*arguments, str(tmp_path / "b.wav")], stderr=theirs, timeout=60, check=True)
     shown = os.read(ours, 10000).decode()
     os.close(ours)
     os.close(theirs)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from commands.denoise.sound_files import WAV_LIMIT_BYTES, encoded, open_input, output_format
+from commands.denoise.samples import encoded
+from commands.denoise.sound_files import output_form
+from commands.denoise.source import Form, Refused
 from tests.denoiser.clips import worst
 from tests.local.denoising import read
 
@@ -25,13 +27,35 @@ def test_loud_sound_is_clamped_never_wrapped(tmp_path: Path, subtype: str) -> No
     assert worst(read(path), holds) <= step
 
 
-def test_a_wav_of_more_than_4_gib_becomes_an_rf64(tmp_path: Path) -> None:
-    """A file too large for a WAV becomes an RF64, and a note says so."""
-    path = tmp_path / "in.wav"
-    with soundfile.SoundFile(path, "w", 48000, 2, "PCM_16", format="W64") as file:
-        file.write(np.zeros((10, 2), np.int16))
-    with open_input(path) as source:
-        for frames, container in ((WAV_LIMIT_BYTES // 4, "WAV"), (2**30, "RF64")):
-            source._info.frames = frames
-            chosen = output_format(source, tmp_path / "in.w64", tmp_path / "out.wav")
-            assert (chosen.container, bool(chosen.note)) == (container, container == "RF64")
+@pytest.mark.parametrize(
+    ("form", "names", "chosen", "note"),
+    [
+        (("WAV", "PCM_24"), ("a.wav", "b.wav"), ("WAV", "PCM_24"), ""),
+        (("RF64", "FLOAT"), ("a.wav", "b.wav"), ("RF64", "FLOAT"), ""),
+        (("RF64", "FLOAT"), ("a.rf64", "b.wav"), ("WAV", "FLOAT"), ""),
+        (("BW64", "PCM_24"), ("a.bwf", "b.bwf"), ("BW64", "PCM_24"), ""),
+        (("AIFF", "PCM_16"), ("a", "b"), ("AIFF", "PCM_16"), ""),
+        (("FLAC", "PCM_24"), ("A.FLAC", "B.WAV"), ("WAV", "PCM_24"), ""),
+        (("", "AAC"), ("a.m4a", "b.flac"), ("FLAC", "PCM_16"), "PCM_16; .flac files cannot hold"),
+        # extensions that lie about the input
+        (("FLAC", "PCM_24"), ("a.wav", "b.wav"), ("WAV", "PCM_24"), ""),
+        (("MP3", "MPEG_LAYER_III"), ("a.wav", "b.wav"), ("WAV", "PCM_16"), "PCM_16; .wav files"),
+        (("", "AAC"), ("a.mp3", "b.mp3"), ("MP3", "MPEG_LAYER_III"), "cannot hold AAC"),
+    ],
+)
+def test_the_extension_of_the_output_chooses_its_form(
+    form: tuple[str, str], names: tuple[str, str], chosen: tuple[str, str], note: str
+) -> None:
+    """The extension says what is written; the same one keeps RF64, BW64 and unknown ones."""
+    source = Form(*form, rate=48000, channels=1, samples=None)
+    target, told = output_form(source, *map(Path, names))
+    assert (target.container, target.subtype) == chosen
+    assert note in told and bool(note) == bool(told)
+
+
+@pytest.mark.parametrize("name", ["out.m4a", "out.webm", "out", "out.exe", "out.raw"])
+def test_what_cannot_be_written_is_refused(name: str) -> None:
+    """An extension that names no container that we write: a sentence that says which do."""
+    source = Form("", "AAC", 48000, 1, None)
+    with pytest.raises(Refused, match=r"use \.wav, \.flac, \.ogg or \.mp3"):
+        output_form(source, Path(name), Path(name))
