@@ -1,13 +1,14 @@
 """Who is calling: a bearer token, or the session cookie of our own pages."""
 
 from typing import Annotated
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.accounts import Token, WrongCredentials
+from serve_app.addresses import origin_of
 from serve_app.services import Use
 
 COOKIE = "hushcast"
@@ -76,9 +77,10 @@ Caller = Annotated[str, Depends(username)]
 
 def check_origin(connection: HTTPConnection, public_url: str | None) -> None:
     """Raise ForeignOrigin unless `Origin` is this site: its public URL or the requested host."""
-    origin = connection.headers.get("origin", "")
-    same_host = urlsplit(origin).netloc == connection.headers.get("host")
-    if not origin or not (same_host or origin == public_url):
+    given = connection.headers.get("origin", "")
+    origin = origin_of(given)
+    scheme, host = given.partition("://")[0], connection.headers.get("host", "")
+    if origin is None or origin not in (public_url, origin_of(f"{scheme}://{host}")):
         raise ForeignOrigin
 
 

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from actors.models import DEFAULT_MODEL, ModelName
 from foundation.logs import Form, LogConfig
+from serve_app.addresses import origin_of
 
 PREFIX = "HUSHCAST_"
 
@@ -84,9 +85,12 @@ def _redis_url(value: str) -> str:
 
 def _origin(value: str) -> str:
     parts = urlsplit(value)
-    if parts.path or parts.query or parts.fragment:
+    if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("give an origin, without a path: https://cast.example.org")
-    return value
+    origin = origin_of(value)
+    if origin is None:
+        raise ValueError("give an origin as browsers send it: https://xn--bcher-kva.example:8443")
+    return origin
 
 
 def _ice_url(value: str) -> str:

@@ -1,13 +1,13 @@
 """Accounts, sign-ins, friends."""
 
 import asyncio
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
 from recordings.finish import discard_user
 from serve_app.accounts import TOKEN_TTL_S, NoSuchUser
+from serve_app.addresses import client_of
 from serve_app.callers import COOKIE, Caller, Signed
 from serve_app.routes.recordings import erase
 from serve_app.schemas import (
@@ -33,7 +33,7 @@ Name = Annotated[str, Path(max_length=64)]
 @router.post("/accounts", status_code=201)
 async def create_account(body: Credentials, request: Request, use: Use) -> Created:
     """Create an account."""
-    await use.rates.count("accounts", _address(request, use))
+    await use.rates.count("accounts", _client(request, use))
     await use.accounts.create(body.username, body.password)
     return Created(username=body.username)
 
@@ -41,7 +41,7 @@ async def create_account(body: Credentials, request: Request, use: Use) -> Creat
 @router.post("/session")
 async def sign_in(body: SignIn, request: Request, response: Response, use: Use) -> SignedIn:
     """Sign in: returns a token, and sets it as a cookie for our pages."""
-    who = (body.username, _address(request, use))
+    who = (body.username, _client(request, use))
     # Count before checking the password, or parallel guesses would all be checked.
     await use.rates.count("sign_ins", *who)
     text, token = await use.accounts.sign_in(body.username, body.password)
@@ -125,20 +125,6 @@ async def _delete(username: str, use: Use) -> None:
     await discard_user(username, index=use.index, store=use.store)
 
 
-def _address(request: Request, use: Use) -> str:
-    """Get the address that rate limits count: IPv4, or for IPv6 the /64 network of one customer.
-
-    A public URL implies a proxy: then it is the address that the proxy appended to
-    `X-Forwarded-For`, after anything that the client wrote there itself.
-    """
-    address = request.client.host if request.client else ""
-    if use.settings.public_url:
-        forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-        address = forwarded or address
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address[:64]
-    if isinstance(found, IPv6Address):
-        return str(found.ipv4_mapped or IPv6Network((found, 64), strict=False))
-    return str(found)
+def _client(request: Request, use: Use) -> str:
+    """Name the client for rate limits. A public URL implies a proxy."""
+    return client_of(request, behind_proxy=use.settings.public_url is not None)

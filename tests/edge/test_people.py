@@ -65,6 +65,10 @@ async def test_a_later_account_of_the_same_name_is_somebody_else(edge: Edge) -> 
     [
         ("http://hushcast.test", {}, True),
         ("https://cast.example.org", {"public_url": "https://cast.example.org"}, True),
+        ("https://cast.example.org", {"public_url": "HTTPS://Cast.Example.org:443/"}, True),
+        ("http://HUSHCAST.test:80", {}, True),
+        ("http://hushcast.test:8000", {}, False),
+        ("hushcast.test", {}, False),
         ("https://evil.example", {}, False),
         ("https://evil.example", {"public_url": "https://cast.example.org"}, False),
         ("null", {}, False),
@@ -153,9 +157,9 @@ async def test_retry_after_is_when_the_next_try_is_free(make_edge: MakeEdge) -> 
 async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> None:
     """The last forwarded address counts, an IPv6 network once; without a proxy, none does."""
 
-    async def create(edge: Edge, forwarded: str) -> int:
+    async def create(edge: Edge, *forwarded: str) -> int:
         body = {"username": f"name-{secrets.token_hex(4)}", "password": PASSWORD}
-        headers = {"x-forwarded-for": forwarded}
+        headers = [("x-forwarded-for", line) for line in forwarded]
         return (await edge.client().post("/api/accounts", json=body, headers=headers)).status_code
 
     behind = make_edge(rates={"accounts": "1/minute"}, public_url="https://cast.example.org")
@@ -165,7 +169,14 @@ async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> N
     assert await create(behind, "2001:db8::1") == 201
     assert await create(behind, "2001:db8::ffff:2") == 429
     assert await create(behind, "2001:db8:0:1::1") == 201
+    assert await create(behind, "198.51.100.1:5678") == 429
+    assert await create(behind, "[2001:db8::3]:443") == 429
+    assert await create(behind, "::ffff:198.51.100.1") == 429
+    assert await create(behind, "203.0.113.9", "198.51.100.1, ") == 429
+    assert await create(behind, "198.51.100.1, unknown") == 201  # the proxy itself
+    assert await create(behind, "anything") == 429
     alone = make_edge(rates={"accounts": "1/minute"})
+    await alone.redis.flushdb()
     assert await create(alone, "198.51.100.7") == 201
     assert await create(alone, "198.51.100.8") == 429
 

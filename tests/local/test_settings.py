@@ -53,6 +53,8 @@ def test_lists_ranges_and_rates_are_read_as_people_write_them(
         ("S3_CA", "/not/there.pem", "cannot be read"),
         ("S3_ENDPOINT", "http://host", "needs HUSHCAST_S3_BUCKET"),
         ("PUBLIC_URL", "https://host/path", "give an origin, without a path"),
+        ("PUBLIC_URL", "https://ann@host", "give an origin, without a path"),
+        ("PUBLIC_URL", "https://b\u00fccher.example", "give an origin as browsers send it"),
         ("TURN_URLS", "http://host", "begin with turn: or turns:"),
         ("TURN_URLS", "turn:host", "Set both HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET"),
         ("MODEL", "dfn3", "'dfn2' or 'dfn2_ll'"),
@@ -70,6 +72,12 @@ def test_a_wrong_value_is_refused_with_a_sentence(
         read_settings()
     message = str(refused.value)
     assert sentence in message and "HUSHCAST_" in message and message.count("\n") == 0
+
+
+def test_the_public_url_is_kept_as_browsers_send_it() -> None:
+    """`Origin` is compared with it."""
+    settings = read_settings({"public_url": "HTTPS://Cast.Example.org:443/"})
+    assert settings.public_url == "https://cast.example.org" and settings.https
 
 
 def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
