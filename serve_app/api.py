@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,7 +17,8 @@ from deployments.stream_actors import ActorFailed
 from recordings.store import RangeNotSatisfiable
 from serve_app.bodies import BodyLimit
 from serve_app.callers import TokenOutOfSight
-from serve_app.errors import SENTENCES, STATUS, kind_of, raised, retry_after_s
+from serve_app.errors import SENTENCES, STATUS, WrongType, kind_of, raised, retry_after_s
+from serve_app.methods import HeadAndSlashes, allowed
 from serve_app.requests import RequestId, route_of
 from serve_app.routes import media, pages, people, presence, recordings, streams
 from serve_app.schemas import Problem
@@ -34,6 +35,7 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
         responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     api.state.services = services
     for router in (people, streams, presence, media, recordings, pages):
@@ -43,6 +45,7 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
     api.add_middleware(TokenOutOfSight)
     api.add_middleware(Headers, storage=services.store.browser_origin)
     api.add_middleware(RequestId, behind_serve=behind_serve)
+    api.add_middleware(HeadAndSlashes)
     for kind in (*STATUS, ActorFailed):
         api.add_exception_handler(kind, _refuse)
     api.add_exception_handler(StarletteHTTPException, _refuse_http)
@@ -82,7 +85,9 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{error.size_bytes}"
     if isinstance(error, IceRestartRefused):
-        headers["Allow"] = media.ALLOWED
+        headers["Allow"] = allowed(request)
+    if isinstance(error, WrongType):
+        headers[f"Accept-{request.method.capitalize()}"] = error.accepted
     if STATUS[kind] == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if STATUS[kind] >= 500:
@@ -90,15 +95,20 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": SENTENCES.get(kind, str(error))}, STATUS[kind], headers)
 
 
-async def _refuse_http(request: Request, error: Exception) -> JSONResponse:
+async def _refuse_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = allowed(request)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
     sentences = {
         "Not Found": "There is nothing at this address.",
         "Method Not Allowed": "This address does not support that method.",
         "There was an error parsing the body": "The body is not JSON.",
     }
     detail = sentences.get(error.detail, error.detail)
-    return JSONResponse({"detail": detail}, error.status_code, error.headers)
+    return JSONResponse({"detail": detail}, error.status_code, headers)
 
 
 async def _apologise(request: Request, error: Exception) -> JSONResponse:

@@ -31,7 +31,11 @@ class NotStoredYet(EdgeError):
 
 
 class WrongType(EdgeError):
-    """The body has an unsupported media type."""
+    """The body has an unsupported media type; `accepted` is the one that it should have."""
+
+    def __init__(self, what: str, accepted: str) -> None:
+        super().__init__(f"Please send {what} as {accepted}.")
+        self.accepted = accepted
 
 
 class SessionChanged(EdgeError):

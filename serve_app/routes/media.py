@@ -64,9 +64,9 @@ async def trickle(request: Request, session: Session, caller: Caller, use: Use) 
         raise SessionChanged("The ICE session has changed. Please post a new offer.")
     body = await request.body()
     if body and _media_type(request) != FRAGMENT:
-        raise WrongType(f"Please send candidates as {FRAGMENT}.")
+        raise WrongType("candidates", FRAGMENT)
     await use.streams.trickle(session, caller, body.decode(errors="replace"))
-    return Response(status_code=204, headers={"ETag": f'"{session}"'})
+    return Response(status_code=204)  # RFC 9725, section 4.3.2: without an ETag
 
 
 @router.delete("/whip/sessions/{session}")
@@ -78,18 +78,23 @@ async def end_session(session: Session, caller: Caller, use: Use) -> Response:
 
 
 @router.options("/whip", status_code=204)
-@router.options("/whip/sessions/{session}", status_code=204)
 @router.options("/whep/{name}", status_code=204)
+async def endpoint_options() -> Response:
+    """Say what may be posted; every answer here gets the CORS headers."""
+    return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": "POST, OPTIONS"})
+
+
+@router.options("/whip/sessions/{session}", status_code=204)
 @router.options("/whep/sessions/{session}", status_code=204)
-async def options(request: Request) -> Response:
-    """Say which methods are allowed; every answer here gets the CORS headers."""
-    return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": ALLOWED})
+async def session_options() -> Response:
+    """Say how a session may be changed (RFC 5789, section 3.1)."""
+    allow = "PATCH, DELETE, OPTIONS"
+    return Response(status_code=204, headers={"Accept-Patch": FRAGMENT, "Allow": allow})
 
 
-ALLOWED = "OPTIONS, POST, PATCH, DELETE"
 CORS = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": ALLOWED,
+    "Access-Control-Allow-Methods": "POST, PATCH, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, ETag, X-Request-ID",
     "Access-Control-Expose-Headers": (
         "Location, ETag, Link, Retry-After, X-Request-ID, Access-Control-Allow-Methods"
@@ -98,14 +103,14 @@ CORS = {
 }
 """Any site may use WHIP and WHEP with a token; browsers send no cookies along.
 
-Some clients send the session's ETag as a header of that name, and read the allowed methods to learn
-whether they may trickle.
+Some clients send the session's ETag as a header of that name. Some read the allowed methods of the
+endpoint to learn whether they may trickle to a session, so both have all of them.
 """
 
 
 async def _offer(request: Request) -> str:
     if _media_type(request) != SDP:
-        raise WrongType(f"Please send the offer as {SDP}.")
+        raise WrongType("the offer", SDP)
     return (await request.body()).decode(errors="replace")
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import RedirectResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -17,6 +17,7 @@ from recordings.store import StoredBody
 from serve_app.accounts import NoSuchUser
 from serve_app.callers import Caller
 from serve_app.errors import NoSuchRecording, NotAFriend, NotStoredYet, NotYours
+from serve_app.methods import HEAD
 from serve_app.schemas import Recording, recording_of
 from serve_app.services import Use
 
@@ -86,7 +87,9 @@ class StoredResponse(StreamingResponse):
         self._stored = stored
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the whole response."""
+        """Send the whole response, or its headers alone."""
+        if HEAD in scope:
+            self.body_iterator = iterate_in_threadpool(())
         try:
             await super().__call__(scope, receive, send)
         finally:
