@@ -1,11 +1,13 @@
 """The `hushcast` command."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from actors.models import DEFAULT_MODEL, MODELS
+from commands.local.proxies import spare_loopback
 from commands.local.signals import Signals
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     signals = Signals()
     signals.listen()  # before anything slow, so that Ctrl-C never shows a traceback
+    spare_loopback(os.environ)  # before anything reads it, or inherits it
     options = _parser().parse_args(arguments)
     return int(options.run(options, signals))
 

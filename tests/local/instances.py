@@ -22,7 +22,14 @@ LIMIT_S = 90.0
 class Instance:
     """One `hushcast up` in a process of its own; `lines` grows with what it prints."""
 
-    def __init__(self, data_dir: Path, port: int, *arguments: str, builder: str = "build") -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        port: int,
+        *arguments: str,
+        builder: str = "build",
+        **environment: str,
+    ) -> None:
         self.data_dir = data_dir
         self.url = f"http://127.0.0.1:{port}"
         self.lines: list[str] = []
@@ -34,7 +41,8 @@ class Instance:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={name: v for name, v in os.environ.items() if not name.startswith("HUSHCAST_")},
+            env={name: v for name, v in os.environ.items() if not name.startswith("HUSHCAST_")}
+            | environment,
         )
         self._me = psutil.Process(self.process.pid)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -132,10 +140,10 @@ class Instance:
 
 @contextmanager
 def running(
-    data_dir: Path, port: int, *arguments: str, builder: str = "build"
+    data_dir: Path, port: int, *arguments: str, builder: str = "build", **environment: str
 ) -> Iterator[Instance]:
     """Start an instance; nothing of it is left afterwards."""
-    instance = Instance(data_dir, port, *arguments, builder=builder)
+    instance = Instance(data_dir, port, *arguments, builder=builder, **environment)
     try:
         yield instance
     finally:

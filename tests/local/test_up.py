@@ -23,6 +23,7 @@ from commands.local.ray_head import ray_environment
 from recordings.store import RecordingStore, StoreConfig
 from serve_app.settings import Settings
 from tests.local.instances import Instance, command, lives, running, wait_until
+from tests.proxy import RecordingProxy, recording_proxy
 
 pytestmark = pytest.mark.slow
 
@@ -39,10 +40,20 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def pair(folder: Path) -> Iterator[tuple[Instance, Instance]]:
+def proxy() -> Iterator[RecordingProxy]:
+    """A proxy that the environment of the first instance names for everything."""
+    with recording_proxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def pair(folder: Path, proxy: RecordingProxy) -> Iterator[tuple[Instance, Instance]]:
     """Two instances, started at the same time on this machine."""
     one, other = free_ports(2)
-    with running(folder / "one", one) as first, running(folder / "other", other) as second:
+    with (
+        running(folder / "one", one, **proxy.environment) as first,
+        running(folder / "other", other) as second,
+    ):
         first.wait_ready()
         second.wait_ready()
         yield first, second
@@ -94,6 +105,14 @@ def test_it_says_what_it_does_while_it_starts(pair: tuple[Instance, Instance]) -
     for part in ("Valkey is ready", "SeaweedFS is ready", "Ray is ready", "is deployed"):
         assert part in said
     assert where(pair[0])["pid"]
+
+
+def test_no_part_asks_a_proxy_for_another(
+    pair: tuple[Instance, Instance], proxy: RecordingProxy
+) -> None:
+    """With `HTTP_PROXY` and its kin set, all of them start and serve without it."""
+    assert where(pair[0])["pid"]
+    assert proxy.asked == []
 
 
 def test_only_this_machine_reaches_it(pair: tuple[Instance, Instance]) -> None:
