@@ -84,6 +84,9 @@ def ray_environment(token: Path) -> dict[str, str]:
         # machine (`get_node_ip_address` in ray 2.60).
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Serve's uvicorn would take X-Forwarded-For from anybody on loopback for the peer: whether
+        # a proxy is believed is decided in serve_app/addresses.py.
+        "FORWARDED_ALLOW_IPS": "",
         "RAY_ADDRESS": "",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": python_path(),
