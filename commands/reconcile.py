@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from commands.local.child import StartFailed
-from commands.local.data_dir import DataDirInUse
+from commands.local.data_dir import DataDirRefused
 from commands.local.signals import Interrupted, Signals
 from commands.local.storage import open_storage
 from foundation.redis import RedisUnavailable, connect
@@ -29,7 +29,7 @@ def run(settings: Settings, signals: Signals) -> int:
             return asyncio.run(_watched(complete, signals))
     except Interrupted:
         return 0
-    except (RedisUnavailable, StoreUnavailable, StartFailed, DataDirInUse) as problem:
+    except (RedisUnavailable, StoreUnavailable, StartFailed, DataDirRefused) as problem:
         print(problem, file=sys.stderr)
         return 1
 

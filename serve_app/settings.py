@@ -118,7 +118,13 @@ def _rate(value: str) -> str:
 
 
 def _folder(path: Path) -> Path:
-    return path.expanduser().absolute()
+    try:
+        os.fsencode(path).decode()  # it is sent to other processes as JSON
+        return path.expanduser().absolute()
+    except UnicodeDecodeError as error:
+        raise ValueError("the folder's name must be UTF-8") from error
+    except RuntimeError as error:
+        raise ValueError(f"{path} is in nobody's home folder") from error
 
 
 def _readable(path: Path) -> Path:

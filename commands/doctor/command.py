@@ -7,7 +7,7 @@ from commands.doctor.machine import check_gpu, check_model, check_webrtc
 from commands.doctor.network import check_tls, check_turn, check_udp
 from commands.doctor.storage import check_redis, check_s3
 from commands.local.child import StartFailed
-from commands.local.data_dir import DataDirInUse
+from commands.local.data_dir import DataDirRefused
 from commands.local.signals import Interrupted, Signals
 from commands.local.storage import open_storage
 from serve_app.settings import Settings
@@ -47,7 +47,7 @@ def _findings(settings: Settings, signals: Signals) -> Iterator[Finding]:
         with open_storage(settings, signals) as complete:
             for check in CHECKS:
                 yield from check(complete)
-    except (StartFailed, DataDirInUse) as problem:
+    except (StartFailed, DataDirRefused) as problem:
         for check in WITHOUT_STORAGE:
             yield from check(settings)
         to_do = "Wait until `hushcast up` is ready, or read the logs in its data directory."

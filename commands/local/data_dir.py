@@ -4,12 +4,19 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+MAX_PATH_BYTES = 900
+"""Valkey crashes in a folder whose path has 1,024."""
 
-class DataDirInUse(Exception):
-    """Another hushcast is using this directory."""
+
+class DataDirRefused(Exception):
+    """This directory cannot be used; the message says why."""
+
+
+class DataDirInUse(DataDirRefused):
+    """Another hushcast is using it."""
 
 
 def private_folder(path: Path) -> Path:
@@ -43,16 +50,24 @@ def kept_secret(path: Path) -> str:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a data directory, creating it for its owner alone if there is none.
 
-    Raises DataDirInUse at once if another process holds it. The lock is the kernel's: it ends with
-    the process, however that ends.
+    Raises DataDirInUse at once if another process holds it, or DataDirRefused if it cannot be
+    created. The lock is the kernel's: it ends with the process, however that ends.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as file:
+    if len(os.fsencode(folder)) > MAX_PATH_BYTES:
+        raise DataDirRefused("The data directory has too long a path; choose another.")
+    with ExitStack() as stack:
         try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = stack.enter_context((folder / "lock").open("a"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DataDirInUse(
                 f"The data directory {folder} is in use by another hushcast; "
+                "choose another with --data-dir."
+            ) from error
+        except OSError as error:
+            raise DataDirRefused(
+                f"The data directory {folder} cannot be used: {error.strerror}; "
                 "choose another with --data-dir."
             ) from error
         yield

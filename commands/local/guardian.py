@@ -6,6 +6,7 @@ they left on disk, and exits. It knows processes by the session they were starte
 in their environment: Ray's agents and workers outlive their parents, but keep both.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -52,12 +53,16 @@ class Guardian:
     def watch(self, pid: int) -> None:
         """Register a process that was started in a session of its own."""
         self._sessions.add(pid)
-        self._say(f"watch {pid}")
+        self._say("watch", pid)
+
+    def end(self, pid: int) -> None:
+        """End now what is left of a process that was started in a session of its own."""
+        end_all(None, {pid})
 
     def remove(self, path: Path) -> None:
         """Register a file or folder to remove at the end."""
         self._paths.append(path.absolute())
-        self._say(f"remove {path.absolute()}")
+        self._say("remove", str(path.absolute()))
 
     def __enter__(self) -> Self:
         # A new process inherits blocked signals, so none can end the guardian while it starts.
@@ -85,29 +90,32 @@ class Guardian:
         if self._process.wait() != 0:  # it was killed: do its work here
             clean_up(self.instance, self._sessions, self._paths)
 
-    def _say(self, line: str) -> None:
+    def _say(self, *words: str | int) -> None:
         assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n".encode())
+        # As JSON: a path may have any characters, even a new line.
+        self._process.stdin.write(f"{json.dumps(words)}\n".encode())
         self._process.stdin.flush()
 
 
-def members(instance: str, sessions: set[int]) -> list[psutil.Process]:
+def members(instance: str | None, sessions: set[int]) -> list[psutil.Process]:
     """Find the living processes of an instance, among those of this user."""
     return [process for process in psutil.process_iter() if _belongs(process, instance, sessions)]
 
 
-def _belongs(process: psutil.Process, instance: str, sessions: set[int]) -> bool:
+def _belongs(process: psutil.Process, instance: str | None, sessions: set[int]) -> bool:
     if process.pid == os.getpid():
         return False
     try:
         if process.uids().real != os.getuid() or process.status() == psutil.STATUS_ZOMBIE:
             return False
-        return os.getsid(process.pid) in sessions or process.environ().get(MARK) == instance
+        if os.getsid(process.pid) in sessions:
+            return True
+        return instance is not None and process.environ().get(MARK) == instance
     except (psutil.Error, OSError):  # it is already gone, or not ours to inspect
         return False
 
 
-def end_all(instance: str, sessions: set[int]) -> None:
+def end_all(instance: str | None, sessions: set[int]) -> None:
     """Ask all to end, wait, then kill repeatedly until none is left."""
     for process in members(instance, sessions):
         _send(process, signal.SIGTERM)
@@ -133,9 +141,9 @@ def guard(lines: IO[str], instance: str) -> None:
     sessions: set[int] = set()
     paths: list[Path] = []
     for line in lines:
-        verb, _, what = line.rstrip("\n").partition(" ")
+        verb, what = json.loads(line)
         if verb == "watch":
-            sessions.add(int(what))
+            sessions.add(what)
         else:
             paths.append(Path(what))
     clean_up(instance, sessions, paths)

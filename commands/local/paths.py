@@ -1,6 +1,7 @@
 """Where child processes find our packages, and where Ray keeps its temporary files."""
 
 import os
+import re
 import sysconfig
 import tempfile
 from pathlib import Path
@@ -19,7 +20,8 @@ def python_path() -> str:
 
 
 def temp_folder() -> Path:
-    """Make a folder for one run of Ray, with a name that is short enough for its sockets."""
+    """Make a folder for one run of Ray, with a plain name that is short enough for its sockets."""
     usual = tempfile.gettempdir()
-    parent = usual if len(usual) <= _TEMP_PATH_CHARACTERS else "/tmp"
+    plain = re.fullmatch(r"[A-Za-z0-9/_.-]+", usual) and len(usual) <= _TEMP_PATH_CHARACTERS
+    parent = usual if plain else "/tmp"
     return Path(tempfile.mkdtemp(prefix="hush-", dir=parent))

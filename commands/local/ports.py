@@ -10,8 +10,13 @@ _LOW, _HIGH = 20_000, 22_768
 that a restarted server finds its port free."""
 
 
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Tell whether a server could listen here now."""
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on loopback now."""
+    return refusal(port, "127.0.0.1") is None
+
+
+def refusal(port: int, host: str) -> str | None:
+    """Say why a server could not listen here now; None: it could."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # As servers do, so that connections lingering from an earlier server do not matter.
@@ -19,9 +24,9 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         try:
             probe.bind((host, port))
             probe.listen()
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error.strerror
+    return None
 
 
 def free_ports(count: int) -> list[int]:

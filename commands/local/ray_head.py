@@ -1,6 +1,5 @@
 """A local Ray: one node on loopback, closed to everybody without this data directory's token."""
 
-import socket
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +66,14 @@ class RayHead:
         return Command((str(program), "start", *options), self.folder, self.log, self.environment)
 
     def answers(self) -> bool:
-        """Tell whether the cluster's store listens; `ray.init` waits for the node itself."""
+        """Tell whether `ray start` has seen its node join the cluster: then it writes its address.
+
+        Its store listens earlier, but a busy machine may not start the node within Ray's 30 s.
+        """
         try:
-            socket.create_connection(("127.0.0.1", self.ports["store"]), 1).close()
+            return (self.temp / "ray_current_cluster").read_text() == self.address
         except OSError:
             return False
-        return True
 
 
 def ray_environment(token: Path) -> dict[str, str]:

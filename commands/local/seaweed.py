@@ -68,9 +68,10 @@ class SeaweedFS:
         private_folder(self.folder / "tmp")
         program = Path(sysconfig.get_path("scripts")) / "weed"
         options = (
-            f"-dir={self.folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            # Relative to the folder it runs in: it takes a comma in a path for a second folder.
+            "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-master.telemetry=false", "-admin.ui=false", "-webdav=false", "-disableHttp",
-            f"-s3.config={self.folder / 's3.json'}", "-s3.autoCreateBucket=false",
+            "-s3.config=s3.json", "-s3.autoCreateBucket=false",
             "-s3.port.iceberg=0", "-s3.port.lance=0",
             f"-filer.localSocket={self._socket('filer')}", f"-s3.localSocket={self._socket('s3')}",
             *(f"-{role}.port={port}" for role, port in self.ports.items()),
@@ -126,8 +127,8 @@ class SeaweedFS:
     def _write_security(self) -> None:
         certificate, key = self.folder / "tls.crt", self.folder / "tls.key"
         _make_certificate(certificate, key)
-        pair = f'cert = "{certificate}"\nkey = "{key}"\n'
-        authority = f'ca = "{certificate}"\n'
+        pair = f'cert = "{certificate.name}"\nkey = "{key.name}"\n'
+        authority = f'ca = "{certificate.name}"\n'
         lines = [
             f'[{section}]\nkey = "{secrets.token_hex(32)}"\n'
             for section in (

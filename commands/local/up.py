@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from commands.local.child import Child, Command, StartFailed
-from commands.local.data_dir import DataDirInUse, locked, private_folder
+from commands.local.data_dir import DataDirRefused, locked, private_folder
 from commands.local.guardian import Guardian
 from commands.local.paths import temp_folder
-from commands.local.ports import is_free
+from commands.local.ports import refusal
 from commands.local.ray_head import RayHead
 from commands.local.server import Server, stop_together
 from commands.local.signals import Interrupted, Signals
@@ -28,6 +28,8 @@ from serve_app.settings import Settings
 APPLICATION = "commands.local.application"
 DRAIN_STOP_S = 32.0
 """A little more than the application gives its streams."""
+RAY_LIMIT_S = 120.0
+"""More than Ray itself waits before it gives up."""
 DEPLOY_LIMIT_S = 120.0
 ANSWER_LIMIT_S = 6.0
 """How long /readyz may take: a little more than the limit of its checks."""
@@ -38,7 +40,7 @@ DEPLOYED = "deployed"
 
 
 class PortInUse(Exception):
-    """The port is taken, or the address is not this machine's."""
+    """The port is taken or needs root, or the address is not this machine's."""
 
 
 class RedisUnfit(Exception):
@@ -124,7 +126,7 @@ def up(settings: Settings, builder: str, signals: Signals) -> int:
     except Interrupted:
         progress.say("everything has stopped")
         return 0
-    except (PortInUse, RedisUnfit, PartLost, StartFailed, DataDirInUse) as problem:
+    except (PortInUse, RedisUnfit, PartLost, StartFailed, DataDirRefused) as problem:
         print(problem, file=sys.stderr, flush=True)
         return 1
     raise AssertionError("it ends only by a signal or a problem")
@@ -149,7 +151,7 @@ def _run(
     stack.callback(application.stop, signals)
     application.start(ray.part.environment)
     for server in (*storage.servers, ray):
-        server.wait()
+        server.wait(progress.say)
         progress.say(f"{server.part.name} is ready")
     complete = storage.complete(settings)
     application.run(ray.part.address, complete)
@@ -171,15 +173,16 @@ def _prepare(
     temp = temp_folder()
     guardian.remove(temp)
     log = private_folder(settings.data_dir / "logs") / "ray.log"
-    ray = Server(partial(RayHead.prepare, settings.data_dir / "ray", log, temp), guardian, signals)
+    prepare = partial(RayHead.prepare, settings.data_dir / "ray", log, temp)
+    ray = Server(prepare, guardian, signals, RAY_LIMIT_S)
     return Storage.prepare(settings, guardian, signals), ray
 
 
 def _refuse_a_busy_port(settings: Settings) -> None:
-    if not is_free(settings.port, settings.host):
+    if why := refusal(settings.port, settings.host):
         raise PortInUse(
-            f"Cannot serve on port {settings.port} of {settings.host}: the port is in use, or "
-            "the address is not this machine's. Choose others with --port and --host."
+            f"Cannot serve on port {settings.port} of {settings.host}: {why}. "
+            "Choose others with --port and --host."
         )
 
 

@@ -17,7 +17,6 @@ _CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
 requirepass {password}
-dir "{folder}"
 appendonly yes
 appendfsync everysec
 save ""
@@ -50,9 +49,10 @@ class Valkey:
         """Write its configuration to a file: other users could read a password in the arguments."""
         configuration = private_file(
             self.folder / "valkey.conf",
-            _CONFIGURATION.format(port=self.port, password=self.password, folder=self.folder),
+            _CONFIGURATION.format(port=self.port, password=self.password),
         )
-        return Command((str(get_binary_path()), str(configuration)), self.folder, self.log)
+        # Its data is kept in the folder it runs in, whose path may have any characters.
+        return Command((str(get_binary_path()), configuration.name), self.folder, self.log)
 
     def answers(self) -> bool:
         """Tell whether it answers a PING, which it does once its data is loaded."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from commands.local.data_dir import DataDirRefused, locked
 from tests.servers import valkey_with
 
 
@@ -45,6 +46,24 @@ def test_a_redis_in_cluster_mode_is_refused(tmp_path: Path) -> None:
     assert refused.returncode == 1 and refused.stdout == ""
     assert refused.stderr.startswith("HUSHCAST_REDIS_URL: Redis runs in cluster mode")
     assert refused.stderr.count("\n") == 1
+
+
+def test_a_data_dir_that_cannot_be_used_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    """Exit code 1 and one line."""
+    (tmp_path / "file").touch()
+    refused = hushcast("up", "--data-dir", str(tmp_path / "file" / "data"))
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1
+    assert "cannot be used: Not a directory; choose another" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("x" * 300, "File name too long"), ("x/" * 450, "too long a path")]
+)
+def test_a_data_dir_with_too_long_a_name_is_refused(name: str, why: str, tmp_path: Path) -> None:
+    """Nothing is created."""
+    with pytest.raises(DataDirRefused, match=why), locked(tmp_path / name):
+        raise AssertionError
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

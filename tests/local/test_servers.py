@@ -17,13 +17,16 @@ from redis import Redis
 from redis.exceptions import AuthenticationError
 
 from commands.local.child import Child, Command, NeedsRestart, Part
-from commands.local.guardian import Guardian
-from commands.local.ports import PAIR
+from commands.local.guardian import Guardian, members
+from commands.local.paths import temp_folder
+from commands.local.ports import PAIR, is_free
+from commands.local.ray_head import RayHead
 from commands.local.seaweed import SeaweedFS
 from commands.local.server import Server
 from commands.local.signals import Signals
 from commands.local.valkey import Valkey
 from recordings.store import RecordingStore, StoreConfig, StoreUnavailable
+from tests.local.instances import wait_until
 from tests.s3_stub import s3_stub
 from tests.servers import running
 
@@ -41,13 +44,15 @@ def store(s3: StoreConfig) -> Iterator[RecordingStore]:
 
 
 @contextmanager
-def serving(make: Callable[[], P]) -> Iterator[Server[P]]:
+def serving(
+    make: Callable[[], P], say: Callable[[str], None] = lambda text: None
+) -> Iterator[Server[P]]:
     """Run a server that a test may kill and revive."""
     with Guardian() as guardian:
         server = Server(make, guardian, Signals())
         server.start()
         try:
-            server.wait()
+            server.wait(say)
             yield server
         finally:
             server.child.stop()
@@ -203,8 +208,81 @@ def test_another_port_is_tried_when_ours_was_taken(tmp_path: Path) -> None:
         taken = Valkey(tmp_path / "valkey", tmp_path / "log", thief.getsockname()[1], "p" * 32)
         ports = iter([taken])
         free = Valkey.prepare(tmp_path / "valkey", tmp_path / "log")
-        with serving(lambda: next(ports, free)) as server:
+        said: list[str] = []
+        with serving(lambda: next(ports, free), said.append) as server:
             assert server.part is free and free.answers()
+        assert "Address already in use" in said[0]
+        assert said[0].endswith("Starting Valkey again, 2 of 3")
+
+
+@dataclass
+class Unlucky:
+    """A part that leaves a process behind when it first fails, then runs."""
+
+    folder: Path
+    name: str = "The part"
+    starts: int = 0
+
+    def command(self) -> Command:
+        """Fail once."""
+        self.starts += 1
+        script = "sleep 600 & exit 1" if self.starts == 2 else "exec sleep 600"
+        return Command(("sh", "-c", script), self.folder, self.folder / "log")
+
+    def answers(self) -> bool:
+        """Serve when started again."""
+        return self.starts > 2
+
+
+def test_nothing_of_a_failed_start_is_left_for_the_next(tmp_path: Path) -> None:
+    """Children that outlive a part are ended before it is started again."""
+    part = Unlucky(tmp_path)  # Server asks for its command once before it starts it
+    with Guardian() as guardian:
+        server = Server(lambda: part, guardian, Signals())
+        server.start()
+        failed = server.child.pid
+        server.wait()
+        assert members(None, {failed}) == []
+        assert [p.pid for p in members(None, {server.child.pid})] == [server.child.pid]
+        server.child.stop()
+
+
+@pytest.mark.slow
+def test_ray_that_gives_up_is_started_again(tmp_path: Path) -> None:
+    """It is ready only when its node has joined: on a busy machine Ray gives up before that."""
+    said: list[str] = []
+    with Guardian() as guardian:
+        temp = temp_folder()
+        guardian.remove(temp)
+        server = Server(
+            lambda: RayHead.prepare(tmp_path, tmp_path / "log", temp), guardian, Signals()
+        )
+        server.start()
+        first = server.part
+        wait_until(lambda: not is_free(first.ports["store"]), limit_s=60)
+        server.child.kill()
+        server.wait(said.append)
+        assert len(said) == 1 and "Starting Ray again, 2 of 3" in said[0]
+        assert server.part.answers() and is_free(first.ports["store"])
+        server.child.stop()
+
+
+@pytest.mark.parametrize("name", ['-a, b: it\'s "100%" #1 = \u00fc\n\u58f0;', "x" * 250])
+def test_a_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
+    """Both servers keep their data where they are told to, and so does the guardian."""
+    folder = tmp_path / name / name
+    with serving(lambda: Valkey.prepare(folder / "valkey", tmp_path / "log")) as server:
+        with Redis.from_url(server.part.url) as client:
+            client.set("kept", "yes")
+        assert list((folder / "valkey" / "appendonlydir").iterdir())
+    with serving(lambda: SeaweedFS.prepare(folder / "s3", tmp_path / "log")) as server:
+        store = RecordingStore(server.part.store)
+        store.put_peaks(KEY, [0.5])
+        store.close()
+        assert list((folder / "s3" / "data").iterdir())
+    with Guardian() as guardian:
+        guardian.remove(folder)
+    assert tmp_path.is_dir() and not folder.exists()
 
 
 def test_the_mark_and_the_secrets_are_not_in_the_arguments(s3: StoreConfig, valkey: str) -> None:

@@ -1,5 +1,6 @@
 """Settings: read once, checked, frozen."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def test_lists_ranges_and_rates_are_read_as_people_write_them(
         ("LIMITS", "accounts=often", "'often' is not a rate"),
         ("SECRET_KEY", "short", "needs 32 characters or more"),
         ("WARM_ACTORS", "-1", "greater than or equal to 0"),
+        ("DATA_DIR", os.fsdecode(b"\xff"), "must be UTF-8"),
+        ("SPOOL_DIR", "~nobody-of-this-name/x", "is in nobody's home folder"),
     ],
 )
 def test_a_wrong_value_is_refused_with_a_sentence(

@@ -33,8 +33,8 @@ KEY = "recordings/ann/one.wav"
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """A short path: the data of these instances."""
-    path = Path(tempfile.mkdtemp(prefix="hushcast-tests-"))
+    """The data of these instances, in a folder with a name that people may choose."""
+    path = Path(tempfile.mkdtemp(prefix='hushcast\'s, 100% "of" #1 = \u00fc '))
     yield path
     shutil.rmtree(path)
 
