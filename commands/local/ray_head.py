@@ -47,6 +47,7 @@ class RayHead:
         return ray_environment(self.folder / "token") | {
             # The application has already drained when Ray is told to end.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+            "RAY_START_HOOK": f"{__name__}.{without_dashboard.__name__}",
             "AUTOSCALER_METRIC_PORT": str(self.ports["autoscaler metrics"]),
             "DASHBOARD_METRIC_PORT": str(self.ports["dashboard metrics"]),
         }
@@ -74,6 +75,17 @@ class RayHead:
             return (self.temp / "ray_current_cluster").read_text() == self.address
         except OSError:
             return False
+
+
+def without_dashboard(ray_params: object, head: bool) -> None:
+    """Keep `ray start`, which calls this, from starting the dashboard's process.
+
+    It starts with `--include-dashboard=false` too, only to report that usage statistics are off,
+    and to ask the metadata services of three clouds where it is (`UsageStatsHead` in ray 2.60).
+    """
+    import ray._private.services as services  # up.py, which imports this module, loads no Ray
+
+    services.start_api_server = lambda *args, **kwargs: (None, None)
 
 
 def ray_environment(token: Path) -> dict[str, str]:
