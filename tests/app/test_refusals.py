@@ -234,7 +234,9 @@ async def test_a_recording_is_its_owners_to_delete_and_not_to_play_too_early(
     assert (await bob.http.get(path)).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/whip", "/whip/sessions/x", "/whep/ada", "/whep/sessions/x"])
+@pytest.mark.parametrize(
+    "path", ["/whip", "/whip/", "/whip/sessions/x", "/whep/ada", "/whep/ada/", "/whep/sessions/x/"]
+)
 async def test_options_answer_cors_without_a_sign_in(app: App, path: str) -> None:
     """RFC 9725: any site may ask; it learns methods and headers, but no TURN credentials."""
     async with httpx.AsyncClient(base_url=app.url) as http:
@@ -289,6 +291,9 @@ async def test_pages_carry_their_security_headers(app: App) -> None:
             policy = page.headers["content-security-policy"]
             assert "unsafe" not in policy and "frame-ancestors 'none'" in policy
             assert page.headers["x-content-type-options"] == "nosniff"
+            head = await http.head(path)
+            assert head.status_code == 200 and head.content == b""
+            assert head.headers["content-length"] == str(len(page.content))
         missing = await http.get("/static/nothing.js")
         assert missing.status_code == 404
 
