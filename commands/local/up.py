@@ -155,7 +155,12 @@ def _run(
         progress.say(f"{server.part.name} is ready")
     complete = storage.complete(settings)
     application.run(ray.part.address, complete)
-    application.child.wait_until(lambda: application.deployed, signals.pause, DEPLOY_LIMIT_S)
+
+    def deployed() -> bool:
+        _refuse_to_lose([ray.child])
+        return application.deployed
+
+    application.child.wait_until(deployed, signals.pause, DEPLOY_LIMIT_S)
     progress.say("the application is deployed")
     application.child.wait_until(_Readiness(settings, progress), signals.pause, DEPLOY_LIMIT_S)
     publish_settings(complete, guardian)
@@ -244,12 +249,16 @@ def _watch(
         for server in storage.servers:
             if server.child.ended is not None:
                 _revive(server, signals, progress)
-        for child in indispensable:
-            if child.ended is not None:
-                raise PartLost(f"{child.name} {child.ended}. {child.last_words()}")
+        _refuse_to_lose(indispensable)
         if not guardian.alive:
             raise PartLost("The guardian ended, and hushcast does not run without one.")
         signals.pause(WATCH_INTERVAL_S)
+
+
+def _refuse_to_lose(children: Sequence[Child]) -> None:
+    for child in children:
+        if child.ended is not None:
+            raise PartLost(f"{child.name} {child.ended}. {child.last_words()}")
 
 
 def _revive(server: KeepingServer, signals: Signals, progress: Progress) -> None:

@@ -16,7 +16,8 @@ import psutil
 from commands.local.guardian import MARK
 from serve_app.settings import Settings
 
-LIMIT_S = 90.0
+LIMIT_S = 240.0
+"""On a busy machine Ray may need its three attempts."""
 
 
 class Instance:

@@ -326,6 +326,16 @@ def test_a_second_ctrl_c_ends_it_now(folder: Path) -> None:
         assert instance.alive() == []
 
 
+def test_a_ray_that_dies_before_the_application_runs_is_reported(folder: Path) -> None:
+    """At once, with its name; exit code 1, and nothing is left."""
+    with running(folder / "without-ray", free_ports(1)[0]) as instance:
+        instance.wait_for("Ray is ready")
+        instance.child("bin/ray start --head").kill()
+        assert instance.end(limit_s=60) == 1
+        assert "Ray was killed by signal 9" in "".join(instance.lines)
+        assert instance.alive() == []
+
+
 def test_an_application_that_cannot_start_says_why(folder: Path) -> None:
     """The reason is on the screen, the exit code 1, and nothing is left."""
     with running(folder / "failing", free_ports(1)[0], builder="build_nothing") as instance:
