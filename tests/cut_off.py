@@ -80,8 +80,9 @@ def denoise(folder: Path, environment: dict[str, str]) -> None:
 
 
 def up(folder: Path, environment: dict[str, str]) -> None:
-    """Run everything, and a stream with a listener and a recording."""
-    with running_app(folder / "data", **environment) as app:
+    """Run everything, on a data directory with any name; a stream, a listener, a recording."""
+    data_dir = folder / 'data, "it\'s" 100% = #1 \u00fc\n'
+    with running_app(data_dir, **environment) as app:
         asyncio.run(_stream(app.url))
 
 
