@@ -15,7 +15,15 @@ from aiortc import RTCIceCandidate
 from aiortc.sdp import candidate_to_sdp
 
 from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
-from actors.sdp import TOKEN, Attribute, Attributes, Description, Section, read_description
+from actors.sdp import (
+    MAX_FORMATS,
+    TOKEN,
+    Attribute,
+    Attributes,
+    Description,
+    Section,
+    read_description,
+)
 
 MAX_CANDIDATES = 64
 """Candidates used of an offer, and of all its trickle fragments; surplus ones are ignored."""
@@ -126,14 +134,36 @@ def _check_audio(section: Section, description: Description, publishes: bool) ->
     """Return the section's payload type for Opus. Raises OfferRefused unless it serves."""
     if not _RTP_PROTOCOLS.fullmatch(section.protocol):
         raise OfferRefused(f"Line {section.line}: audio must use UDP/TLS/RTP/SAVPF.")
-    numbers = {match[1] for each in section.all("rtpmap") if (match := _OPUS.fullmatch(each.value))}
-    payload_type = next((int(each) for each in section.formats if each in numbers), None)
-    if payload_type is None or payload_type > 127:
-        raise OfferRefused(f"Line {section.line}: the audio section does not offer Opus.")
+    payload_type = _choose_payload_type(section)
     _check_direction(section, description, publishes)
-    if not any("rtcp-mux" in each for each in (section, *_group_of(section, description))):
+    places = (section, description, *_group_of(section, description))
+    if not any("rtcp-mux" in each or "rtcp-mux-only" in each for each in places):
         raise OfferRefused(f"Line {section.line}: the audio section does not offer rtcp-mux.")
     return payload_type
+
+
+def _choose_payload_type(section: Section) -> int:
+    """Choose the section's first number for Opus; those from 64 on only if it has no other.
+
+    With the marker bit 64 to 95 look like RTCP (RFC 5761, section 4), and aiortc takes no packet
+    of 72 to 76 for sound.
+    """
+    maps = (_OPUS.fullmatch(each.value) for each in section.all("rtpmap"))
+    opus = {int(match[1]) for match in maps if match}
+    numbers = [int(each) for each in section.formats if re.fullmatch("[0-9]{1,5}", each)]
+    offered = [each for each in numbers if each in opus and each <= 127]
+    if not offered:
+        raise OfferRefused(
+            f"Line {section.line}: the audio section does not offer Opus (opus/48000/2) among its "
+            f"first {MAX_FORMATS} payload types."
+        )
+    usable = [each for each in offered if not 72 <= each <= 76]
+    if not usable:
+        raise OfferRefused(
+            f"Line {section.line}: Opus has payload type {offered[0]}, which would be taken for "
+            "RTCP; use 96 to 127."
+        )
+    return next((each for each in usable if not 64 <= each <= 95), usable[0])
 
 
 def _check_direction(section: Section, description: Description, publishes: bool) -> None:
@@ -252,6 +282,8 @@ def read_fragment(fragment: str, offer: Offer) -> list[RTCIceCandidate]:
 
     Raises FragmentRefused, or IceRestartRefused if its ufrag is not the offer's.
     """
+    if fragment.strip() and not re.search(r"^\s*[a-z]=", fragment, re.MULTILINE):
+        raise FragmentRefused("The body is not a trickle fragment (RFC 8840).")
     mids = {section.mid for section in (offer.audio, *offer.group)}
     candidates = []
     ours = True

@@ -22,9 +22,10 @@ MAX_SAME = 64
 _TOKEN = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+"  # RFC 8866, section 9
 _MEDIA = re.compile(
     rf"(?P<kind>{_TOKEN}) +(?P<port>\d{{1,5}})(?:/\d+)? +(?P<protocol>{_TOKEN}(?:/{_TOKEN})*)"
-    r"(?P<formats>(?: +[\x21-\x7e]+)+) *",
+    r"(?P<formats>.*)",
     re.ASCII,
 )
+_FORMAT = re.compile(r"[\x21-\x7e]+")
 TOKEN = re.compile(_TOKEN)
 
 
@@ -120,10 +121,11 @@ def _read_section(number: int, value: str) -> Section:
     media = _MEDIA.fullmatch(value)
     if media is None:
         raise OfferRefused(f"Line {number} is not a media line (m=KIND PORT PROTOCOL FORMATS).")
+    formats = [each for each in media["formats"].split() if _FORMAT.fullmatch(each)]
     return Section(
         line=number,
         kind=media["kind"],
         port=int(media["port"]),
         protocol=media["protocol"],
-        formats=tuple(media["formats"].split()[:MAX_FORMATS]),
+        formats=tuple(formats[:MAX_FORMATS]) or ("0",),  # what is rejected needs none
     )

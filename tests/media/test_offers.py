@@ -239,7 +239,7 @@ ANSWERED = {
             offer(audio()).replace("111", f"{number}"),
             [f"audio 9 UDP/TLS/RTP/SAVPF {number}"],
         )
-        for number in (20, 35, 63, 95, 96, 127)
+        for number in (20, 35, 63, 64, 71, 77, 95, 96, 127)
     },
     "other codecs first": (
         offer(
@@ -250,6 +250,23 @@ ANSWERED = {
             )
         ),
         [BUNDLED_OPUS],
+    ),
+    "Opus at a number like RTCP's, and at another one": (
+        offer(audio("a=rtpmap:72 opus/48000/2", media="audio 9 UDP/TLS/RTP/SAVPF 72 111")),
+        [BUNDLED_OPUS],
+    ),
+    "a number with a zero before it": (
+        offer(audio(media="audio 9 UDP/TLS/RTP/SAVPF 0111")),
+        [BUNDLED_OPUS],
+    ),
+    "rtcp-mux of the session": (
+        offer(Part(lines=["a=sendonly", *OPUS]), session=["a=rtcp-mux"]),
+        [BUNDLED_OPUS],
+    ),
+    "rtcp-mux-only": (offer(audio()).replace("rtcp-mux", "rtcp-mux-only"), [BUNDLED_OPUS]),
+    "a rejected picture without a codec": (
+        offer(audio(), Part("video 0 UDP/TLS/RTP/SAVPF", "v", [], [])),
+        [BUNDLED_OPUS, "video 0 UDP/TLS/RTP/SAVPF 0"],
     ),
     "opus in capitals, no channels": (
         offer(Part(mid="a", lines=["a=sendonly", "a=rtcp-mux", "a=rtpmap:111 OPUS/48000"])),
@@ -330,7 +347,8 @@ def check_answer(sdp: str, answer: str, *, publishes: bool) -> None:
         mids = [re.findall(r"^a=mid:([^\r\n]+)", text, re.MULTILINE)[:1] for text in (theirs, ours)]
         assert mids[0] == mids[1]
         assert theirs[2:].split()[0] == media.kind and theirs.split()[2] == media.profile
-        assert set(map(str, media.fmt)) <= set(theirs.splitlines()[0].split()[3:])
+        formats = [each.lstrip("0") or "0" for each in theirs.splitlines()[0].split()[3:]]
+        assert set(map(str, media.fmt)) <= set(formats or ["0"])
         assert (media.rtp.muxId in bundle) <= bool(media.port)
     kept = [media for media in parsed.media if media.port and media.direction != "inactive"]
     live = [media for media in kept if media.kind == "audio"]
@@ -361,6 +379,7 @@ REFUSED = {
     "no Opus": (offer(audio(media="audio 9 UDP/TLS/RTP/SAVPF 0 8 9")), "Line 5: .* Opus"),
     "Opus at another rate": (offer(audio()).replace("48000", "16000"), "Line 5: .* Opus"),
     "Opus at a number beyond 127": (offer(audio()).replace("111", "200"), "Line 5: .* Opus"),
+    "Opus at a number of RTCP's": (offer(audio()).replace("111", "72"), "Line 5: .* RTCP"),
     "PCMU alone": (offer(Part("audio 9 UDP/TLS/RTP/SAVPF 0", "a", ["a=rtcp-mux"])), "Opus"),
     "wrong way": (offer(audio()).replace("sendonly", "recvonly"), "Line 8: .* not send"),
     "no way": (offer(audio()).replace("sendonly", "inactive"), "Line 8: .* not send"),
@@ -545,6 +564,9 @@ def test_a_fragment_gives_the_candidates_that_we_can_use() -> None:
         (["a=end-of-candidates", "", "nonsense"], 0),
     ):
         assert len(read_fragment("\r\n".join(lines), read)) == expected, lines
+    for garbage in ("hello", '{"candidate": "x"}', "\ufffd\0"):
+        with pytest.raises(FragmentRefused, match="not a trickle fragment"):
+            read_fragment(garbage, read)
     with pytest.raises(FragmentRefused, match="Line 2: the candidate"):
         read_fragment("a=mid:a\r\na=candidate:nonsense", read)
     with pytest.raises(IceRestartRefused):
