@@ -9,8 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --no-header --python-version 3.11
-# The floor in pyproject.toml is for the whole suite: with ARGS only a part of it may run.
+PYTEST := HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest
+# What needs no Ray, browser or quiet machine; files spread over processes.
+FAST := -m "not slow and not soak" -n auto --maxprocesses 4 --dist loadfile
+# The floor in pyproject.toml is for all fast tests. With ARGS only a part may run, or none.
 COVERAGE := --cov $(if $(ARGS),--cov-fail-under=0)
+SOME := $(if $(ARGS),|| [ $$? -eq 5 ])
 export OMP_NUM_THREADS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
@@ -20,7 +24,8 @@ run: $(VENV)/.run
 	exec $(BIN)/hushcast up --port $(PORT) $(ARGS)
 
 test: $(VENV)/.test check-system
-	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest -m "not soak" $(COVERAGE) $(ARGS)
+	$(PYTEST) $(FAST) $(COVERAGE) $(ARGS) $(SOME)
+	$(PYTEST) -m "slow and not soak" $(ARGS) $(SOME)
 
 lint: $(VENV)/.lint node_modules/.installed
 	$(BIN)/ruff format --check .
@@ -30,14 +35,14 @@ lint: $(VENV)/.lint node_modules/.installed
 
 check: lint $(VENV)/.test
 	$(BIN)/python -m tests.audit
-	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest -m "not slow and not soak" -q $(ARGS)
+	$(PYTEST) $(FAST) -q $(ARGS)
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench.denoiser
 	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m bench.starts $(ARGS)
 
 soak: $(VENV)/.test check-system
-	HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest -m soak $(ARGS)
+	$(PYTEST) -m soak $(ARGS)
 
 # Every dependency of every dependency, pinned with hashes: an install next year gives the same.
 lock: $(VENV)/.test

@@ -1,7 +1,6 @@
 """What all tests share: the real servers, and how made-up inputs are drawn."""
 
 import hypothesis
-import pytest
 
 from actors.ice import gather_on
 
@@ -18,10 +17,3 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("hushcast")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trace no lines in slow tests: what they test runs in other processes, and has deadlines."""
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker("no_cover")
