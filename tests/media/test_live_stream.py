@@ -224,6 +224,8 @@ async def test_a_stream_whose_lease_is_lost_ends_and_says_nothing_more(stage: St
     other = stage.status.lease("alice", actor="actor-2")
 
     async def taken() -> bool:
+        nonlocal other
+        other = stage.status.lease("alice", actor="actor-2")
         await stage.redis.delete("hushcast:lease:stream:alice")
         return await other.hold()  # unless a heartbeat came in between
 
