@@ -34,6 +34,8 @@ _ROUGHLY_S = 0.1
 _EMPTY_BYTES = 4096
 """A file that is larger than this holds something."""
 _MAX_CHANNELS = 1024  # libsndfile's own limit
+_MIN_RATE, _MAX_RATE = 1000, 768_000
+"""Sound is recorded within these, in Hz; resampling from 1 Hz would take all memory."""
 
 
 class _Unsought(soundfile.SoundFile):  # type: ignore[misc]
@@ -117,10 +119,16 @@ def open_pipe(pipe: RawIOBase, name: str) -> Source:
 
 
 def _sane(source: Source, name: str) -> Source:
-    """Refuse what would take all memory."""
-    if source.form.channels > _MAX_CHANNELS:
+    """Refuse what would take all memory, or what no program could open."""
+    form = source.form
+    if form.channels > _MAX_CHANNELS:
         source.close()
-        raise Refused(f"{name}: has {source.form.channels} channels; at most {_MAX_CHANNELS}")
+        raise Refused(f"{name}: has {form.channels} channels; at most {_MAX_CHANNELS}")
+    if not _MIN_RATE <= form.rate <= _MAX_RATE:
+        source.close()
+        raise Refused(
+            f"{name}: has a sample rate of {form.rate} Hz; expected {_MIN_RATE} to {_MAX_RATE}"
+        )
     return source
 
 
