@@ -229,8 +229,9 @@ def test_a_full_disk_is_told(tmp_path: Path, name: str) -> None:
 
 
 def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
-    """A terminal shows a bar with the file's name; a pipe or file gets nothing."""
-    source = write(tmp_path / "in.wav", noisy_clip("voice", 0.5))
+    """A terminal shows a bar with the end of the file's name; a pipe or file gets nothing."""
+    (folder := tmp_path / ("long" * 30)).mkdir()
+    source = write(folder / "in.wav", noisy_clip("voice", 0.5))
     process = running(source, tmp_path / "a.wav")
     assert process.communicate(timeout=60)[1] == ""
     ours, theirs = os.openpty()
@@ -240,4 +241,5 @@ def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
     shown = os.read(ours, 10000).decode()
     os.close(ours)
     os.close(theirs)
-    assert "in.wav: 100%" in shown
+    assert "long/in.wav: 100%|" in shown
+    assert shown.count("\n") == 1, "only the bar"
