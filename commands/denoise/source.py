@@ -49,12 +49,14 @@ class Source(ABC):
     Attributes:
         tags: title, artist and the like, by the names that soundfile uses.
         chunks: what a WAV, FLAC or Ogg holds besides its sound.
+        measured: whether all `form.samples` are there, and not only promised by a header.
         note: once it is read, what was wrong with it, as the end of a sentence.
     """
 
     form: Form
     tags: Mapping[str, str] = {}
     chunks: Sequence[Chunk] = ()
+    measured = False
     note = ""
 
     @property

@@ -31,14 +31,18 @@ _FILLERS = (b"JUNK", b"junk", b"FLLR", b"PAD ")
 _NOT_KEPT = (b"fmt ", b"data", b"fact", b"ds64", b"PEAK", b"levl", b"MD5 ")
 """Chunks about the container, or about the very samples that we change."""
 
+_MISSING = "its sound are missing at its end"
+
 
 class WavSource(Source):
     """The sound of a WAV that holds each sample on its own (see BYTES)."""
 
     def __init__(
-        self, file: BinaryIO, form: Form, order: ByteOrder, chunks: Sequence[Chunk], note: str
-    ) -> None:
+        self, file: BinaryIO, form: Form, order: ByteOrder, chunks: Sequence[Chunk], note: str,
+        *, measured: bool,
+    ) -> None:  # fmt: skip
         self.form = form
+        self.measured = measured
         self.chunks = chunks
         self.note = note
         self._file = file
@@ -55,6 +59,8 @@ class WavSource(Source):
             if whole:
                 yield from_bytes(coded[: whole * frame], form.subtype, form.channels, self._order)
             if whole < samples:
+                if left:
+                    self.note = f"{left * frame - len(coded)} bytes of {_MISSING}"
                 return
             left = None if left is None else left - whole
 
@@ -82,7 +88,7 @@ def open_wav(file: BinaryIO, file_bytes: int | None) -> WavSource | None:
     form = _form(walk, chunks.get(b"fmt ", b""), data_bytes)
     if form is None:
         return None
-    return WavSource(file, form, walk.order, walk.kept, note)
+    return WavSource(file, form, walk.order, walk.kept, note, measured=file_bytes is not None)
 
 
 def read_chunks(file: BinaryIO, file_bytes: int) -> list[Chunk]:
@@ -140,7 +146,7 @@ class _Walk:
         if self.name == "WAV" and size < there and not _is_open(size):
             size += (there - size) >> 32 << 32  # a size of 32 bits that has wrapped
         if size > there:
-            missing = f"{size - there} bytes of its sound are missing at its end"
+            missing = f"{size - there} bytes of {_MISSING}"
             return there, "" if _is_open(size) else missing
         before = len(self.chunks)
         self._padding = -size % (8 if self._wide else 2)
