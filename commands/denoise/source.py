@@ -10,6 +10,8 @@ from commands.denoise.samples import Sound
 Chunk = tuple[bytes, bytes]
 """A chunk of a WAV, or its like in a FLAC or Ogg: its id, its content."""
 
+ROUGHLY_S = 0.1
+"""How wrong the length of an MP3 may be, which is only estimated."""
 _BLOCKS_A_SECOND = 4
 _MOST_IN_A_BLOCK = 2**20
 """Blocks short enough to stop at once; bounded for any rate and number of channels."""
