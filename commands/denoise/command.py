@@ -25,6 +25,9 @@ from commands.denoise.source import Form, Refused, Source
 from commands.denoise.standard_streams import STANDARD_INPUT, STANDARD_OUTPUT, StandardStream
 from commands.local.signals import Interrupted, Signals
 
+_MOST_SHOWN = 30
+"""Characters of a name before a progress bar; 60 columns if they are wide."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -213,7 +216,7 @@ def _output(
 def _watched(source: Source, name: str, signals: Signals) -> Iterator[Sound]:
     """Read a source's blocks with a progress bar on a terminal; raises Interrupted after Ctrl-C."""
     with tqdm(
-        desc=_printable(name),
+        desc=_ending(_printable(name)),
         total=source.seconds,
         disable=None,
         bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
@@ -222,7 +225,15 @@ def _watched(source: Source, name: str, signals: Signals) -> Iterator[Sound]:
             if signals.count:
                 raise Interrupted
             yield block
-            progress.update(len(block) / source.form.rate)
+            block_s = len(block) / source.form.rate
+            if progress.total is not None:  # an estimate; tqdm warns on the screen if it is too low
+                progress.total = max(progress.total, progress.n + block_s)
+            progress.update(block_s)
+
+
+def _ending(name: str) -> str:
+    """Shorten a name, so that the bar fits on the line."""
+    return name if len(name) <= _MOST_SHOWN else "..." + name[-_MOST_SHOWN:]
 
 
 def _tell(message: object) -> None:

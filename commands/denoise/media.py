@@ -1,4 +1,4 @@
-"""Reads what libsndfile does not know, with FFmpeg: m4a, mp4, webm, mkv, aac and so on.
+"""Reads what libsndfile does not know, with FFmpeg: m4a, mp4, webm, mkv, aac and so on; and MP3.
 
 FFmpeg takes off what encoders add at either end (edit lists, pre-skip, LAME's header).
 """
@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.stream import Discard
 
 from commands.denoise.samples import Sound
-from commands.denoise.source import Form, Refused, Source
+from commands.denoise.source import ROUGHLY_S, Form, Refused, Source
 
 _CONTAINERS = {
     "mp3": "MP3", "flac": "FLAC", "ogg": "OGG", "aiff": "AIFF", "caf": "CAF", "au": "AU",
@@ -42,7 +42,13 @@ _TAGS = {
 
 
 class MediaSource(Source):
-    """One audio track of a file that FFmpeg reads. It closes both."""
+    """One audio track of a file that FFmpeg reads. It closes both.
+
+    Attributes:
+        promised_s: how long it must be, if that is sure.
+    """
+
+    promised_s: float | None = None
 
     def __init__(
         self, file: BinaryIO, container: InputContainer, stream: AudioStream, name: str
@@ -76,12 +82,14 @@ class MediaSource(Source):
 
     def blocks(self) -> Iterator[Sound]:
         pieces: list[Sound] = []
+        read = 0
         for frame in self._alike():
             if sum(map(len, pieces)) >= self.form.block_samples:
                 yield np.concatenate(pieces)
                 pieces = []
             samples = np.asarray(frame.to_ndarray(), np.float32)
             pieces.append(samples.reshape(-1, self.form.channels))
+            read += len(pieces[-1])
         if pieces:
             last = pieces[-1]
             pieces[-1] = last[: len(last) - self._padding]
@@ -89,6 +97,9 @@ class MediaSource(Source):
         if self._damaged:
             packets = "packet was" if self._damaged == 1 else "packets were"
             self.note = f"{self._damaged} damaged {packets} left out"
+        elif self.promised_s and self.promised_s - read / self.form.rate > ROUGHLY_S:
+            missing_s = self.promised_s - read / self.form.rate
+            self.note = f"{missing_s:.1f} s of its sound are missing"
 
     def close(self) -> None:
         self._container.close()

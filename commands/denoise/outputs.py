@@ -4,6 +4,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -71,7 +72,12 @@ def whole_output(path: Path, form: Form, source: Source, *, replace: bool) -> It
 
 @contextmanager
 def piped_output(pipe: RawIOBase, name: str, form: Form, source: Source) -> Iterator[Output]:
-    """Write a WAV into a pipe."""
+    """Write a WAV into a pipe, of open length at first unless it is sure.
+
+    The pipe may be a file, which gets its length at the end.
+    """
+    if not source.measured:
+        form = replace(form, samples=None)
     with _refusals(name):
         writer = WavWriter(pipe, form, _kept(source, form))
     yield Output(writer, name)

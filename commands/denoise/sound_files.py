@@ -16,7 +16,7 @@ from commands.denoise.flac import read_metadata
 from commands.denoise.media import open_media
 from commands.denoise.ogg import read_comments
 from commands.denoise.samples import BYTES, Sound, reordered
-from commands.denoise.source import Form, Refused, Source
+from commands.denoise.source import ROUGHLY_S, Form, Refused, Source
 from commands.denoise.wav_input import open_wav, read_chunks
 from commands.denoise.wav_output import CONTAINERS
 
@@ -29,11 +29,11 @@ _ONLY_READ = (
 """Usual extensions of files that we read and do not write."""
 _UNKNOWN = 2**62
 """libsndfile says more than this, or none, of files that do not know their length."""
-_ROUGHLY_S = 0.1
-"""How wrong the length of an MP3 may be, which libsndfile only estimates."""
 _EMPTY_BYTES = 4096
 """A file that is larger than this holds something."""
 _MAX_CHANNELS = 1024  # libsndfile's own limit
+_MIN_RATE, _MAX_RATE = 1000, 768_000
+"""Sound is recorded within these, in Hz; resampling from 1 Hz would take all memory."""
 
 
 class _Unsought(soundfile.SoundFile):  # type: ignore[misc]
@@ -70,7 +70,7 @@ class SoundfileSource(Source):
         if not read and form.samples:
             raise Refused(f"{self._name}: none of its sound can be read")
         missing_s = (self._file.frames - read) / form.rate
-        if missing_s > _ROUGHLY_S:
+        if missing_s > ROUGHLY_S:
             self.note = f"the file ends {missing_s:.1f} s too early"
 
     def close(self) -> None:
@@ -117,10 +117,16 @@ def open_pipe(pipe: RawIOBase, name: str) -> Source:
 
 
 def _sane(source: Source, name: str) -> Source:
-    """Refuse what would take all memory."""
-    if source.form.channels > _MAX_CHANNELS:
+    """Refuse what would take all memory, or what no program could open."""
+    form = source.form
+    if form.channels > _MAX_CHANNELS:
         source.close()
-        raise Refused(f"{name}: has {source.form.channels} channels; at most {_MAX_CHANNELS}")
+        raise Refused(f"{name}: has {form.channels} channels; at most {_MAX_CHANNELS}")
+    if not _MIN_RATE <= form.rate <= _MAX_RATE:
+        source.close()
+        raise Refused(
+            f"{name}: has a sample rate of {form.rate} Hz; expected {_MIN_RATE} to {_MAX_RATE}"
+        )
     return source
 
 
@@ -146,7 +152,9 @@ def _opened(file: BinaryIO, file_bytes: int, path: Path, name: str) -> Source:
     chunks = read_chunks(file, file_bytes) or read_metadata(file) or read_comments(file)
     file.seek(0)
     source = _opened_by_libsndfile(path, name)
-    if source is None or not 0 < (source.form.samples or 0) < _UNKNOWN:
+    if source and source.form.subtype.startswith("MPEG"):
+        source = _robust(source, file, name)
+    elif source is None or not 0 < (source.form.samples or 0) < _UNKNOWN:
         try:
             source = open_media(file, name)
         except Refused:
@@ -163,6 +171,22 @@ def _opened_by_libsndfile(path: Path, name: str) -> SoundfileSource | None:
         return SoundfileSource(_Unsought(os.fsencode(path)), name)
     except soundfile.LibsndfileError:
         return None
+
+
+def _robust(source: SoundfileSource, file: BinaryIO, name: str) -> Source:
+    """Read an MP3 with FFmpeg, if it can: libsndfile ends where one is damaged."""
+    try:
+        media = open_media(file, name)
+    except Refused:
+        return source
+    source.close()
+    form = source.form
+    media.form = replace(media.form, container=form.container, subtype=form.subtype)
+    media.tags = source.tags
+    # Each may have estimated it; together they are right.
+    if media.seconds and source.seconds and abs(media.seconds - source.seconds) < ROUGHLY_S:
+        media.promised_s = media.seconds
+    return media
 
 
 def output_form(form: Form, source: Path, target: Path) -> tuple[Form, str]:

@@ -10,6 +10,8 @@ from commands.denoise.samples import Sound
 Chunk = tuple[bytes, bytes]
 """A chunk of a WAV, or its like in a FLAC or Ogg: its id, its content."""
 
+ROUGHLY_S = 0.1
+"""How wrong the length of an MP3 may be, which is only estimated."""
 _BLOCKS_A_SECOND = 4
 _MOST_IN_A_BLOCK = 2**20
 """Blocks short enough to stop at once; bounded for any rate and number of channels."""
@@ -49,12 +51,14 @@ class Source(ABC):
     Attributes:
         tags: title, artist and the like, by the names that soundfile uses.
         chunks: what a WAV, FLAC or Ogg holds besides its sound.
+        measured: whether all `form.samples` are there, and not only promised by a header.
         note: once it is read, what was wrong with it, as the end of a sentence.
     """
 
     form: Form
     tags: Mapping[str, str] = {}
     chunks: Sequence[Chunk] = ()
+    measured = False
     note = ""
 
     @property

@@ -1,8 +1,11 @@
 """Standard input and output as files that can be interrupted."""
 
+import fcntl
 import os
 import select
-from io import RawIOBase
+import stat
+from functools import cached_property
+from io import RawIOBase, UnsupportedOperation
 
 from commands.local.signals import Interrupted, Signals
 
@@ -15,7 +18,8 @@ _PIECE_BYTES = 4096
 class StandardStream(RawIOBase):
     """A descriptor, which stays open; reads what there is, writes all.
 
-    Both raise Interrupted once there was a signal.
+    Both raise Interrupted once there was a signal. An output that is a file can seek;
+    its position 0 is where it was at first.
     """
 
     def __init__(self, descriptor: int, signals: Signals) -> None:
@@ -29,6 +33,15 @@ class StandardStream(RawIOBase):
         self._wait([self._descriptor], [])
         return os.readv(self._descriptor, [buffer])
 
+    def seekable(self) -> bool:
+        return self._start is not None
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        if self._start is None:
+            raise UnsupportedOperation("seek")
+        start = self._start if whence == os.SEEK_SET else 0
+        return os.lseek(self._descriptor, start + offset, whence) - self._start
+
     def writable(self) -> bool:
         return True
 
@@ -38,6 +51,14 @@ class StandardStream(RawIOBase):
             self._wait([], [self._descriptor])
             written += os.write(self._descriptor, coded[written : written + _PIECE_BYTES])
         return written
+
+    @cached_property
+    def _start(self) -> int | None:
+        flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
+        written = flags & (os.O_ACCMODE | os.O_APPEND) == os.O_WRONLY
+        if written and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            return os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        return None
 
     def _wait(self, reading: list[int], writing: list[int]) -> None:
         while True:

@@ -28,17 +28,23 @@ _USUAL = (
     b"smpl", b"inst", b"axml", b"chna", b"_PMX", b"PEAK",
 )  # fmt: skip
 _FILLERS = (b"JUNK", b"junk", b"FLLR", b"PAD ")
-_NOT_KEPT = (b"fmt ", b"data", b"fact", b"ds64", b"PEAK", b"levl", b"MD5 ")
+_NOT_KEPT = (b"fmt ", b"data", b"fact", b"ds64", b"PEAK", b"levl", b"MD5 ", b"RIFF")
 """Chunks about the container, or about the very samples that we change."""
+_TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
+"""How what other programs append to any file begins."""
+
+_MISSING = "its sound are missing at its end"
 
 
 class WavSource(Source):
     """The sound of a WAV that holds each sample on its own (see BYTES)."""
 
     def __init__(
-        self, file: BinaryIO, form: Form, order: ByteOrder, chunks: Sequence[Chunk], note: str
-    ) -> None:
+        self, file: BinaryIO, form: Form, order: ByteOrder, chunks: Sequence[Chunk], note: str,
+        *, measured: bool,
+    ) -> None:  # fmt: skip
         self.form = form
+        self.measured = measured
         self.chunks = chunks
         self.note = note
         self._file = file
@@ -55,6 +61,8 @@ class WavSource(Source):
             if whole:
                 yield from_bytes(coded[: whole * frame], form.subtype, form.channels, self._order)
             if whole < samples:
+                if left:
+                    self.note = f"{left * frame - len(coded)} bytes of {_MISSING}"
                 return
             left = None if left is None else left - whole
 
@@ -82,7 +90,7 @@ def open_wav(file: BinaryIO, file_bytes: int | None) -> WavSource | None:
     form = _form(walk, chunks.get(b"fmt ", b""), data_bytes)
     if form is None:
         return None
-    return WavSource(file, form, walk.order, walk.kept, note)
+    return WavSource(file, form, walk.order, walk.kept, note, measured=file_bytes is not None)
 
 
 def read_chunks(file: BinaryIO, file_bytes: int) -> list[Chunk]:
@@ -103,8 +111,10 @@ class _Walk:
     file: BinaryIO
     name: str  # WAV, RF64, BW64, W64
     order: ByteOrder
+    told_bytes: int  # how long the file says it is
     chunks: list[Chunk] = field(default_factory=list)
     _padding: int = 0  # behind the chunk before
+    _more_sound: int = 0  # bytes in further chunks of sound
 
     @property
     def _wide(self) -> bool:
@@ -140,7 +150,7 @@ class _Walk:
         if self.name == "WAV" and size < there and not _is_open(size):
             size += (there - size) >> 32 << 32  # a size of 32 bits that has wrapped
         if size > there:
-            missing = f"{size - there} bytes of its sound are missing at its end"
+            missing = f"{size - there} bytes of {_MISSING}"
             return there, "" if _is_open(size) else missing
         before = len(self.chunks)
         self._padding = -size % (8 if self._wide else 2)
@@ -148,7 +158,25 @@ class _Walk:
         if rest > 1 and _is_open(size):
             del self.chunks[before:]
             return there, ""
-        return size, f"{rest} bytes after the end of its sound were left out" if rest > 1 else ""
+        if rest > 1 and rest == there - size and self._is_stale(start + size):
+            return (
+                there,
+                f"its header is out of date; {rest} bytes of sound behind its end were read",
+            )
+        notes = [f"{rest} bytes after the end of its sound were left out"] if rest > 1 else []
+        if self._more_sound:
+            notes.append(f"a second sound in it, {self._more_sound} bytes, was left out")
+        return size, "; ".join(notes)
+
+    def _is_stale(self, end: int) -> bool:
+        """Tell whether both sizes end here, and what follows (no chunk) is sound.
+
+        So does what some recorders leave that renew their header now and then, when they crash.
+        """
+        ds64 = dict(self.chunks).get(b"ds64", b"")
+        told = 8 + unpack_from("<Q", ds64)[0] if len(ds64) >= 16 else self.told_bytes
+        self.file.seek(end)
+        return 0 <= told - end <= self._padding and not self.file.read(11).startswith(_TAGS)
 
     def _behind(self, begin: int, end: int) -> int:
         """Take the chunks from `begin` on; returns how many bytes follow that are none."""
@@ -158,6 +186,8 @@ class _Walk:
             if head is None or head[1] > end - self.file.tell():
                 break
             begin = self.file.tell() + head[1]
+            if head[0] in (b"data", b"RIFF", b"riff"):
+                self._more_sound += head[1]
             self._take(*head)
         return end - begin
 
@@ -192,11 +222,14 @@ def _begin(file: BinaryIO) -> _Walk | None:
     """Tell the family's members apart; None if this is none."""
     head = file.read(12)
     if head[:4] == b"riff":
-        return _Walk(file, "W64", "little") if file.read(28)[12:16] == b"wave" else None
+        rest = file.read(28)
+        told_bytes = int.from_bytes(rest[4:12], "little")
+        return _Walk(file, "W64", "little", told_bytes) if rest[12:16] == b"wave" else None
     if head[8:] != b"WAVE" or head[:4] not in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         return None
     name = "WAV" if head[:3] == b"RIF" else head[:4].decode()
-    return _Walk(file, name, "big" if head[:4] == b"RIFX" else "little")
+    order: ByteOrder = "big" if head[:4] == b"RIFX" else "little"
+    return _Walk(file, name, order, 8 + int.from_bytes(head[4:8], order))
 
 
 def _wide_size(size: int, ds64: bytes) -> int:

@@ -58,8 +58,10 @@ class WavWriter:
         if self._samples * self._frame_bytes % 2:
             self._file.write(b"\0")
         if self._file.seekable():
+            end = self._file.tell()
             self._file.seek(0)
             self._file.write(self._header(self._samples))
+            self._file.seek(end)  # somebody else may write on
         self._file.flush()
 
     def close(self) -> None:

@@ -230,6 +230,27 @@ def test_a_mangled_file_gives_sound_or_a_refusal(tmp_path: Path, name: str, code
             pass
 
 
+@pytest.mark.parametrize("container", ["MP3", "WAV"])
+def test_an_mp3_is_read_behind_its_damage(tmp_path: Path, container: str) -> None:
+    """Random bytes in the middle cost what they replace; a note tells it, and what a cut costs."""
+    path = encode(tmp_path / f"in.{container.lower()}", "libmp3lame")
+    content, noise = path.read_bytes(), np.random.default_rng(1).bytes(1500)
+    at = len(content) // 3
+    path.write_bytes(content[:at] + noise + content[at + len(noise) :])
+    with open_input(path) as source:
+        sound = np.concatenate(list(source.blocks()))[:, 0]
+        assert (source.form.container, source.form.subtype) == (container, "MPEG_LAYER_III")
+        assert "left out" in source.note or "missing" in source.note
+    assert 0.7 * len(SOUND) < len(sound) < len(SOUND)
+    end = SOUND[-24000:]
+    at = lag(sound, end)
+    assert np.corrcoef(sound[at : at + len(end)], end)[0, 1] > 0.9
+    path.write_bytes(content[: len(content) // 2])
+    with open_input(path) as source:
+        assert 0.4 * len(SOUND) < sum(map(len, source.blocks())) < 0.6 * len(SOUND)
+        assert container == "WAV" or source.note.endswith(" s of its sound are missing")
+
+
 def test_what_holds_no_sound_is_refused(tmp_path: Path) -> None:
     """A video without a track, an empty file, a picture, random bytes: a sentence each."""
     silent = tmp_path / "silent.mp4"

@@ -67,6 +67,44 @@ def test_what_has_no_end_yet_has_an_open_length(tmp_path: Path) -> None:
         assert closed.getnframes() == len(SOUND)
 
 
+@pytest.mark.parametrize("mode", ["wb", "ab", "pipe"])
+def test_a_pipe_that_ends_too_early_is_told(tmp_path: Path, mode: str) -> None:
+    """What is missing is told as for a file, and the output's header does not promise it."""
+    whole, target = wav(SOUND, "PCM_16"), tmp_path / "out.wav"
+    cut = whole[: 44 + 10001]
+    if mode == "pipe":
+        run = piped(cut, "-", "-")
+        content = run.stdout
+    else:
+        target.write_bytes(b"before")
+        with target.open(mode) as file:
+            file.write(b"before")
+            file.flush()
+            run = subprocess.run(command("-", "-"), input=cut, stdout=file, stderr=subprocess.PIPE)
+            file.seek(0, os.SEEK_CUR)
+            file.write(b"behind")
+        written = target.read_bytes()
+        assert written.endswith(b"behind")
+        content = written[6 if mode == "wb" else 12 : -6]
+    missing = len(whole) - len(cut)
+    told = f"standard input: {missing} bytes of its sound are missing at its end\n"
+    assert (run.returncode, run.stderr.decode()) == (0, told)
+    size = int.from_bytes(content[content.index(b"data") + 4 :][:4], "little")
+    assert size == (10000 if mode == "wb" else UNKNOWN)
+    assert len(content) - content.index(b"data") - 8 == 10000
+    if mode == "wb":
+        target.write_bytes(content)
+        assert chunks_of(target) == {b"JUNK": bytes(28)}
+
+
+def test_a_file_that_goes_into_a_pipe_tells_its_length(tmp_path: Path) -> None:
+    """The length of a WAV in a file is known, those of other formats are only promised."""
+    for subtype, path in (("PCM_16", tmp_path / "in.wav"), ("PCM_16", tmp_path / "in.flac")):
+        run = piped(b"", write(path, SOUND, subtype=subtype), "-")
+        size = int.from_bytes(run.stdout[run.stdout.index(b"data") + 4 :][:4], "little")
+        assert size == (2 * len(SOUND) if path.suffix == ".wav" else UNKNOWN)
+
+
 def test_sound_comes_out_while_it_comes_in() -> None:
     """A live WAV is denoised as it comes; Ctrl-C ends the wait for more, with exit code 130."""
     process = subprocess.Popen(

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from commands.denoise.sound_files import open_input
-from commands.denoise.source import Source
+from commands.denoise.sound_files import open_input, open_pipe
+from commands.denoise.source import Refused, Source
 from tests.denoiser.clips import noisy_clip
 from tests.local.denoising import denoise, form, write
 from tests.local.test_denoise_media import encode
@@ -72,6 +72,16 @@ def test_what_it_cannot_do_is_refused_with_a_sentence(
     ):
         assert sentence in refusal([*arguments], capsys)
     assert {path: path.stat().st_mtime_ns for path in Path().iterdir()} == before
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 10**8])
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "AU", "CAF", "pipe"])
+def test_an_absurd_rate_is_refused(tmp_path: Path, container: str, rate: int) -> None:
+    """Whatever reads the input: 1 Hz would become 48,000 samples each, 100 MHz opens nowhere."""
+    path = tmp_path / "in"
+    soundfile.write(path, np.zeros(100), rate, format=container.replace("pipe", "WAV"))
+    with pytest.raises(Refused, match=f"has a sample rate of {rate} Hz; expected 1000 to 768000"):
+        open_pipe(path.open("rb", 0), "in") if container == "pipe" else open_input(path)
 
 
 def test_force_replaces_what_is_there(tmp_path: Path) -> None:
@@ -219,8 +229,9 @@ def test_a_full_disk_is_told(tmp_path: Path, name: str) -> None:
 
 
 def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
-    """A terminal shows a bar with the file's name; a pipe or file gets nothing."""
-    source = write(tmp_path / "in.wav", noisy_clip("voice", 0.5))
+    """A terminal shows a bar with the end of the file's name; a pipe or file gets nothing."""
+    (folder := tmp_path / ("long" * 30)).mkdir()
+    source = write(folder / "in.wav", noisy_clip("voice", 0.5))
     process = running(source, tmp_path / "a.wav")
     assert process.communicate(timeout=60)[1] == ""
     ours, theirs = os.openpty()
@@ -230,4 +241,5 @@ def test_progress_is_for_terminals_only(tmp_path: Path) -> None:
     shown = os.read(ours, 10000).decode()
     os.close(ours)
     os.close(theirs)
-    assert "in.wav: 100%" in shown
+    assert "long/in.wav: 100%|" in shown
+    assert shown.count("\n") == 1, "only the bar"

@@ -34,9 +34,9 @@ def riff(*chunks: bytes, magic: bytes = b"RIFF", size: int | None = None) -> byt
     return pack("<4sI", magic, len(body) if size is None else size) + body
 
 
-def wave64(*chunks: tuple[bytes, bytes, int]) -> bytes:
+def wave64(*chunks: tuple[bytes, bytes, int], told: int = 0) -> bytes:
     """Make a Wave64 of chunks: id, content, size that is told."""
-    body = bytes.fromhex("726966662e91cf11a5d628db04c10000") + pack("<Q", 0)
+    body = bytes.fromhex("726966662e91cf11a5d628db04c10000") + pack("<Q", told)
     body += b"wave" + GUID_TAIL
     for name, content, size in chunks:
         body += bytes(-len(body) % 8) + name + GUID_TAIL + pack("<Q", size) + content
@@ -75,6 +75,14 @@ UNCLOSED = {
     "Wave64, closed": wave64((b"fmt ", FMT, 40), (b"data", PCM, len(PCM) + 24)),
     "Wave64, unclosed": wave64((b"fmt ", FMT, 40), (b"data", PCM, 0)),
     "Wave64, as first written": wave64((b"fmt ", FMT, 40), (b"data", PCM, 24)),
+    "out of date": riff(fmt, chunk(b"data", PCM, 1000), size=36 + 1000),
+    "out of date, odd": riff(fmt, chunk(b"data", PCM, 1001), size=36 + 1002),
+    "RF64, out of date": riff(
+        ds64(72 + 1000, 1000, 500), fmt, chunk(b"data", PCM, UNKNOWN), magic=b"RF64", size=UNKNOWN
+    ),
+    "Wave64, out of date": wave64(
+        (b"fmt ", FMT, 40), (b"data", PCM, 1024), told=40 + 40 + 24 + 1000
+    ),
     "no padding": riff(chunk(b"note", b"odd")[:-1], fmt, chunk(b"data", PCM)),
     "padding that is not 0": riff(chunk(b"note", b"odd")[:-1] + b"!", fmt, chunk(b"data", PCM)),
     "a long format chunk": riff(chunk(b"fmt ", FMT + bytes(34)), chunk(b"data", PCM)),
@@ -114,6 +122,37 @@ def test_what_follows_the_sound_and_is_no_chunk_is_told(tmp_path: Path) -> None:
     with open_input(path) as source:
         assert source.form.samples == len(PCM) // 2 - 250
         assert source.note == "500 bytes of its sound are missing at its end"
+
+
+def test_sound_behind_the_end_is_told(tmp_path: Path) -> None:
+    """A note counts sound beyond both sizes, which is read, and further sounds, which are not."""
+    path, half = tmp_path / "in.wav", len(PCM) // 4 * 2
+    data, extra = chunk(b"data", PCM, half), len(PCM) - half
+    data_twice = chunk(b"data", PCM[:half]) + chunk(b"data", PCM[half:])
+    second = chunk(b"data", PCM[:half]) + riff(fmt, chunk(b"data", PCM[half:]))
+    tag = chunk(b"data", PCM[:half]) + b"TAG" + bytes(125)
+    for content, samples, note in (
+        (
+            riff(fmt, data, size=36 + half),
+            len(PCM) // 2,
+            f"its header is out of date; {extra} bytes of sound behind its end were read",
+        ),
+        (riff(fmt, data_twice), half // 2, f"a second sound in it, {extra} bytes, was left out"),
+        (
+            riff(fmt, second, size=36 + half),
+            half // 2,
+            f"a second sound in it, {extra + 36} bytes, was left out",
+        ),
+        (
+            riff(fmt, tag, size=36 + half),
+            half // 2,
+            "128 bytes after the end of its sound were left out",
+        ),
+    ):
+        path.write_bytes(content)
+        with open_input(path) as source:
+            assert (source.form.samples, source.note) == (samples, note)
+            assert source.chunks == []
 
 
 def test_sizes_that_have_wrapped_are_unwrapped(tmp_path: Path) -> None:
