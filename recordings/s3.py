@@ -36,6 +36,7 @@ from botocore.parsers import ResponseParserError
 
 from recordings.errors import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from recordings.names import KEY_PREFIX
+from recordings.watch import watch
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -108,6 +109,7 @@ def connect(
             max_pool_connections=32,
         ),
     )
+    watch(client, read_timeout_s)
     client.meta.events.register_first("needs-retry.s3", _refuse_pages)
     client.meta.events.register_first("needs-retry.s3", _refuse_redirects)
     return client

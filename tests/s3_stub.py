@@ -62,6 +62,8 @@ class S3Stub:
     """Methods that get no answer."""
     refuses: frozenset[str] = frozenset()
     """Methods that get 403."""
+    trickles: str = ""
+    """What it answers to every request, and then a byte now and then."""
     redirects_to: str = ""
     """Where it sends every request, as a portal that wants a login does."""
     always: dict[str, str] = field(default_factory=dict)
@@ -143,6 +145,10 @@ class _Handler(BaseHTTPRequestHandler):
             stub.freed.wait()
             self.close_connection = True
             return
+        if stub.trickles:
+            self.wfile.write(stub.trickles.encode())
+            while not stub.freed.wait(0.05):
+                self.wfile.write(b" ")
         if stub.redirects_to:
             self._answer(302, b"<p>Log in", Location=stub.redirects_to)
             return

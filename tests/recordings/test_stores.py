@@ -159,6 +159,20 @@ def test_the_probe_says_what_a_store_does_not_do(
     assert refusal(stub.config, wait_s=0.3).reason == reason
 
 
+@pytest.mark.parametrize("begins", ["H", "HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n"])
+def test_a_store_that_trickles_holds_nobody(stub: S3Stub, begins: str) -> None:
+    """Neither with its headers nor with its body, with or without a body of ours."""
+    stub.trickles = begins
+    told = "does not answer in time"
+    with reached(stub.config, wait_s=0.3) as store:
+        with pytest.raises(StoreUnavailable) as deleting:
+            store.delete(KEY)
+        with pytest.raises(StoreUnavailable) as putting:
+            store.put_peaks(KEY, (0.5,))
+    assert [deleting.value.reason, putting.value.reason] == [told, told]
+    assert len(stub.requests) == 4
+
+
 def test_a_redirect_is_not_followed(stub: S3Stub) -> None:
     """Its host is for the operator; whoever else may read the reason does not get it."""
     stub.redirects_to = "https://login.example/?next=/"
