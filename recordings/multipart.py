@@ -81,8 +81,8 @@ class PartStore:
                 Body=data,
                 ContentMD5=content_md5(data),
             )
-        crc32 = base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
-        return Part(number, answer["ETag"], crc32, len(data))
+            crc32 = base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+            return Part(number, answer["ETag"], crc32, len(data))
 
     def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Make the object out of exactly these parts."""
@@ -177,12 +177,13 @@ class PartStore:
                     CopySource={"Bucket": self._bucket, "Key": key},
                     CopySourceRange=f"bytes={start}-{end - 1}",
                 )
+                result = answer["CopyPartResult"]
+                crc32 = result.get("ChecksumCRC32", "")
+                return Part(number, result["ETag"], crc32, end - start)
         except StoreUnavailable as error:
             if not error.refused:
                 raise
             return self.put(key, upload_id, number, self._read(key, start, end)[0])
-        result = answer["CopyPartResult"]
-        return Part(number, result["ETag"], result.get("ChecksumCRC32", ""), end - start)
 
 
 def _epoch(when: datetime | None) -> float:

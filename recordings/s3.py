@@ -32,9 +32,11 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.exceptions import ConnectionError as NotConnected
+from botocore.parsers import ResponseParserError
 
 from recordings.errors import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from recordings.names import KEY_PREFIX
+from recordings.watch import watch
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,6 +46,7 @@ Addressing = Literal["path", "virtual"]
 
 DEFAULT_REGION = "us-east-1"
 CONNECT_TIMEOUT_S = 2
+_NOT_S3 = "is not an S3 store, or a proxy is in the way"
 
 # Name: its key in the AWS config file, environment variables, default, conversion; the form is that
 # of botocore's `SESSION_VARIABLES`, with two other defaults and one more variable.
@@ -93,7 +96,7 @@ def connect(
 
     Without these: Amazon's endpoint, path addressing, the authorities that come with botocore.
     """
-    return session.client(
+    client = session.client(
         "s3",
         endpoint_url=endpoint,
         verify=None if authority is None else str(authority),
@@ -105,6 +108,45 @@ def connect(
             retries={"total_max_attempts": attempts, "mode": "standard"},
             max_pool_connections=32,
         ),
+    )
+    watch(client, read_timeout_s)
+    client.meta.events.register_first("needs-retry.s3", _refuse_pages)
+    client.meta.events.register_first("needs-retry.s3", _refuse_redirects)
+    return client
+
+
+def _refuse_pages(
+    response: tuple[Any, dict[str, Any]] | None, operation: Any, **others: Any
+) -> None:
+    """Raise StoreUnavailable for a web page that comes with a good status, as an answer or object.
+
+    An empty answer may well say that it is HTML: OpenStack Swift's do.
+    """
+    if response is None or response[0].raw.status >= 300:  # botocore may have made a 500 of it
+        return
+    http, _ = response
+    if http.headers.get("content-type", "").startswith("text/html") and (
+        operation.has_streaming_output or http.content
+    ):
+        reason = f"{_NOT_S3}: it answers with a web page"
+        raise StoreUnavailable(f"S3: it {reason}", reason=reason)
+
+
+def _refuse_redirects(response: tuple[Any, dict[str, Any]] | None, **others: Any) -> None:
+    """Raise StoreUnavailable for a redirect that names no region.
+
+    botocore would then ask for the bucket's, be redirected again, and so on without end.
+    """
+    if response is None or response[0].status_code not in (301, 302, 303, 307, 308):
+        return
+    http, parsed = response
+    if "x-amz-bucket-region" in http.headers or parsed.get("Error", {}).get("Region"):
+        return
+    place = re.match(r"https?://([\w.:-]+)", http.headers.get("location", ""))
+    raise StoreUnavailable(
+        f"S3: it {_NOT_S3}: it redirects to {place[1] if place else 'another place'}",
+        reason=f"{_NOT_S3}: it redirects elsewhere",
+        code=_code(parsed),
     )
 
 
@@ -125,7 +167,7 @@ def translated(what: str = "") -> Iterator[None]:
         yield
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {})
-        code = _code(error)
+        code = _code(error.response)
         if status.get("HTTPStatusCode") == 416:
             content_range = status["HTTPHeaders"].get("content-range", "bytes */0")
             raise RangeNotSatisfiable(int(content_range.rsplit("/", 1)[1])) from error
@@ -137,11 +179,14 @@ def translated(what: str = "") -> Iterator[None]:
         ) from error
     except BotoCoreError as error:
         raise StoreUnavailable(_told(error), reason=_reason(error)) from error
+    except (ResponseParserError, KeyError) as error:
+        reason = f"{_NOT_S3}: its answer is not one of S3's"
+        raise StoreUnavailable(f"S3: it {reason}", reason=reason) from error
 
 
-def _code(error: ClientError) -> str:
+def _code(answer: Any) -> str:
     """Get S3's code; botocore repeats the status where an answer has no body."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    code = str(answer.get("Error", {}).get("Code", ""))
     return code if re.fullmatch("[A-Za-z]{1,64}", code) else ""
 
 

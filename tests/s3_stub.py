@@ -62,6 +62,12 @@ class S3Stub:
     """Methods that get no answer."""
     refuses: frozenset[str] = frozenset()
     """Methods that get 403."""
+    trickles: str = ""
+    """What it answers to every request, and then a byte now and then."""
+    redirects_to: str = ""
+    """Where it sends every request, as a portal that wants a login does."""
+    always: dict[str, str] = field(default_factory=dict)
+    """What it answers to every request, by content type, as a web server does."""
     forgets_its_bucket: bool = False
     """Has the bucket, and refuses puts with NoSuchBucket."""
     buckets_are_hosts: bool = False
@@ -138,6 +144,16 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command in stub.hangs_on:
             stub.freed.wait()
             self.close_connection = True
+            return
+        if stub.trickles:
+            self.wfile.write(stub.trickles.encode())
+            while not stub.freed.wait(0.05):
+                self.wfile.write(b" ")
+        if stub.redirects_to:
+            self._answer(302, b"<p>Log in", Location=stub.redirects_to)
+            return
+        for content_type, body in stub.always.items():
+            self._answer(200, body.encode(), **{"Content-Type": content_type})
             return
         refusal = _refusal(stub, request)
         if refusal is not None:

@@ -106,7 +106,7 @@ async def _ask_redis(url: str) -> tuple[dict[str, Any], float, float]:
 def check_s3(settings: Settings) -> Iterator[Finding]:
     """Put an object and a part, read them, as a browser would too, and delete them."""
     try:
-        store = RecordingStore(store_config(settings))
+        store = RecordingStore(store_config(settings), wait_s=TIMEOUT_S)
         try:
             yield from _check_s3(store)
         finally:

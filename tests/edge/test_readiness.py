@@ -92,6 +92,18 @@ async def test_a_store_that_hangs_holds_nothing(edge: Edge, stub: S3Stub, method
     stub.freed.set()
 
 
+async def test_a_store_that_trickled_is_asked_again(edge: Edge, stub: S3Stub) -> None:
+    """No thread waits for the rest of its answer."""
+    stub.trickles = "HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n"
+    assert "does not answer in time" in await detail(edge)
+    stub.trickles = ""
+
+    async def is_ready() -> bool:
+        return (await ready(edge)).status_code == 200
+
+    await until(is_ready)
+
+
 async def test_a_redis_that_became_a_replica_is_not_ready(
     make_edge: MakeEdge, tmp_path: Path
 ) -> None:

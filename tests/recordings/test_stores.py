@@ -159,6 +159,60 @@ def test_the_probe_says_what_a_store_does_not_do(
     assert refusal(stub.config, wait_s=0.3).reason == reason
 
 
+@pytest.mark.parametrize("begins", ["H", "HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n"])
+def test_a_store_that_trickles_holds_nobody(stub: S3Stub, begins: str) -> None:
+    """Neither with its headers nor with its body, with or without a body of ours."""
+    stub.trickles = begins
+    told = "does not answer in time"
+    with reached(stub.config, wait_s=0.3) as store:
+        with pytest.raises(StoreUnavailable) as deleting:
+            store.delete(KEY)
+        with pytest.raises(StoreUnavailable) as putting:
+            store.put_peaks(KEY, (0.5,))
+    assert [deleting.value.reason, putting.value.reason] == [told, told]
+    assert len(stub.requests) == 4
+
+
+def test_a_redirect_is_not_followed(stub: S3Stub) -> None:
+    """Its host is for the operator; whoever else may read the reason does not get it."""
+    stub.redirects_to = "https://login.example/?next=/"
+    found = refusal(stub.config)
+    assert "not an S3 store" in str(found) and "it redirects to login.example" in str(found)
+    assert found.reason.endswith("it redirects elsewhere")
+    assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize("page", ["<html>Welcome</html>", "<!doctype html><title>Hi</title><p>Hi"])
+def test_a_web_page_is_no_store(stub: S3Stub, page: str) -> None:
+    """Although it comes with 200, and is XML or not: neither as an answer nor as an object."""
+    stub.always = {"text/html; charset=utf-8": page}
+    told = "it answers with a web page when asked to store an object"
+    assert refusal(stub.config).reason.endswith(told)
+    with reached(stub.config) as store:
+        with pytest.raises(StoreUnavailable, match="web page"):
+            store.open(KEY)
+        with pytest.raises(StoreUnavailable, match="not an S3 store"):
+            list(store.list_keys())
+
+
+@pytest.mark.parametrize("answer", ["", "<a/>", "nothing"])
+def test_an_answer_that_is_not_s3s(stub: S3Stub, answer: str) -> None:
+    """Is no answer: an upload without an id, a part without an ETag."""
+    stub.always = {"application/xml": answer}
+    with reached(stub.config) as store:
+        with pytest.raises(StoreUnavailable):
+            store.parts.begin(KEY)
+        with pytest.raises(StoreUnavailable):
+            store.parts.put(KEY, "upload", 1, b"part")
+
+
+def test_an_empty_answer_may_say_that_it_is_html(stub: S3Stub) -> None:
+    """As Swift's do."""
+    stub.always = {"text/html": ""}
+    with reached(stub.config) as store:
+        store.delete(KEY)
+
+
 def test_a_bucket_may_be_a_host(stub: S3Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     """With virtual addressing, by our setting or AWS's config file, objects and signed URLs too."""
     stub.buckets_are_hosts = True
