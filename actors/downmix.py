@@ -25,12 +25,12 @@ class Downmix:
 
     def __init__(self) -> None:
         self._covariance = np.zeros((2, 2))
-        self._weight = 0.0
+        self._packets = 0
         self._sign = 1.0
         self._gains: Sound | None = None
 
     def mix(self, stereo: Sound) -> Sound:
-        """Mix sound [T, 2] to [T]."""
+        """Mix sound [T, 2] to [T], both in -1..1; two loud unlike channels may exceed that."""
         covariance = stereo.T.astype(np.float64) @ stereo / max(1, len(stereo))
         if covariance.trace() > FLOOR:
             self._remember(covariance, len(stereo))
@@ -43,8 +43,8 @@ class Downmix:
 
     def _remember(self, covariance: NDArray[np.float64], samples: int) -> None:
         """Average: at first over all sound there was, later over the last second."""
-        share = max(samples / MEMORY_SAMPLES, 1 / (self._weight + 1))
-        self._weight += 1
+        share = max(samples / MEMORY_SAMPLES, 1 / (self._packets + 1))
+        self._packets += 1
         self._covariance += share * (covariance - self._covariance)
 
     def _find_gains(self) -> Sound:

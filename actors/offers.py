@@ -105,12 +105,13 @@ def read_offer(text: str, *, publishes: bool) -> Offer:
 
 def _check_mids(sections: Iterable[Section]) -> None:
     seen: set[str] = set()
-    for mid in (mid for section in sections for mid in section.all("mid")):
-        if mid.value and not TOKEN.fullmatch(mid.value):
+    mids = (mid for section in sections for mid in section.all("mid"))
+    for mid in filter(lambda each: each.value, mids):
+        if not TOKEN.fullmatch(mid.value):
             raise OfferRefused(f"Line {mid.line}: the mid is not a single word.")
         if mid.value in seen:
             raise OfferRefused(f"Line {mid.line}: two sections have this mid.")
-        seen |= {mid.value} - {""}
+        seen.add(mid.value)
 
 
 def _choose_audio(description: Description, publishes: bool) -> tuple[Section, int]:
