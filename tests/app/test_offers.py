@@ -197,7 +197,7 @@ async def test_obs_library_publishes_beside_a_picture_of_any_codec(
     """A friend hears the sound; the picture is refused in its place; DELETE ends the stream."""
     ada, bob = await people(), await people()
     await ada.befriend(bob)
-    packets = encode(speech_like(2.0)) * 3
+    packets = encode(speech_like(2.0)) * 30
     node = await asyncio.create_subprocess_exec(
         "node", datachannel, f"{ada.url}/whip", ada.token, picture, str(payload_type),
         stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -208,7 +208,8 @@ async def test_obs_library_publishes_beside_a_picture_of_any_codec(
     )
     await until(lambda: _live(ada) if not talk.done() else _gone(talk))
     listener, _ = await bob.listen(ada.username)
-    await asyncio.wait_for(listener.first_sound.wait(), 30)
+    await asyncio.wait_for(listener.first_sound.wait(), 50)
+    node.terminate()
     _, complaint = await asyncio.wait_for(talk, 60)
     assert node.returncode == 0, complaint
     await until(lambda: _off(ada))
