@@ -18,7 +18,13 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from actors.aiortc_internals import ice_connection, renumber_codec, tap_packets
+from actors.aiortc_internals import (
+    bound_messages,
+    bound_sources,
+    ice_connection,
+    renumber_codec,
+    tap_packets,
+)
 from actors.ice_lite import LiteConnection, serving
 from actors.offers import (
     Offer,
@@ -36,6 +42,11 @@ log = logging.getLogger(__name__)
 LISTENER_TIMEOUT_S = 8.0
 """A listener silent for this long is treated as gone."""
 MAX_UNSENT_STATS_BYTES = 4096
+MAX_SOURCES = 64
+"""SSRCs of one publisher session. A source that changes with each track stays far below."""
+MESSAGES_PER_SECOND = 50.0
+MAX_UNFINISHED_CHUNKS = 64
+"""Our page sends no messages of its own, only what opens the channel, and acknowledgements."""
 
 
 class SessionState(StrEnum):
@@ -107,7 +118,7 @@ class Session:
     def _attach(self, connection: RTCPeerConnection) -> None:
         """Prepare the connection before the offer is applied."""
 
-    def _opened(self, transceiver: RTCRtpTransceiver) -> None:
+    def _opened(self, connection: RTCPeerConnection, transceiver: RTCRtpTransceiver) -> None:
         """Use the connection's only transceiver once the offer is applied."""
 
     def _begin(self, connection: RTCPeerConnection) -> None:
@@ -131,7 +142,7 @@ class Session:
         ice.client_waits = offer.transport.setup == "passive"
         self.ice = ice
         renumber_codec(transceiver, offer.payload_type)
-        self._opened(transceiver)
+        self._opened(connection, transceiver)
         await connection.setLocalDescription(await connection.createAnswer())
         return write_answer(offer, connection.localDescription.sdp)
 
@@ -193,8 +204,15 @@ class PublisherSession(Session):
         if channel.label == "stats":
             self._stats = channel
 
-    def _opened(self, transceiver: RTCRtpTransceiver) -> None:
+    def _opened(self, connection: RTCPeerConnection, transceiver: RTCRtpTransceiver) -> None:
         tap_packets(transceiver.receiver, self._take)
+        bound_sources(transceiver, MAX_SOURCES)
+        bound_messages(
+            connection,
+            per_second=MESSAGES_PER_SECOND,
+            unfinished=MAX_UNFINISHED_CHUNKS,
+            give_up=self.close,
+        )
 
     def _take(self, packet: Packet) -> None:
         if not self._closing.is_set():
