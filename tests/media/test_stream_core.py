@@ -147,7 +147,7 @@ class Histories(RuleBasedStateMachine):
         self.ended = state is StreamState.ENDED
 
 
-Histories.TestCase.settings = settings(max_examples=300, stateful_step_count=40)
+Histories.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestHistories = Histories.TestCase
 
 
