@@ -57,7 +57,7 @@ class TooSlow(SubscriptionEnded):
 
 
 class SignedOut(SubscriptionEnded):
-    """The token was revoked, or the account deleted."""
+    """The sign-in ended; `str(error)` is a sentence for the user."""
 
 
 class ShuttingDown(SubscriptionEnded):
@@ -122,7 +122,7 @@ class Subscription:
     """The events for one socket. Iterate over it; iteration ends with SubscriptionEnded."""
 
     username: str
-    token_id: str | None = None
+    sign_in: str | None = None
     order: StatusOrder = field(default_factory=StatusOrder)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while its friends and statuses are being read."""

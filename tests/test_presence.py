@@ -4,9 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from actors.access import gone
 from actors.announcer import HEARTBEAT_S, Announcer
 from actors.status import StatusChange, StatusStore, StreamState, StreamStatus
 from deployments.presence import Presence
@@ -48,7 +50,8 @@ class Stage:
         self.store = StatusStore(self.redis)
         self.friends: dict[str, set[str]] = {"bob": {"ada"}, "ada": {"bob"}}
         self.replicas = [
-            Presence(url, self.store, self._friends_of, FRIENDS_CHANNEL) for _ in range(2)
+            Presence(url, self.store, self._friends_of, FRIENDS_CHANNEL, partial(gone, self.redis))
+            for _ in range(2)
         ]
         self.tasks = [asyncio.create_task(replica.run()) for replica in self.replicas]
 
