@@ -27,6 +27,7 @@ class FakeActor:
     idle_s: float = 0.0
     users: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
+    sign_ins: list[str | None] = field(default_factory=list)
     frozen: bool = False
     fails: Exception | None = None
     """What `publish` raises, once."""
@@ -47,8 +48,11 @@ class FakeActor:
             self.users.discard(username)
         return host
 
-    async def publish(self, username: str, session_id: str, offer_sdp: str) -> str:
+    async def publish(
+        self, username: str, session_id: str, offer_sdp: str, *, sign_in: str | None = None
+    ) -> str:
         """Answer."""
+        self.sign_ins.append(sign_in)
         if self.fails is not None:
             failure, self.fails = self.fails, None
             raise failure
