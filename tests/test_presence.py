@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from actors.access import gone
-from actors.announcer import HEARTBEAT_S, Announcer
+from actors.announcer import COUNT_INTERVAL_S, HEARTBEAT_S, Announcer
 from actors.status import StatusChange, StatusStore, StreamState, StreamStatus
 from deployments.presence import Presence
 from deployments.subscription import (
@@ -304,3 +304,32 @@ async def test_a_change_is_followed_through_the_logs(
         assert [f["request"] for what, f in hops if what == "published"] == [request]
         assert sorted(f["sockets"] for what, f in hops if what == "forwarded") == [0, 1]
         assert all(fields["delay_ms"] >= 0 for _, fields in hops)
+
+
+async def test_numbers_of_listeners_alone_come_at_most_once_a_second(stage: Stage) -> None:
+    """The first at once, the last one within a second, and with any other change."""
+    announcer = Announcer(stage.store, ADA, stage.store.lease("ada", actor="actor-1"))
+    announcing = asyncio.create_task(announcer.run())
+    with stage.replicas[0].subscribe("bob") as bob:
+        await stage.replicas[0].greet(bob)
+        await following(bob)
+        times, told = [], []
+
+        async def take(listeners: int) -> None:
+            while not told or told[-1].listeners != listeners:
+                event = await following(bob)
+                assert isinstance(event, StreamChanged) and event.stream is not None
+                times.append(asyncio.get_running_loop().time())
+                told.append(event.stream)
+
+        for listeners in range(1, 9):
+            announcer.change(listeners=listeners)
+            await asyncio.sleep(0.01)
+        await take(8)
+        assert len(told) <= 3
+        announcer.change(listeners=9)
+        announcer.change(muted=True)
+        await take(9)
+        assert times[-1] - times[-2] < COUNT_INTERVAL_S / 2
+    announcer.change(state=StreamState.ENDED)
+    await announcing

@@ -28,6 +28,7 @@ class FakeActor:
     users: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     sign_ins: list[str | None] = field(default_factory=list)
+    ended: list[tuple[str, ...]] = field(default_factory=list)
     frozen: bool = False
     fails: Exception | None = None
     """What `publish` raises, once."""
@@ -59,6 +60,14 @@ class FakeActor:
         if username not in self.users:
             raise NoPlace("This actor has no place for the stream.")
         return f"answer of {self.name}"
+
+    async def remove(self, *arguments: str) -> None:
+        """Note who is removed."""
+        self.ended.append(("removed", *arguments))
+
+    async def end_session(self, *arguments: str) -> None:
+        """Note what ends."""
+        self.ended.append(("ended", *arguments))
 
     async def leave(self) -> None:
         """Exit, unless somebody is here."""

@@ -8,8 +8,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 
 import deployments.directory
 import deployments.streams
-from actors.errors import ActorSilent, NoCapacity, NoPlace
-from actors.status import StatusStore, StreamState
+from actors.errors import ActorSilent, NoCapacity, NoPlace, NotYourSession
+from actors.status import SessionRecord, StatusStore, StreamState
 from deployments.directory import publish_ends
 from deployments.stream_actors import ActorFailed, drain_all
 from deployments.streams import Streams
@@ -89,6 +89,7 @@ async def test_a_stream_is_begun_where_the_directory_says_and_stays_there(
     answers = [await stage.streams.publish("ada", offer, sign_in="s") for _ in range(2)]
     assert [answer.answer_sdp for answer in answers] == ["answer of actor-0"] * 2
     assert answers[0].session_id != answers[1].session_id and stage.assigned == 1
+    assert stage.cluster.actors["actor-0"].sign_ins == ["s", "s"]
 
 
 async def test_a_burst_of_offers_of_one_user_finds_one_actor(stage: Stage, offer: str) -> None:
@@ -213,3 +214,16 @@ async def test_a_drain_ends_every_actors_streams_though_one_is_dead(stage: Stage
     stage.cluster.add("actor-1").drain = drain  # type: ignore[attr-defined]
     await drain_all(stage.cluster, "the end")
     assert drained == ["the end"]
+
+
+async def test_only_the_streams_owner_removes_a_listener(stage: Stage) -> None:
+    """The listener ends a session of their own; anybody else is refused."""
+    actor = stage.cluster.add("actor-0")
+    record = SessionRecord("l1", "bob", "ada", "actor-0", publishes=False)
+    await stage.store.write_session(record)
+    with pytest.raises(NotYourSession):
+        await stage.streams.end_session("l1", "eve")
+    assert actor.calls == []
+    await stage.streams.end_session("l1", "ada")
+    await stage.streams.end_session("l1", "bob")
+    assert actor.ended == [("removed", "ada", "bob", "l1"), ("ended", "ada", "l1")]

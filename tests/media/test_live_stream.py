@@ -171,7 +171,7 @@ async def test_a_second_listener_comes_late_and_comes_again(stage: Stage) -> Non
     await asyncio.wait_for(second.first_sound.wait(), 10)
     await second.close()
     await until(lambda: stage.stream.status.listeners == 1)
-    again = await stage.listen("l3")
+    again = await stage.listen("l3", listener="cid")
     await asyncio.wait_for(again.first_sound.wait(), 10)
     heard = len(first.sound)
     await until(lambda: len(first.sound) > heard + 9600)
