@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from actors.status import SessionRecord, StatusStore, StreamState, StreamStatus
+from actors.status import Listening, SessionRecord, StatusStore, StreamState, StreamStatus
 from foundation.ids import new_id
 from foundation.lease import Lease
 from foundation.logs import fields, request_id
@@ -108,14 +109,23 @@ class Announcer:
         at: float | None = None,
     ) -> None:
         """Tell a user's pages what to do or what happens to them, if Redis is there."""
-        stream_id = self.status.stream_id
+        status = self.status
+        await self._tell(
+            self._store.tell_pages(
+                username, action, status.stream_id, session_id, reason=reason, at=at
+            )
+        )
+
+    async def tell_listeners(self, people: list[Listening]) -> None:
+        """Tell the publisher's pages who listens, if Redis is there."""
+        await self._tell(self._store.tell_listeners(self.status.username, people))
+
+    async def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
-                await self._store.tell_pages(
-                    username, action, stream_id, session_id, reason=reason, at=at
-                )
+                await telling
         except (TimeoutError, RedisUnavailable) as error:
-            log.warning("stream %s: a page was not told: %r", stream_id, error)
+            log.warning("stream %s: a page was not told: %r", self.status.stream_id, error)
 
     async def _write(self, status: StreamStatus) -> None:
         write = self._store.end if status.state is StreamState.ENDED else self._store.write

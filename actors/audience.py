@@ -1,18 +1,9 @@
 """Who listens to one stream, and who may not any more."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from actors.sessions import ListenerSession
-
-
-@dataclass(frozen=True)
-class Listening:
-    """One person's listening: since when, in seconds since the epoch, and by which sessions."""
-
-    username: str
-    since: float
-    sessions: tuple[str, ...]
+from actors.status import Listening
 
 
 class Audience:

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 
 from actors.access import AccessEnded, Grounds
-from actors.announcer import Announcer
-from actors.audience import Audience, Listening
+from actors.announcer import COUNT_INTERVAL_S, Announcer
+from actors.audience import Audience
 from actors.errors import (
     NoPlace,
     NotLive,
@@ -23,7 +23,7 @@ from actors.pipeline import Gap, Heard, Pipeline
 from actors.receive import Opus, Packet, RtpOrder, Segment
 from actors.sessions import ListenerSession, PublisherSession, Session
 from actors.sound_thread import SoundThread
-from actors.status import StatusStore, StreamState, StreamStatus
+from actors.status import Listening, StatusStore, StreamState, StreamStatus
 from actors.stream_core import StreamCore, StreamTimes, Verdict
 from foundation.ids import new_id
 from foundation.lease import Lease
@@ -98,6 +98,7 @@ class LiveStream:
         self._fanout = Fanout()
         self._publishers: dict[str, Publisher] = {}
         self._audience = Audience(username)
+        self._audience_changed = asyncio.Event()
         self._rests_on: str | None = None
         """The sign-in of the session that publishes, or published last."""
         self._tasks = TaskSet()
@@ -146,6 +147,7 @@ class LiveStream:
                 stack.push_async_callback(rounds.cancel)
                 rounds.start(self._watch(), name=f"{self._name} watch")
                 rounds.start(self._send_stats(), name=f"{self._name} stats")
+                rounds.start(self._tell_listeners(), name=f"{self._name} listeners")
                 stack.callback(self._end, "its actor ends")
                 await self._stopping.wait()
         finally:
@@ -353,6 +355,7 @@ class LiveStream:
         return publisher.session if publisher else self._audience.get(session_id)
 
     def _count_listeners(self) -> None:
+        self._audience_changed.set()
         self._pipeline.encode_denoised = self._fanout.wants_denoised
         self._pipeline.encode_original = self._fanout.wants_original
         if not self.stopping:
@@ -450,6 +453,15 @@ class LiveStream:
         minutes = max(1, round((at - time.time()) / 60))
         reason = f"Streams last {longest_s / 3600:g} hours at most: yours ends in {minutes} min."
         await self._announcer.tell_pages(self.username, "quota", "", reason=reason, at=at)
+
+    async def _tell_listeners(self) -> None:
+        """Tell the publisher's pages who listens when that changes, at most once a second."""
+        while True:
+            await self._audience_changed.wait()
+            self._audience_changed.clear()
+            telling = self._announcer.tell_listeners(self._audience.people)
+            self._tasks.start(telling, name=f"{self._name} listeners told")
+            await asyncio.sleep(COUNT_INTERVAL_S)
 
     async def _send_stats(self) -> None:
         """Tell the publisher's page the levels, ten times a second."""

@@ -22,6 +22,8 @@ STREAMING_KEY = "hushcast:streaming"
 """Hash username -> stream id of every stream whose end has not been published yet."""
 CONTROL_CHANNEL = "hushcast:control"
 """What a user's pages should do, as JSON `{username, action, stream_id, session, reason, at}`."""
+LISTENERS_CHANNEL = "hushcast:listeners"
+"""Who listens to a user's stream now, as JSON `{username, listeners}`, of each a `Listening`."""
 STATUS_TTL_S = 3
 LEASE_TTL_S = 10
 SESSION_TTL_S = 3600
@@ -64,6 +66,15 @@ class StreamStatus:
     def to_json(self) -> str:
         """Write every field. Equal statuses give equal texts."""
         return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Listening:
+    """One person's listening: since when, in seconds since the epoch, and by which sessions."""
+
+    username: str
+    since: float
+    sessions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -305,6 +316,11 @@ class StatusStore:
             "at": at,
         }
         await self._redis.publish(self._redis.channel(CONTROL_CHANNEL), json.dumps(message))
+
+    async def tell_listeners(self, username: str, people: list[Listening]) -> None:
+        """Tell a user's pages who listens now."""
+        message = {"username": username, "listeners": [asdict(each) for each in people]}
+        await self._redis.publish(self._redis.channel(LISTENERS_CHANNEL), json.dumps(message))
 
     async def write_session(self, record: SessionRecord) -> None:
         """Write a session's record, so that any ingress replica finds its actor."""

@@ -16,14 +16,13 @@ import ray.actor
 
 from actors.access_watch import AccessWatch
 from actors.aiortc_internals import check_aiortc
-from actors.audience import Listening
 from actors.denoiser import Device, ModelName, load_model
 from actors.errors import NoPlace, NotLive, UnknownSession
 from actors.ice import gather_on
 from actors.live_stream import LiveStream
 from actors.models import DEFAULT_MODEL
 from actors.sound_thread import SoundThread
-from actors.status import LEASE_TTL_S, StatusStore, StreamStatus
+from actors.status import LEASE_TTL_S, Listening, StatusStore, StreamStatus
 from actors.stream_core import StreamTimes
 from foundation import logs
 from foundation.lease import Lease

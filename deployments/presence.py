@@ -14,10 +14,17 @@ from contextlib import contextmanager
 from actors import access
 from actors.access import AccessEnded
 from actors.status import CHANNEL as STATUS_CHANNEL
-from actors.status import CONTROL_CHANNEL, StatusChange, StatusStore
+from actors.status import (
+    CONTROL_CHANNEL,
+    LISTENERS_CHANNEL,
+    Listening,
+    StatusChange,
+    StatusStore,
+)
 from deployments.subscription import (
     Control,
     FriendsChanged,
+    ListenersChanged,
     ShuttingDown,
     SignedOut,
     Snapshot,
@@ -63,6 +70,7 @@ class Presence:
                 STATUS_CHANNEL: self._fan_out_status,
                 RECORDINGS_CHANNEL: self._fan_out_recording,
                 CONTROL_CHANNEL: self._fan_out_control,
+                LISTENERS_CHANNEL: self._fan_out_listeners,
                 friends_channel: self._fan_out_friendship,
                 access.CHANNEL: self._end_signed_out,
             },
@@ -137,6 +145,15 @@ class Presence:
             message["session"],
             message.get("reason"),
             message.get("at"),
+        )
+        for subscription in self._subscriptions.of_user(message["username"]):
+            subscription.tell(event)
+
+    async def _fan_out_listeners(self, text: str) -> None:
+        message = json.loads(text)
+        people = message["listeners"]
+        event = ListenersChanged(
+            [Listening(p["username"], p["since"], tuple(p["sessions"])) for p in people]
         )
         for subscription in self._subscriptions.of_user(message["username"]):
             subscription.tell(event)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol
 
-from actors.audience import Listening
 from actors.errors import (
     ActorSilent,
     NoCapacity,
@@ -15,7 +14,7 @@ from actors.errors import (
     UnknownSession,
 )
 from actors.offers import read_offer
-from actors.status import SessionRecord, StatusStore, StreamStatus
+from actors.status import Listening, SessionRecord, StatusStore, StreamStatus
 from actors.stream import StreamHost
 from deployments.stream_actors import ActorGone, StreamActors
 from foundation.ids import new_id

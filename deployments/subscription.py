@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from actors.status import StatusChange, StreamStatus
+from actors.status import Listening, StatusChange, StreamStatus
 from recordings.index import RecordingChange
 
 MAX_QUEUED_EVENTS = 500
@@ -46,7 +46,14 @@ class Control:
     at: float | None = None
 
 
-Event = Snapshot | StreamChanged | FriendsChanged | RecordingChange | Control
+@dataclass(frozen=True)
+class ListenersChanged:
+    """Who listens to the subscriber's own stream now."""
+
+    listeners: list[Listening]
+
+
+Event = Snapshot | StreamChanged | FriendsChanged | RecordingChange | Control | ListenersChanged
 
 
 class SubscriptionEnded(Exception):

@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StrictBool
 
-from actors.audience import Listening
-from actors.status import StreamState, StreamStatus
+from actors.status import Listening, StreamState, StreamStatus
 from recordings.index import Recording as KeptRecording
 from recordings.index import RecordingState
 

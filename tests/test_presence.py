@@ -10,13 +10,14 @@ import pytest
 
 from actors.access import gone
 from actors.announcer import COUNT_INTERVAL_S, HEARTBEAT_S, Announcer
-from actors.status import StatusChange, StatusStore, StreamState, StreamStatus
+from actors.status import Listening, StatusChange, StatusStore, StreamState, StreamStatus
 from deployments.presence import Presence
 from deployments.subscription import (
     MAX_QUEUED_EVENTS,
     Control,
     Event,
     FriendsChanged,
+    ListenersChanged,
     Snapshot,
     StreamChanged,
     Subscription,
@@ -201,7 +202,7 @@ async def test_another_database_is_another_installation(stage: Stage, valkey: st
 
 
 async def test_control_messages_reach_their_user_only(stage: Stage) -> None:
-    """`taken_over` goes only to the pages of the publisher."""
+    """`taken_over`, and who listens, go only to the pages of the publisher."""
     presence = stage.replicas[0]
     with presence.subscribe("ada") as ada, presence.subscribe("bob") as bob:
         for subscription in (ada, bob):
@@ -209,6 +210,9 @@ async def test_control_messages_reach_their_user_only(stage: Stage) -> None:
             await following(subscription)
         await stage.store.tell_pages("ada", "taken_over", "01", "s1")
         assert await following(ada) == Control("taken_over", "01", "s1")
+        people = [Listening("bob", 1.7e9, ("l1", "l2"))]
+        await stage.store.tell_listeners("ada", people)
+        assert await following(ada) == ListenersChanged(people)
         assert bob.queue.empty()
 
 
@@ -313,7 +317,8 @@ async def test_numbers_of_listeners_alone_come_at_most_once_a_second(stage: Stag
     with stage.replicas[0].subscribe("bob") as bob:
         await stage.replicas[0].greet(bob)
         await following(bob)
-        times, told = [], []
+        times: list[float] = []
+        told: list[StreamStatus] = []
 
         async def take(listeners: int) -> None:
             while not told or told[-1].listeners != listeners:

@@ -14,6 +14,7 @@ from deployments.subscription import (
     Control,
     Event,
     FriendsChanged,
+    ListenersChanged,
     ShuttingDown,
     SignedOut,
     Snapshot,
@@ -27,7 +28,7 @@ from foundation.redis import RedisUnavailable
 from recordings.index import RecordingChange
 from serve_app.accounts import Token, WrongCredentials
 from serve_app.callers import ForeignOrigin, verified_socket
-from serve_app.schemas import plain, recording_of, rfc3339, stream_of
+from serve_app.schemas import listener_of, plain, recording_of, rfc3339, stream_of
 from serve_app.services import Services, services
 
 log = logging.getLogger(__name__)
@@ -216,6 +217,9 @@ def message_of(event: Event) -> dict[str, Any]:
         case RecordingChange():
             recording = plain(recording_of(event.recording))
             return {"type": "recording", "recording": recording, "removed": event.removed}
+        case ListenersChanged():
+            listeners = [plain(listener_of(each)) for each in event.listeners]
+            return {"type": "listeners", "listeners": listeners}
         case Control():
             told = {
                 "type": "control",

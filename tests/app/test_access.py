@@ -29,6 +29,12 @@ async def _told(socket: Presence, action: str) -> None:
     await until(lambda: action in [message.get("action") for message in socket.messages])
 
 
+def _listed(socket: Presence) -> set[str]:
+    """Name who listens by the newest message about that."""
+    lists = [m["listeners"] for m in socket.messages if m["type"] == "listeners"]
+    return {each["username"] for each in lists[-1]} if lists else set()
+
+
 async def _live(person: Person) -> bool:
     stream = await person.stream()
     return stream is not None and stream["state"] == "live"
@@ -45,9 +51,11 @@ async def test_whoever_may_no_longer_hear_a_stream_hears_no_more(
     publisher, _ = await ada.publish(PACKETS)
     await until(lambda: _live(ada))
     peers: dict[str, ListenerPeer] = {}
-    for friend in friends:
-        peers[friend.username], _ = await friend.listen(ada.username)
-    await until(lambda: all(len(peer.sound) for peer in peers.values()))
+    async with ada.presence() as adas:
+        for friend in friends:
+            peers[friend.username], _ = await friend.listen(ada.username)
+        await until(lambda: all(len(peer.sound) for peer in peers.values()))
+        await until(lambda: _listed(adas) == set(peers))
     told = (await ada.http.get("/api/stream/listeners")).json()
     assert {each["username"] for each in told} == set(peers)
     [place] = [each["sessions"][0] for each in told if each["username"] == eve.username]

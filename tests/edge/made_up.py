@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from actors.audience import Listening
 from actors.errors import NoCapacity, NotLive, NotYourSession, OfferRefused, UnknownSession
-from actors.status import StatusStore, StreamState, StreamStatus
+from actors.status import Listening, StatusStore, StreamState, StreamStatus
 from deployments.streams import SessionAnswer, Streams
 from foundation.redis import RedisUnavailable
 from tests import statuses

@@ -70,8 +70,9 @@ async def test_streams_share_a_process_and_end_on_their_own(
     for user in USERS:
         (recording,) = await index.list(user)
         assert recording.state is RecordingState.READY and recording.duration_s > 0
-    for peer in (*peers, gone):
+    for peer in peers:
         await peer.close()
+    await gone.close()
     await host._tasks.cancel()
     assert host._sound_thread is not None
     await asyncio.to_thread(host._sound_thread.close)
