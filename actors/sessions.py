@@ -62,8 +62,12 @@ class Session:
 
     publishes: bool
 
-    def __init__(self, session_id: str, *, connect_timeout_s: float) -> None:
+    def __init__(
+        self, session_id: str, *, connect_timeout_s: float, sign_in: str | None = None
+    ) -> None:
         self.session_id = session_id
+        self.sign_in = sign_in
+        """The sign-in that it rests on, if we were told."""
         self.state = SessionState.CONNECTING
         self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._connect_timeout_s = connect_timeout_s
@@ -184,8 +188,9 @@ class PublisherSession(Session):
         *,
         connect_timeout_s: float,
         deliver: Callable[["PublisherSession", Packet], None],
+        sign_in: str | None = None,
     ) -> None:
-        super().__init__(session_id, connect_timeout_s=connect_timeout_s)
+        super().__init__(session_id, connect_timeout_s=connect_timeout_s, sign_in=sign_in)
         self._deliver = deliver
         self._stats: RTCDataChannel | None = None
 
@@ -242,10 +247,12 @@ class ListenerSession(Session):
         connect_timeout_s: float,
         listener: str,
         original: bool,
+        sign_in: str | None = None,
         listener_timeout_s: float = LISTENER_TIMEOUT_S,
     ) -> None:
-        super().__init__(session_id, connect_timeout_s=connect_timeout_s)
+        super().__init__(session_id, connect_timeout_s=connect_timeout_s, sign_in=sign_in)
         self.listener = listener
+        self.since = time.time()
         self.original = original
         self._listener_timeout_s = listener_timeout_s
         self._sender: RtpSender | None = None

@@ -21,7 +21,9 @@ VERSION_KEY = "hushcast:status-version"
 STREAMING_KEY = "hushcast:streaming"
 """Hash username -> stream id of every stream whose end has not been published yet."""
 CONTROL_CHANNEL = "hushcast:control"
-"""What a user's pages should do, as JSON `{username, action, stream_id, session}`."""
+"""What a user's pages should do, as JSON `{username, action, stream_id, session, reason, at}`."""
+LISTENERS_CHANNEL = "hushcast:listeners"
+"""Who listens to a user's stream now, as JSON `{username, listeners}`, of each a `Listening`."""
 STATUS_TTL_S = 3
 LEASE_TTL_S = 10
 SESSION_TTL_S = 3600
@@ -64,6 +66,15 @@ class StreamStatus:
     def to_json(self) -> str:
         """Write every field. Equal statuses give equal texts."""
         return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Listening:
+    """One person's listening: since when, in seconds since the epoch, and by which sessions."""
+
+    username: str
+    since: float
+    sessions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -281,18 +292,35 @@ class StatusStore:
         """Get the version of the latest change."""
         return int(await self._redis.get(VERSION_KEY) or 0)
 
-    async def tell_pages(self, username: str, action: str, stream_id: str, session: str) -> None:
-        """Tell a user's pages what to do: `republish` or `taken_over`.
+    async def tell_pages(
+        self,
+        username: str,
+        action: str,
+        stream_id: str,
+        session: str,
+        *,
+        reason: str | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Tell a user's pages what to do or what happens: an action of docs/api.md.
 
-        An empty session means whichever one belongs to the stream.
+        An empty session means whichever one belongs to the stream. `reason` is a sentence, `at` a
+        time in seconds since the epoch.
         """
         message = {
             "username": username,
             "action": action,
             "stream_id": stream_id,
             "session": session,
+            "reason": reason,
+            "at": at,
         }
         await self._redis.publish(self._redis.channel(CONTROL_CHANNEL), json.dumps(message))
+
+    async def tell_listeners(self, username: str, people: list[Listening]) -> None:
+        """Tell a user's pages who listens now."""
+        message = {"username": username, "listeners": [asdict(each) for each in people]}
+        await self._redis.publish(self._redis.channel(LISTENERS_CHANNEL), json.dumps(message))
 
     async def write_session(self, record: SessionRecord) -> None:
         """Write a session's record, so that any ingress replica finds its actor."""

@@ -15,12 +15,12 @@ import jwt
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
+from actors import access
+from actors.access import AccessEnded
 from foundation.redis import RedisClient
 
 CHANNEL = "hushcast:friends"
 """Whose lists changed, as JSON `{usernames: [...]}`."""
-ENDED_CHANNEL = "hushcast:sign-ins-ended"
-"""Sign-ins that ended, as JSON `{username, token_id}`; null: all of that user's."""
 MAX_FRIENDS = 1000
 """The most friends and pending requests, incoming and outgoing together, that a user may have."""
 TOKEN_TTL_S = 7 * 24 * 3600
@@ -157,6 +157,8 @@ class Accounts:
             "exp": token.expires_at,
             "account": account["id"],
         }
+        await self._redis.set(access.sign_in_key(token.token_id), username, ex=TOKEN_TTL_S)
+        await self._redis.sadd(_sign_ins(username), token.token_id)
         return jwt.encode(claims, self._secret_key, ALGORITHM), token
 
     async def verify(self, text: str) -> Token:
@@ -174,22 +176,25 @@ class Accounts:
         except jwt.PyJWTError as error:
             raise WrongCredentials("Please sign in again.") from error
         account = await self._account(str(claims["sub"]))
-        revoked = await self._redis.exists(_revoked(claims["jti"]))
-        if account is None or account["id"] != claims["account"] or revoked:
+        valid = await self._redis.exists(access.sign_in_key(claims["jti"]))
+        if account is None or account["id"] != claims["account"] or not valid:
             raise WrongCredentials("Please sign in again.")
         return Token(claims["sub"], claims["jti"], int(claims["exp"]))
 
     async def revoke(self, token: Token) -> None:
-        """Revoke a token at once, and close the sockets opened with it."""
-        left = max(1, token.expires_at - int(time.time()))
-        await self._redis.set(_revoked(token.token_id), "1", ex=left)
-        await self._publish_end(token.username, token.token_id)
+        """Revoke a token at once, and end what rests on it."""
+        await self._redis.delete(access.sign_in_key(token.token_id))
+        await self._redis.srem(_sign_ins(token.username), token.token_id)
+        reason = "You signed out."
+        await access.tell(self._redis, AccessEnded(token.username, reason, token.token_id))
 
     async def delete(self, username: str) -> None:
         """Delete an account, its friendships and its requests; its tokens stop working at once."""
-        keys = [_account(username), *_lists(username)]
+        sign_ins = await self._redis.smembers(_sign_ins(username))
+        keys = [_account(username), *_lists(username), _sign_ins(username)]
+        keys += [access.sign_in_key(str(each)) for each in sign_ins]
         others = await self._delete(keys=keys, args=[username])
-        await self._publish_end(username, None)
+        await access.tell(self._redis, AccessEnded(username, "Your account was deleted."))
         if others:
             await self._publish(*map(str, others))
 
@@ -233,6 +238,9 @@ class Accounts:
         """End a friendship, decline a request or withdraw one. Raises NoSuchFriend."""
         if not await self._end(keys=_pair(username, other), args=[username, other]):
             raise NoSuchFriend(f"{other} is not in your friends or requests.")
+        for one, stream in ((username, other), (other, username)):
+            reason = f"You are no longer friends with {stream}."
+            await access.tell(self._redis, AccessEnded(one, reason, stream=stream))
         await self._publish(username, other)
 
     async def _account(self, username: str) -> dict[str, str] | None:
@@ -241,10 +249,6 @@ class Accounts:
             return None
         account: dict[str, str] = json.loads(text)
         return account
-
-    async def _publish_end(self, username: str, token_id: str | None) -> None:
-        message = {"username": username, "token_id": token_id}
-        await self._redis.publish(self._redis.channel(ENDED_CHANNEL), json.dumps(message))
 
     async def _publish(self, *usernames: str) -> None:
         await self._redis.publish(
@@ -256,8 +260,8 @@ def _account(username: str) -> str:
     return f"hushcast:account:{username}"
 
 
-def _revoked(token_id: str) -> str:
-    return f"hushcast:revoked:{token_id}"
+def _sign_ins(username: str) -> str:
+    return f"hushcast:sign-ins:{username}"
 
 
 def _lists(username: str) -> list[str]:

@@ -1,12 +1,13 @@
 """What the routes use, built once in each ingress replica."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, cast
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from actors import access
 from actors.status import StatusStore
 from deployments.presence import Presence
 from deployments.stream_actors import StreamActors
@@ -57,7 +58,7 @@ def build_services(settings: Settings, directory: Directory, actors: StreamActor
             status,
             people.friends_of,
             accounts.CHANNEL,
-            accounts.ENDED_CHANNEL,
+            partial(access.gone, redis),
         ),
         index=RecordingIndex(redis),
         store=RecordingStore(store_config(settings), wait_s=PEOPLE_WAIT_S),
