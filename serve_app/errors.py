@@ -7,6 +7,7 @@ from foundation.redis import RedisUnavailable
 from recordings.store import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from serve_app import accounts, friends, passwords
 from serve_app.callers import ForeignOrigin
+from serve_app.publishers import TooManyStreams
 from serve_app.rates import TooOften
 
 
@@ -59,6 +60,7 @@ STATUS: dict[type[Exception], int] = {
     friends.Declined: 429,
     ForeignOrigin: 403,
     TooOften: 429,
+    TooManyStreams: 429,
     NotAFriend: 403,
     NotYours: 403,
     NoSuchRecording: 404,
@@ -98,6 +100,7 @@ RETRY_AFTER_S: dict[type[Exception], int] = {
     NotStoredYet: 2,
     stream.NotLive: 3,
     stream.TooManySessions: 15,
+    TooManyStreams: 60,
     StoreUnavailable: 5,
 }
 """When to try again, if the error itself does not say."""
