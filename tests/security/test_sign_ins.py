@@ -3,17 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
 
 import jwt
 import pytest
 
-from actors.access import CHANNEL, AccessEnded, sign_in_key
-from foundation.redis import connect_subscriber
+from actors.access import AccessEnded, sign_in_key
 from serve_app import passwords, sign_ins
 from serve_app.accounts import WrongCredentials
 from serve_app.passwords import Hasher, TooManyPasswords, UnfitPassword, check_new
 from tests.edge.conftest import PASSWORD, SECRET, Edge, MakeEdge, Person
+from tests.security.taken_back import ended as ended
 from tests.waiting import until
 
 DAY_S = 24 * 3600
@@ -25,24 +24,6 @@ def ahead(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     seconds, now = [0.0], time.time
     monkeypatch.setattr(sign_ins, "time", type("Clock", (), {"time": lambda: now() + seconds[0]}))
     return seconds
-
-
-@pytest.fixture
-async def ended(edge: Edge, redis_url: str) -> AsyncIterator[list[AccessEnded]]:
-    """What is told to sockets and streams."""
-    heard: list[AccessEnded] = []
-    async with connect_subscriber(redis_url) as redis, redis.pubsub() as pubsub:
-        await pubsub.subscribe(edge.redis.channel(CHANNEL))
-
-        async def read() -> None:
-            async for message in pubsub.listen():
-                if message["type"] == "message":
-                    heard.append(AccessEnded.from_json(message["data"]))
-
-        reading = asyncio.create_task(read())
-        yield heard
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
 
 
 async def another(edge: Edge, username: str, password: str = PASSWORD) -> Person:
