@@ -19,7 +19,7 @@ from serve_app.addresses import Proxies
 from serve_app.friends import CHANNEL as FRIENDS_CHANNEL
 from serve_app.publishers import Publishers
 from serve_app.rates import Rates
-from serve_app.readiness import StorageReadiness
+from serve_app.readiness import Readiness
 from serve_app.settings import Settings
 
 
@@ -47,9 +47,9 @@ class Services:
         return Publishers(self.redis, self.streams)
 
     @cached_property
-    def storage(self) -> StorageReadiness:
-        """Whether the object storage does what recordings need."""
-        return StorageReadiness(self.store)
+    def readiness(self) -> Readiness:
+        """Whether a stream could start now."""
+        return Readiness(self.redis, self.store, self.streams)
 
 
 def build_services(settings: Settings, directory: Directory, actors: StreamActors) -> Services:
