@@ -43,7 +43,12 @@ async def check_aiortc() -> None:
     """
     make: Any = rtcicetransport.Connection  # type: ignore[attr-defined]
     made: list[Connection] = []
-    make_ice_connections_with(lambda *args, **kwargs: made.append(make(*args, **kwargs)) or made[0])
+
+    def noted(*args: Any, **kwargs: Any) -> Connection:
+        made.append(make(*args, **kwargs))
+        return made[-1]
+
+    make_ice_connections_with(noted)
     try:
         transceiver = RTCPeerConnection(RTCConfiguration(iceServers=[])).addTransceiver("audio")
     finally:
@@ -225,7 +230,7 @@ def make_ice_connections_with(make: Callable[..., Connection]) -> None:
 
     aiortc offers no other way; an option in RTCConfiguration would remove this.
     """
-    rtcicetransport.Connection = make  # type: ignore[attr-defined]
+    rtcicetransport.Connection = make  # type: ignore[attr-defined, assignment]
 
 
 def add_socket(connection: Connection, protocol: StunProtocol) -> None:

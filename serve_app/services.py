@@ -15,10 +15,12 @@ from deployments.streams import Directory, Streams
 from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
 from recordings.store import PEOPLE_WAIT_S, RecordingStore, StoreConfig
-from serve_app import accounts
 from serve_app.accounts import Accounts
+from serve_app.addresses import Proxies
+from serve_app.friends import CHANNEL as FRIENDS_CHANNEL
+from serve_app.publishers import Publishers
 from serve_app.rates import Rates
-from serve_app.readiness import StorageReadiness
+from serve_app.readiness import Readiness
 from serve_app.settings import Settings
 
 
@@ -36,9 +38,19 @@ class Services:
     store: RecordingStore
 
     @cached_property
-    def storage(self) -> StorageReadiness:
-        """Whether the object storage does what recordings need."""
-        return StorageReadiness(self.store)
+    def proxies(self) -> Proxies:
+        """The proxies that say who asks."""
+        return Proxies(self.settings.trusted_proxies)
+
+    @cached_property
+    def publishers(self) -> Publishers:
+        """Who publishes from which address."""
+        return Publishers(self.redis, self.streams)
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        """Whether a stream could start now."""
+        return Readiness(self.redis, self.store, self.streams)
 
 
 def build_services(settings: Settings, directory: Directory, actors: StreamActors) -> Services:
@@ -57,7 +69,7 @@ def build_services(settings: Settings, directory: Directory, actors: StreamActor
             settings.redis_url,
             status,
             people.friends_of,
-            accounts.CHANNEL,
+            FRIENDS_CHANNEL,
             partial(access.gone, redis),
         ),
         index=RecordingIndex(redis),

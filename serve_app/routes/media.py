@@ -10,9 +10,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from deployments.streams import SessionAnswer
-from serve_app.accounts import NoSuchUser
-from serve_app.callers import Caller, Signed
+from serve_app.callers import Caller, From, Signed
 from serve_app.errors import NotAFriend, SessionChanged, WrongType
+from serve_app.friends import NoSuchUser
 from serve_app.services import Use
 from serve_app.settings import Settings
 
@@ -26,11 +26,13 @@ Session = Annotated[str, Path(max_length=64)]
 
 
 @router.post("/whip", status_code=201)
-async def publish(request: Request, token: Signed, use: Use) -> Response:
+async def publish(request: Request, token: Signed, place: From, use: Use) -> Response:
     """Begin to publish the caller's stream."""
     caller = token.username
     offer = await _offer(request)
     await use.rates.count("offers", caller)
+    if not place.local:
+        await use.publishers.begin(caller, place.counted, use.rates.streams)
     answer = await asyncio.shield(use.streams.publish(caller, offer, sign_in=token.token_id))
     return _created(answer, "/whip/sessions/", use.settings, caller)
 
@@ -48,7 +50,7 @@ async def listen(
     offer = await _offer(request)
     await use.rates.count("offers", caller)
     if not await use.accounts.exists(name):
-        raise NoSuchUser(f"There is no user called {name}.")
+        raise NoSuchUser(name)
     if name != caller and not await use.accounts.are_friends(caller, name):
         raise NotAFriend(f"Only friends of {name} can listen.")
     answer = await asyncio.shield(
@@ -64,6 +66,7 @@ async def trickle(request: Request, session: Session, caller: Caller, use: Use) 
     known = request.headers.get("if-match", "*")
     if known not in ("*", f'"{session}"'):
         raise SessionChanged("The ICE session has changed. Please post a new offer.")
+    await use.rates.count("changes", caller)
     body = await request.body()
     if body and _media_type(request) != FRAGMENT:
         raise WrongType("candidates", FRAGMENT)

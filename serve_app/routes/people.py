@@ -1,4 +1,4 @@
-"""Accounts, sign-ins, friends."""
+"""Accounts, sign-ins, friends, blocks."""
 
 import asyncio
 from typing import Annotated
@@ -6,17 +6,20 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from recordings.finish import discard_user
-from serve_app.accounts import TOKEN_TTL_S, NoSuchUser
-from serve_app.addresses import client_of
-from serve_app.callers import COOKIE, Caller, Signed
+from serve_app.callers import COOKIE, Caller, From, Signed
+from serve_app.friends import NoSuchUser
+from serve_app.guesses import guess
 from serve_app.routes.recordings import erase
 from serve_app.schemas import (
     Created,
     Credentials,
+    Farewell,
     Friend,
     Friends,
     FriendState,
+    KnownSignIn,
     Me,
+    PasswordChange,
     SignedIn,
     SignIn,
     User,
@@ -24,56 +27,95 @@ from serve_app.schemas import (
     stream_of,
 )
 from serve_app.services import Use
+from serve_app.sign_ins import TTL_S
 
 router = APIRouter(prefix="/api", tags=["people"])
 
 Name = Annotated[str, Path(max_length=64)]
+Id = Annotated[str, Path(max_length=64)]
+SIGNED_OUT_ELSEWHERE = "You were signed out from another place."
 
 
 @router.post("/accounts", status_code=201)
-async def create_account(body: Credentials, request: Request, use: Use) -> Created:
+async def create_account(body: Credentials, place: From, use: Use) -> Created:
     """Create an account."""
-    await use.rates.count("accounts", _client(request, use))
+    if not place.local:
+        await use.rates.count("accounts", place.counted)
     await use.accounts.create(body.username, body.password)
     return Created(username=body.username)
 
 
 @router.post("/session")
-async def sign_in(body: SignIn, request: Request, response: Response, use: Use) -> SignedIn:
+async def sign_in(
+    body: SignIn, place: From, request: Request, response: Response, use: Use
+) -> SignedIn:
     """Sign in: returns a token, and sets it as a cookie for our pages."""
-    who = (body.username, _client(request, use))
-    # Count before checking the password, or parallel guesses would all be checked.
-    await use.rates.count("sign_ins", *who)
-    text, token = await use.accounts.sign_in(body.username, body.password)
-    await use.rates.forget("sign_ins", *who)
-    response.set_cookie(
-        COOKIE,
-        text,
-        max_age=TOKEN_TTL_S,
-        httponly=True,
-        samesite="strict",
-        secure=use.settings.https,
-    )
+    async with guess(use, body.username, place):
+        text, token = await use.accounts.sign_in(
+            body.username,
+            body.password,
+            address=place.address,
+            user_agent=request.headers.get("user-agent", ""),
+        )
+    _set_cookie(response, text, use)
     return SignedIn(username=token.username, token=text, expires_at=rfc3339(token.expires_at))
 
 
 @router.delete("/session", status_code=204)
 async def sign_out(token: Signed, response: Response, use: Use) -> None:
     """Revoke the caller's token."""
-    await use.accounts.revoke(token)
+    await use.accounts.end_sign_in(token.username, token.token_id, "You signed out.")
     response.delete_cookie(COOKIE)
 
 
 @router.get("/me")
-async def me(caller: Caller, use: Use) -> Me:
-    """Get the caller and their stream."""
+async def me(caller: Caller, request: Request, response: Response, use: Use) -> Me:
+    """Get the caller and their stream. Pages begin with this, which renews their cookie."""
     status = await use.streams.status(caller)
+    if "authorization" not in request.headers:
+        _set_cookie(response, request.cookies[COOKIE], use)
     return Me(username=caller, stream=stream_of(status), session=status.session if status else None)
 
 
+@router.put("/me/password", status_code=204)
+async def change_password(body: PasswordChange, token: Signed, use: Use) -> None:
+    """Change the caller's password; every other sign-in ends."""
+    await _confirm(token.username, body.current, use)
+    await use.accounts.set_password(token.username, body.new, kept=token.token_id)
+
+
+@router.get("/me/sign-ins")
+async def sign_ins(token: Signed, use: Use) -> list[KnownSignIn]:
+    """List where the caller is signed in, the last used first."""
+    return [
+        KnownSignIn(
+            id=each.id,
+            created_at=rfc3339(each.created_at),
+            last_used_at=rfc3339(each.last_used_at),
+            current=each.id == token.token_id,
+            address=each.address,
+            user_agent=each.user_agent,
+        )
+        for each in await use.accounts.sign_ins(token.username)
+    ]
+
+
+@router.delete("/me/sign-ins", status_code=204)
+async def end_other_sign_ins(token: Signed, use: Use) -> None:
+    """Sign the caller out everywhere else."""
+    await use.accounts.end_sign_ins(token.username, SIGNED_OUT_ELSEWHERE, kept=token.token_id)
+
+
+@router.delete("/me/sign-ins/{sign_in_id}", status_code=204)
+async def end_sign_in(sign_in_id: Id, token: Signed, use: Use) -> None:
+    """Sign the caller out in one place."""
+    await use.accounts.end_sign_in(token.username, sign_in_id, SIGNED_OUT_ELSEWHERE)
+
+
 @router.delete("/me", status_code=204)
-async def delete_account(caller: Caller, response: Response, use: Use) -> None:
+async def delete_account(body: Farewell, caller: Caller, response: Response, use: Use) -> None:
     """Delete the account and everything in it, even if the client does not wait."""
+    await _confirm(caller, body.password, use)
     await asyncio.shield(_delete(caller, use))
     response.delete_cookie(COOKIE)
 
@@ -93,6 +135,7 @@ async def friends(caller: Caller, use: Use) -> Friends:
 @router.put("/friends/{name}")
 async def befriend(name: Name, caller: Caller, use: Use) -> FriendState:
     """Send a friend request, or accept one."""
+    await use.rates.count("friends", caller)
     state = await use.accounts.befriend(caller, name)
     return FriendState.model_validate({"state": state})
 
@@ -100,14 +143,38 @@ async def befriend(name: Name, caller: Caller, use: Use) -> FriendState:
 @router.delete("/friends/{name}", status_code=204)
 async def unfriend(name: Name, caller: Caller, use: Use) -> None:
     """End a friendship, decline a request or withdraw one."""
+    await use.rates.count("friends", caller)
     await use.accounts.unfriend(caller, name)
+
+
+@router.get("/blocks")
+async def blocks(caller: Caller, use: Use) -> list[str]:
+    """List whom the caller has blocked."""
+    return await use.accounts.blocks(caller)
+
+
+@router.put("/blocks/{name}", status_code=204)
+async def block(name: Name, caller: Caller, use: Use) -> None:
+    """End what the two have with each other; the other is not told, and cannot ask again."""
+    await use.rates.count("friends", caller)
+    await use.accounts.block(caller, name)
+
+
+@router.delete("/blocks/{name}", status_code=204)
+async def unblock(name: Name, caller: Caller, use: Use) -> None:
+    """Let a user ask again."""
+    await use.rates.count("friends", caller)
+    if not await use.accounts.exists(name):
+        raise NoSuchUser(name)
+    await use.accounts.unblock(caller, name)
 
 
 @router.get("/users/{name}")
 async def user(name: Name, caller: Caller, use: Use) -> User:
     """Describe a user, as far as the caller may see them."""
+    await use.rates.count("look_ups", caller)
     if not await use.accounts.exists(name):
-        raise NoSuchUser(f"There is no user called {name}.")
+        raise NoSuchUser(name)
     friend = await use.accounts.are_friends(caller, name)
     audible = friend or name == caller
     stream = stream_of(await use.streams.status(name)) if audible else None
@@ -125,6 +192,19 @@ async def _delete(username: str, use: Use) -> None:
     await discard_user(username, index=use.index, store=use.store)
 
 
-def _client(request: Request, use: Use) -> str:
-    """Name the client for rate limits. A public URL implies a proxy."""
-    return client_of(request, behind_proxy=use.settings.public_url is not None)
+async def _confirm(username: str, password: str, use: Use) -> None:
+    """Check the password of somebody who is signed in. Raises WrongPassword or TooOften."""
+    await use.rates.count("passwords", username)
+    await use.accounts.check_password(username, password)
+    await use.rates.forget("passwords", username)
+
+
+def _set_cookie(response: Response, text: str, use: Use) -> None:
+    response.set_cookie(
+        COOKIE,
+        text,
+        max_age=TTL_S,
+        httponly=True,
+        samesite="strict",
+        secure=use.settings.https,
+    )

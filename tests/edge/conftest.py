@@ -15,7 +15,7 @@ from deployments.presence import Presence
 from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
 from recordings.store import RecordingStore, StoreConfig
-from serve_app import accounts
+from serve_app import friends
 from serve_app.accounts import Accounts
 from serve_app.api import build_api
 from serve_app.rates import Rates
@@ -35,6 +35,10 @@ class Person:
     username: str
     token: str
     http: httpx.AsyncClient
+
+    async def delete_account(self) -> httpx.Response:
+        """Delete the account, with everything in it."""
+        return await self.http.request("DELETE", "/api/me", json={"password": PASSWORD})
 
 
 @dataclass
@@ -111,7 +115,7 @@ async def make_edge(redis_url: str, store: RecordingStore) -> AsyncIterator[Make
         redis = connect(url)
         status, people = StatusStore(redis), Accounts(redis, SECRET)
         streams = MadeUpStreams(status)
-        sources = (people.friends_of, accounts.CHANNEL, partial(access.gone, redis))
+        sources = (people.friends_of, friends.CHANNEL, partial(access.gone, redis))
         services = Services(
             settings=Settings(redis_url=url, **settings),
             redis=redis,

@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
-from serve_app import accounts
+from serve_app import friends
 from serve_app.accounts import WrongCredentials
 from tests.edge.conftest import PASSWORD, SECRET, Edge, MakeEdge, Person
 from tests.servers import running
@@ -52,7 +52,7 @@ async def test_a_later_account_of_the_same_name_is_somebody_else(edge: Edge) -> 
     before, bob, eve = [await edge.person(name) for name in ("ada", "bob", "eve")]
     await edge.befriend("ada", "bob")
     await edge.services.accounts.befriend("ada", "eve")
-    assert (await before.http.delete("/api/me")).status_code == 204
+    assert (await before.delete_account()).status_code == 204
     after = await edge.person("ada")
     assert (await before.http.get("/api/me")).status_code == 401
     for person in (after, bob, eve):
@@ -111,7 +111,7 @@ async def test_guesses_at_the_same_time_are_counted_before_they_are_looked_at(
     """Of 40 parallel guesses exactly ten are compared with the password."""
     looked_at = 0
 
-    async def slow(username: str, password: str) -> None:
+    async def slow(username: str, password: str, **where: str) -> None:
         nonlocal looked_at
         looked_at += 1
         await asyncio.sleep(0.2)
@@ -138,7 +138,7 @@ async def test_a_successful_sign_in_begins_the_count_anew(make_edge: MakeEdge) -
 async def test_retry_after_is_when_the_next_try_is_free(make_edge: MakeEdge) -> None:
     """It counts down: trying again after that time works."""
     edge = make_edge(rates={"accounts": "1/3second"})
-    client = edge.client()
+    client = edge.client(**{"x-forwarded-for": "198.51.100.1"})
     names = iter(f"ada-{n}" for n in range(9))
 
     async def create() -> tuple[int, int]:
@@ -155,14 +155,14 @@ async def test_retry_after_is_when_the_next_try_is_free(make_edge: MakeEdge) -> 
 
 
 async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> None:
-    """The last forwarded address counts, an IPv6 network once; without a proxy, none does."""
+    """The last forwarded address counts, an IPv6 network once; a client's own word never does."""
 
     async def create(edge: Edge, *forwarded: str) -> int:
         body = {"username": f"name-{secrets.token_hex(4)}", "password": PASSWORD}
         headers = [("x-forwarded-for", line) for line in forwarded]
         return (await edge.client().post("/api/accounts", json=body, headers=headers)).status_code
 
-    behind = make_edge(rates={"accounts": "1/minute"}, public_url="https://cast.example.org")
+    behind = make_edge(rates={"accounts": "1/minute"})
     assert await create(behind, "198.51.100.1") == 201
     assert await create(behind, "203.0.113.9, 198.51.100.1") == 429
     assert await create(behind, "198.51.100.2") == 201
@@ -175,10 +175,11 @@ async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> N
     assert await create(behind, "203.0.113.9", "198.51.100.1, ") == 429
     assert await create(behind, "198.51.100.1, unknown") == 201  # the proxy itself
     assert await create(behind, "anything") == 429
-    alone = make_edge(rates={"accounts": "1/minute"})
+    alone = make_edge(rates={"accounts": "1/minute"}, trusted_proxies=("192.0.2.1",))
     await alone.redis.flushdb()
     assert await create(alone, "198.51.100.7") == 201
     assert await create(alone, "198.51.100.8") == 429
+    assert await create(alone) == await create(alone) == 201  # local, and by no proxy
 
 
 def test_an_unknown_limit_is_an_error(make_edge: MakeEdge) -> None:
@@ -229,7 +230,7 @@ async def test_friends_and_requests_are_limited(
     edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On both sides; earlier requests can still be accepted."""
-    monkeypatch.setattr(accounts, "MAX_FRIENDS", 2)
+    monkeypatch.setattr(friends, "MAX_FRIENDS", 2)
     ada = await edge.person("ada")
     for name in ("bob", "eve", "zoe"):
         await edge.person(name)
@@ -237,7 +238,7 @@ async def test_friends_and_requests_are_limited(
     assert (await ada.http.put("/api/friends/eve")).status_code == 200
     refused = await ada.http.put("/api/friends/zoe")
     assert refused.status_code == 409 and "2 friends" in refused.json()["detail"]
-    with pytest.raises(accounts.TooManyFriends):
+    with pytest.raises(friends.TooManyFriends):
         await edge.services.accounts.befriend("zoe", "ada")
     assert await edge.services.accounts.befriend("bob", "ada") == "friends"
 

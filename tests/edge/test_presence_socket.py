@@ -14,12 +14,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import deployments.presence
-import serve_app.accounts
+import serve_app.sign_ins
 from actors import access
 from actors.status import CHANNEL, StreamState
 from deployments.subscription import Control, Subscription
 from tests import statuses
-from tests.edge.conftest import Edge, MakeEdge
+from tests.edge.conftest import PASSWORD, Edge, MakeEdge
 from tests.edge.made_up import live
 from tests.running import free_port
 from tests.waiting import until
@@ -208,8 +208,9 @@ async def test_a_sign_out_or_deletion_closes_the_sockets_it_concerns(serve: Serv
         told = {"type": "control", "action": "signed_out", "reason": "You signed out."}
         assert await last_of(first) == (told, 4401)
         other = replica.edge.client(authorization=f"Bearer {other_token}")
-        assert (await other.delete("/api/me")).status_code == 204
-        assert await last_of(second) == (told | {"reason": "Your account was deleted."}, 4401)
+        farewell = {"password": PASSWORD}
+        assert (await other.request("DELETE", "/api/me", json=farewell)).status_code == 204
+        assert await last_of(second) == (told | {"reason": "This account was deleted."}, 4401)
         await statuses.write(replica.edge.streams.store, live("bob"))
         assert (await next_of(bob))["type"] == "stream"
 
@@ -218,7 +219,7 @@ async def test_a_socket_lasts_as_long_as_its_sign_in_whatever_news_is_lost(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is renewed outlives its first expiry; one that ended in silence is found."""
-    monkeypatch.setattr(serve_app.accounts, "TOKEN_TTL_S", 2)
+    monkeypatch.setattr(serve_app.sign_ins, "TTL_S", 2)
     monkeypatch.setattr(deployments.presence, "CHECK_INTERVAL_S", 0.05)
     replica = await serve()
     redis = replica.edge.redis

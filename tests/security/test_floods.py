@@ -12,7 +12,6 @@ from aiortc.rtp import RtpPacket
 
 from actors.errors import StreamError
 from actors.offers import read_fragment, read_offer
-from actors.receive import Packet
 from actors.sessions import MAX_SOURCES, PublisherSession, SessionState
 from tests.media.test_offers import audio, offer
 from tests.peers import PublisherPeer, encode
@@ -23,9 +22,9 @@ PACKETS = encode(speech_like(1.0))
 
 
 @asynccontextmanager
-async def publishing() -> AsyncIterator[tuple[PublisherSession, PublisherPeer, list[Packet]]]:
+async def publishing() -> AsyncIterator[tuple[PublisherSession, PublisherPeer, list[Any]]]:
     """A connected publisher, and what arrives from it."""
-    got: list[Packet] = []
+    got: list[Any] = []
     session = PublisherSession(
         "p", connect_timeout_s=10, deliver=lambda _, packet: got.append(packet)
     )
