@@ -123,6 +123,12 @@ def _add_load(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     load.add_argument(
         "--jitter", metavar="MS", type=float, default=0.0, help="delay datagrams by 0 to MS ms"
     )
+    load.add_argument(
+        "--invite",
+        metavar="CODE",
+        help="invitation for the accounts, where people need one to sign up; see `hushcast "
+        "accounts invite --uses`",
+    )
     load.add_argument("--json", metavar="FILE", help="write all results to FILE")
     load.set_defaults(run=_load)
 

@@ -16,6 +16,7 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from foundation.redis import RedisClient
+from serve_app.invitations import REFUSED, InvitationRefused, invitation_key
 
 CHANNEL = "hushcast:friends"
 """Whose lists changed, as JSON `{usernames: [...]}`."""
@@ -73,6 +74,15 @@ class FriendLists:
     outgoing: list[str]
 
 
+# KEYS: account, and the invitation if one is needed. ARGV: document. In one script, so that neither
+# a taken name uses an invitation up nor two people use the same one.
+_CREATE = """
+if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 0 then return 'refused' end
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX') then return 'taken' end
+if KEYS[2] and redis.call('DECR', KEYS[2]) == 0 then redis.call('DEL', KEYS[2]) end
+return 'created'
+"""
+
 # KEYS: friends, incoming, outgoing of ARGV[1] (who asks), then of ARGV[2], then both accounts.
 # Checks the accounts in the same script, so that a deleted account leaves no new request behind.
 _REQUEST = """
@@ -125,15 +135,23 @@ class Accounts:
         self._secret_key = secret_key
         self._hasher = PasswordHash((Argon2Hasher(),))
         self._nobody = self._hasher.hash(secrets.token_hex(8))
+        self._create = redis.register_script(_CREATE)
         self._request = redis.register_script(_REQUEST)
         self._end = redis.register_script(_END)
         self._delete = redis.register_script(_DELETE)
 
-    async def create(self, username: str, password: str) -> None:
-        """Create an account. Raises UsernameTaken."""
+    async def create(self, username: str, password: str, *, invitation: str | None = None) -> None:
+        """Create an account, with an invitation if one is needed, which is used up only then.
+
+        Raises UsernameTaken or InvitationRefused.
+        """
         hashed = await asyncio.to_thread(self._hasher.hash, password)
         document = json.dumps({"password": hashed, "id": secrets.token_hex(8)})
-        if not await self._redis.set(_account(username), document, nx=True):
+        keys = [_account(username), *([invitation_key(invitation)] if invitation else [])]
+        result = str(await self._create(keys=keys, args=[document]))
+        if result == "refused":
+            raise InvitationRefused(REFUSED)
+        if result == "taken":
             raise UsernameTaken(f"The username {username} is taken. Please choose another.")
 
     async def exists(self, username: str) -> bool:

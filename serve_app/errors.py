@@ -7,11 +7,20 @@ from foundation.redis import RedisUnavailable
 from recordings.store import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from serve_app import accounts
 from serve_app.callers import ForeignOrigin
+from serve_app.invitations import InvitationRefused
 from serve_app.rates import TooOften
 
 
 class EdgeError(Exception):
     """Base of what the routes refuse; `str(error)` is a sentence a person can act on."""
+
+
+class SignUpClosed(EdgeError):
+    """Only `hushcast accounts` creates accounts here."""
+
+
+class NameReserved(EdgeError):
+    """The name is an administrator's."""
 
 
 class NotAFriend(EdgeError):
@@ -50,6 +59,9 @@ STATUS: dict[type[Exception], int] = {
     accounts.NotWithOneself: 422,
     accounts.TooManyFriends: 409,
     ForeignOrigin: 403,
+    SignUpClosed: 403,
+    InvitationRefused: 403,
+    NameReserved: 409,
     TooOften: 429,
     NotAFriend: 403,
     NotYours: 403,

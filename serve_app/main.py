@@ -72,6 +72,8 @@ def build_app(args: AppArgs) -> serve.Application:
     for name in ("redis_url", "s3_bucket", "secret_key"):
         if not getattr(settings, name):
             raise ValueError(f"a cluster needs HUSHCAST_{name.upper()}, or `{name}` in its args")
+    if "sign_up" not in settings.model_fields_set:  # Serve's `http_options` say where it listens
+        settings = settings.changed(sign_up="invite")
     if wrong := asyncio.run(unfit(settings.redis_url or "")):
         raise SettingsError(wrong)
     return bind(settings)

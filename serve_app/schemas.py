@@ -8,8 +8,10 @@ from pydantic import BaseModel, Field, StrictBool
 from actors.status import StreamState, StreamStatus
 from recordings.index import Recording as KeptRecording
 from recordings.index import RecordingState
+from serve_app.settings import USERNAME
+from serve_app.settings import SignUp as SignUpMode
 
-Username = Annotated[str, Field(pattern=r"^[a-z0-9_-]{3,32}$", examples=["ada"])]
+Username = Annotated[str, Field(pattern=f"^{USERNAME}$", examples=["ada"])]
 
 
 class Credentials(BaseModel):
@@ -17,6 +19,18 @@ class Credentials(BaseModel):
 
     username: Username
     password: str = Field(min_length=8, max_length=128)
+
+
+class NewAccount(Credentials):
+    """A name and a password, and an invitation where one is needed."""
+
+    invite: str | None = Field(None, max_length=64)
+
+
+class SignUp(BaseModel):
+    """Who may create an account: anybody, who has an invitation, or nobody."""
+
+    sign_up: SignUpMode
 
 
 class SignIn(BaseModel):

@@ -16,6 +16,7 @@ from recordings.index import RecordingIndex
 from recordings.store import PEOPLE_WAIT_S, RecordingStore, StoreConfig
 from serve_app import accounts
 from serve_app.accounts import Accounts
+from serve_app.invitations import Invitations
 from serve_app.rates import Rates
 from serve_app.readiness import StorageReadiness
 from serve_app.settings import Settings
@@ -33,6 +34,11 @@ class Services:
     presence: Presence
     index: RecordingIndex
     store: RecordingStore
+
+    @cached_property
+    def invitations(self) -> Invitations:
+        """The invitations of new people."""
+        return Invitations(self.redis)
 
     @cached_property
     def storage(self) -> StorageReadiness:

@@ -9,16 +9,18 @@ from recordings.finish import discard_user
 from serve_app.accounts import TOKEN_TTL_S, NoSuchUser
 from serve_app.addresses import client_of
 from serve_app.callers import COOKIE, Caller, Signed
+from serve_app.errors import NameReserved, SignUpClosed
 from serve_app.routes.recordings import erase
 from serve_app.schemas import (
     Created,
-    Credentials,
     Friend,
     Friends,
     FriendState,
     Me,
+    NewAccount,
     SignedIn,
     SignIn,
+    SignUp,
     User,
     rfc3339,
     stream_of,
@@ -30,11 +32,18 @@ router = APIRouter(prefix="/api", tags=["people"])
 Name = Annotated[str, Path(max_length=64)]
 
 
+@router.get("/sign-up")
+async def sign_up(use: Use) -> SignUp:
+    """Say who may create an account, for the page that asks."""
+    return SignUp(sign_up=use.settings.sign_up)
+
+
 @router.post("/accounts", status_code=201)
-async def create_account(body: Credentials, request: Request, use: Use) -> Created:
-    """Create an account."""
+async def create_account(body: NewAccount, request: Request, use: Use) -> Created:
+    """Create an account, where that is allowed."""
     await use.rates.count("accounts", _client(request, use))
-    await use.accounts.create(body.username, body.password)
+    invitation = await _needed_invitation(body, use)
+    await use.accounts.create(body.username, body.password, invitation=invitation)
     return Created(username=body.username)
 
 
@@ -112,6 +121,17 @@ async def user(name: Name, caller: Caller, use: Use) -> User:
     audible = friend or name == caller
     stream = stream_of(await use.streams.status(name)) if audible else None
     return User(username=name, friend=friend, stream=stream)
+
+
+async def _needed_invitation(body: NewAccount, use: Use) -> str | None:
+    """Check that this account may be created, before its password costs anything."""
+    if use.settings.sign_up == "closed":
+        raise SignUpClosed("Sign-up is closed here. Ask whoever runs this hushcast for an account.")
+    if use.settings.sign_up == "invite":
+        await use.invitations.check(body.invite)
+    if body.username in use.settings.admins:
+        raise NameReserved(f"The username {body.username} is reserved. Please choose another.")
+    return body.invite if use.settings.sign_up == "invite" else None
 
 
 async def _delete(username: str, use: Use) -> None:

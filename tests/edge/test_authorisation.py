@@ -57,6 +57,7 @@ STREAM = "stream-of-ada"
 
 TABLE = [
     Row("POST", "/api/accounts", (201, 201, 201, 201), {"username": "{new}", "password": PASSWORD}),
+    Row("GET", "/api/sign-up", EVERYBODY),
     Row("POST", "/api/session", EVERYBODY, {"username": "ada", "password": PASSWORD}),
     Row("DELETE", "/api/session", (401, 204, 204, 204)),
     Row("GET", "/api/me", SIGNED),

@@ -162,7 +162,9 @@ async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> N
         headers = [("x-forwarded-for", line) for line in forwarded]
         return (await edge.client().post("/api/accounts", json=body, headers=headers)).status_code
 
-    behind = make_edge(rates={"accounts": "1/minute"}, public_url="https://cast.example.org")
+    behind = make_edge(
+        rates={"accounts": "1/minute"}, public_url="https://cast.example.org", sign_up="open"
+    )
     assert await create(behind, "198.51.100.1") == 201
     assert await create(behind, "203.0.113.9, 198.51.100.1") == 429
     assert await create(behind, "198.51.100.2") == 201
