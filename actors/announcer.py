@@ -91,10 +91,18 @@ class Announcer:
 
     async def tell_taken_over(self, session_id: str) -> None:
         """Tell the page of a session that a newer one publishes now."""
+        await self._tell_pages("taken_over", session_id)
+
+    async def tell_quota(self, reason: str) -> None:
+        """Tell the publisher's pages, in a sentence, what becomes of the recording."""
+        await self._tell_pages("quota", "", reason)
+
+    async def _tell_pages(self, action: str, session_id: str, reason: str | None = None) -> None:
+        status = self.status
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
                 await self._store.tell_pages(
-                    self.status.username, "taken_over", self.status.stream_id, session_id
+                    status.username, action, status.stream_id, session_id, reason=reason
                 )
         except (TimeoutError, RedisUnavailable) as error:
             log.warning("stream %s: a page was not told: %r", self.status.stream_id, error)

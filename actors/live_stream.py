@@ -85,7 +85,7 @@ class LiveStream:
         self._times = times
         self._core = StreamCore(times, time.monotonic())
         self._announcer = Announcer(store, status, lease)
-        self._recording = recorder.record(username, status.stream_id)
+        self._recording = recorder.record(username, status.stream_id, tell=self._tell_quota)
         self._fanout = Fanout()
         self._publishers: dict[str, Publisher] = {}
         self._listeners: dict[str, ListenerSession] = {}
@@ -358,6 +358,9 @@ class LiveStream:
     def _fail(self, error: BaseException) -> None:
         """End the stream when no sound comes any more."""
         self._loop.call_soon_threadsafe(self._end, f"an internal error: {error!r}")
+
+    def _tell_quota(self, reason: str) -> None:
+        self._tasks.start(self._announcer.tell_quota(reason), name=f"{self._name} quota")
 
     # -- time
 

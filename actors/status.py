@@ -21,7 +21,7 @@ VERSION_KEY = "hushcast:status-version"
 STREAMING_KEY = "hushcast:streaming"
 """Hash username -> stream id of every stream whose end has not been published yet."""
 CONTROL_CHANNEL = "hushcast:control"
-"""What a user's pages should do, as JSON `{username, action, stream_id, session}`."""
+"""What a user's pages should do, as JSON `{username, action, stream_id, session, reason}`."""
 STATUS_TTL_S = 3
 LEASE_TTL_S = 10
 SESSION_TTL_S = 3600
@@ -281,16 +281,19 @@ class StatusStore:
         """Get the version of the latest change."""
         return int(await self._redis.get(VERSION_KEY) or 0)
 
-    async def tell_pages(self, username: str, action: str, stream_id: str, session: str) -> None:
-        """Tell a user's pages what to do: `republish` or `taken_over`.
+    async def tell_pages(
+        self, username: str, action: str, stream_id: str, session: str, *, reason: str | None = None
+    ) -> None:
+        """Tell a user's pages what to do, `republish` or `taken_over`, or what to say: `quota`.
 
-        An empty session means whichever one belongs to the stream.
+        An empty session means whichever one belongs to the stream. `reason` is a sentence.
         """
         message = {
             "username": username,
             "action": action,
             "stream_id": stream_id,
             "session": session,
+            "reason": reason,
         }
         await self._redis.publish(self._redis.channel(CONTROL_CHANNEL), json.dumps(message))
 

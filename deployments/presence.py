@@ -155,7 +155,9 @@ class Presence:
 
     async def _fan_out_control(self, text: str) -> None:
         message = json.loads(text)
-        event = Control(message["action"], message["stream_id"], message["session"])
+        event = Control(
+            message["action"], message["stream_id"], message["session"], message.get("reason")
+        )
         for subscription in self._subscriptions.of_user(message["username"]):
             subscription.tell(event)
 

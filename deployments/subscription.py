@@ -34,11 +34,12 @@ class FriendsChanged:
 
 @dataclass(frozen=True)
 class Control:
-    """Something that a page of the subscriber should do."""
+    """Something that a page of the subscriber should do, or a `reason` that it should show."""
 
     action: str
     stream_id: str
     session: str
+    reason: str | None = None
 
 
 Event = Snapshot | StreamChanged | FriendsChanged | RecordingChange | Control

@@ -11,7 +11,9 @@
  *   id: string, username: string, stream_id: string, started_at: string, duration_s: number,
  *   size_bytes: number, state: "recording" | "storing" | "ready" | "recovered", peaks: number[],
  * }} Recording
- * @typedef {{ action: string, session: string | null, stream_id: string }} Control
+ * @typedef {{
+ *   action: string, session: string | null, stream_id: string, reason?: string,
+ * }} Control
  * @typedef {{
  *   input_dbfs: number | null, output_dbfs: number | null, late_hops: number, loss: number,
  * }} Stats

@@ -36,7 +36,7 @@ def _retention(settings: Settings) -> Retention:
     )
 
 
-def pool_config(settings: Settings) -> PoolConfig:
+def pool_config(settings: Settings, other_disks: tuple[str, ...] = ()) -> PoolConfig:
     """Configure the pool of stream actors, and each actor in it."""
     assert settings.redis_url is not None, "Redis is either configured or started by `hushcast up`"
     actor = StreamActorConfig(
@@ -56,6 +56,8 @@ def pool_config(settings: Settings) -> PoolConfig:
             grace_s=settings.grace_s,
         ),
         retention=_retention(settings),
+        quota=settings.quota,
+        other_disks=other_disks,
         logs=settings.logs,
     )
     options = StreamActorOptions(actor, settings.actor_num_cpus, settings.actor_num_gpus)
@@ -79,10 +81,13 @@ def build_app(args: AppArgs) -> serve.Application:
     return bind(settings)
 
 
-def bind(settings: Settings) -> serve.Application:
-    """Bind the deployments of an application whose settings are complete."""
+def bind(settings: Settings, other_disks: tuple[str, ...] = ()) -> serve.Application:
+    """Bind the deployments of an application whose settings are complete.
+
+    Nothing is recorded while the disk of the spool, or of one of `other_disks`, is full.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    directory = _deployment(StreamDirectory).bind(pool_config(settings))
+    directory = _deployment(StreamDirectory).bind(pool_config(settings, other_disks))
     return _deployment(Ingress).bind(settings.to_json(), directory)
 
 

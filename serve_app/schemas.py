@@ -68,6 +68,13 @@ class Stream(BaseModel):
     muted: bool
 
 
+class Storage(BaseModel):
+    """How large the caller's recordings are, and may be: nothing is recorded beyond that."""
+
+    used_bytes: int
+    limit_bytes: int | None
+
+
 class Me(BaseModel):
     """The caller."""
 
@@ -75,6 +82,8 @@ class Me(BaseModel):
     stream: Stream | None
     session: str | None = None
     """Which session publishes the stream: the last part of its `Location`."""
+    storage: Storage
+    admin: bool
 
 
 class Friend(BaseModel):

@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from actors.models import DEFAULT_MODEL, ModelName
 from foundation.logs import Form, LogConfig
+from recordings.quota import Quota
 from serve_app.addresses import origin_of
 
 PREFIX = "HUSHCAST_"
@@ -369,6 +370,12 @@ class Settings(BaseSettings):
     def logs(self) -> LogConfig:
         """How processes log."""
         return LogConfig(self.log_format, str(self.log_dir) if self.log_dir else None)
+
+    @property
+    def quota(self) -> Quota:
+        """How much each user may keep."""
+        gigabytes = self.max_gb_per_user
+        return Quota(round(gigabytes * 1e9) if gigabytes else None)
 
     @property
     def brings_redis(self) -> bool:

@@ -21,6 +21,7 @@ from serve_app.schemas import (
     SignedIn,
     SignIn,
     SignUp,
+    Storage,
     User,
     rfc3339,
     stream_of,
@@ -75,9 +76,18 @@ async def sign_out(token: Signed, response: Response, use: Use) -> None:
 
 @router.get("/me")
 async def me(caller: Caller, use: Use) -> Me:
-    """Get the caller and their stream."""
+    """Get the caller, their stream and their storage."""
     status = await use.streams.status(caller)
-    return Me(username=caller, stream=stream_of(status), session=status.session if status else None)
+    return Me(
+        username=caller,
+        stream=stream_of(status),
+        session=status.session if status else None,
+        storage=Storage(
+            used_bytes=await use.index.used_bytes(caller),
+            limit_bytes=use.settings.quota.max_user_bytes,
+        ),
+        admin=caller in use.settings.admins,
+    )
 
 
 @router.delete("/me", status_code=204)

@@ -209,12 +209,9 @@ def message_of(event: Event) -> dict[str, Any]:
             recording = plain(recording_of(event.recording))
             return {"type": "recording", "recording": recording, "removed": event.removed}
         case Control():
-            return {
-                "type": "control",
-                "action": event.action,
-                "stream_id": event.stream_id,
-                "session": event.session,
-            }
+            told = {"type": "control", "action": event.action, "stream_id": event.stream_id}
+            told |= {"session": event.session}
+            return told if event.reason is None else told | {"reason": event.reason}
 
 
 def _read(text: str | None) -> dict[str, Any] | None:
