@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from actors.access import CHANNEL as ACCESS_CHANNEL
+from actors.access import AccessEnded
 from actors.status import CHANNEL as STATUS_CHANNEL
 from actors.status import CONTROL_CHANNEL, StatusChange, StatusStore
 from deployments.subscription import (
@@ -50,7 +52,6 @@ class Presence:
         store: StatusStore,
         friends_of: Callable[[str], Awaitable[set[str]]],
         friends_channel: str,
-        ended_channel: str | None = None,
     ) -> None:
         self._redis_url = redis_url
         self._store = store
@@ -64,9 +65,8 @@ class Presence:
             RECORDINGS_CHANNEL: self._fan_out_recording,
             CONTROL_CHANNEL: self._fan_out_control,
             friends_channel: self._fan_out_friendship,
+            ACCESS_CHANNEL: self._end_access,
         }
-        if ended_channel is not None:
-            self._receivers[ended_channel] = self._end_signed_out
 
     async def run(self) -> None:
         """Follow Redis until cancelled. After an outage everybody gets a new snapshot."""
@@ -168,10 +168,10 @@ class Presence:
                 if subscription in self._greeted and not subscription.reading.locked():
                     await self._read(subscription)
 
-    async def _end_signed_out(self, text: str) -> None:
-        message = json.loads(text)
-        for subscription in self._subscriptions.of_user(message["username"]):
-            if message["token_id"] in (None, subscription.token_id):
+    async def _end_access(self, text: str) -> None:
+        ended = AccessEnded.from_json(text)
+        for subscription in self._subscriptions.of_user(ended.username):
+            if ended.stream is None and ended.covers(subscription.token_id):
                 subscription.end(SignedOut())
 
     async def _read(self, subscription: Subscription, *, from_the_beginning: bool = False) -> None:

@@ -1,64 +1,67 @@
-"""Accounts, sign-ins and friends, in Redis.
+"""Accounts: what a person has here, and how they prove that it is theirs.
 
-`hushcast:account:NAME` is JSON with the password's argon2 hash and an id that a later account
-of the same name does not share: tokens carry it, so a deleted account's tokens stop working.
-Friends, and requests in either direction, are sets of names; one Lua script changes both sides.
+`hushcast:account:NAME` is JSON with the password's argon2 hash and an id that a later account of
+the same name does not share.
 """
 
-import asyncio
 import json
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import jwt
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
-
+from actors.access import AccessEnded, tell
 from foundation.redis import RedisClient
+from serve_app import passwords
+from serve_app.friends import LEAVE, AccountError, Friends, NoSuchUser
 from serve_app.invitations import REFUSED, InvitationRefused, invitation_key
+from serve_app.passwords import Hasher
+from serve_app.sign_ins import (
+    LAST_USED,
+    TTL_S,
+    InvalidToken,
+    SignIn,
+    SignIns,
+    account_key,
+    index_key,
+)
 
-CHANNEL = "hushcast:friends"
-"""Whose lists changed, as JSON `{usernames: [...]}`."""
-ENDED_CHANNEL = "hushcast:sign-ins-ended"
-"""Sign-ins that ended, as JSON `{username, token_id}`; null: all of that user's."""
-MAX_FRIENDS = 1000
-"""The most friends and pending requests, incoming and outgoing together, that a user may have."""
-TOKEN_TTL_S = 7 * 24 * 3600
-ALGORITHM = "HS256"
-
-
-class AccountError(Exception):
-    """Base of this module's errors; `str(error)` is a sentence a person can act on."""
+READ_AT_ONCE = 500
 
 
 class UsernameTaken(AccountError):
     """The username is taken."""
 
 
-class NoSuchUser(AccountError):
-    """No user has this name."""
-
-
 class WrongCredentials(AccountError):
     """The username and password do not match, or the token is not valid."""
 
 
-class NoSuchFriend(AccountError):
-    """There is no friendship or request to end."""
+class WrongPassword(AccountError):
+    """Somebody who is signed in does not know the password."""
+
+    def __init__(self) -> None:
+        super().__init__("This is not your password.")
 
 
-class TooManyFriends(AccountError):
-    """One of the two users is at the limit of friends and pending requests."""
+class AccountDisabled(AccountError):
+    """An administrator has disabled the account."""
+
+    def __init__(self) -> None:
+        super().__init__("This account is disabled. Please ask whoever runs this site.")
 
 
-class NotWithOneself(AccountError):
-    """Users cannot befriend themselves."""
+class NoSuchSignIn(AccountError):
+    """The user has no such sign-in."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such sign-in.")
 
 
 @dataclass(frozen=True)
 class Token:
-    """A verified sign-in. `expires_at` is seconds since the epoch."""
+    """A verified sign-in. It expires at `expires_at` (seconds since the epoch) if unused."""
 
     username: str
     token_id: str
@@ -66,13 +69,17 @@ class Token:
 
 
 @dataclass(frozen=True)
-class FriendLists:
-    """A user's friends, and their pending requests in both directions."""
+class AccountInfo:
+    """What operators see of an account. Times are seconds since the epoch, None: before 0.3."""
 
-    friends: list[str]
-    incoming: list[str]
-    outgoing: list[str]
+    username: str
+    created_at: float | None
+    disabled: bool
+    last_used_at: float | None
 
+
+Document = dict[str, Any]
+"""An account as it is kept: `password`, `id`, `created_at`, and `disabled` where that is so."""
 
 # KEYS: account, and the invitation if one is needed. ARGV: document. In one script, so that neither
 # a taken name uses an invitation up nor two people use the same one.
@@ -83,72 +90,54 @@ if KEYS[2] and redis.call('DECR', KEYS[2]) == 0 then redis.call('DEL', KEYS[2]) 
 return 'created'
 """
 
-# KEYS: friends, incoming, outgoing of ARGV[1] (who asks), then of ARGV[2], then both accounts.
-# Checks the accounts in the same script, so that a deleted account leaves no new request behind.
-_REQUEST = """
-if redis.call('EXISTS', KEYS[7], KEYS[8]) < 2 then return 'unknown' end
-if redis.call('SISMEMBER', KEYS[1], ARGV[2]) == 1 then return 'unchanged' end
-local accepts = redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1
-for first = 1, 4, 3 do
-  local known = 0
-  for i = first, first + 2 do known = known + redis.call('SCARD', KEYS[i]) end
-  if known >= tonumber(ARGV[3]) and not accepts then return 'full' end
-end
-if redis.call('SREM', KEYS[2], ARGV[2]) == 1 then
-  redis.call('SREM', KEYS[6], ARGV[1])
-  redis.call('SADD', KEYS[1], ARGV[2])
-  redis.call('SADD', KEYS[4], ARGV[1])
-  return 'friends'
-end
-redis.call('SADD', KEYS[3], ARGV[2])
-redis.call('SADD', KEYS[5], ARGV[1])
-return 'requested'
+# KEYS: account. ARGV: the document as it was, as it is.
+_REPLACE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
 """
 
-_END = """
-local changed = 0
-for i = 1, 3 do changed = changed + redis.call('SREM', KEYS[i], ARGV[2]) end
-for i = 4, 6 do changed = changed + redis.call('SREM', KEYS[i], ARGV[1]) end
-return changed
-"""
-
-# KEYS: account, friends, incoming, outgoing of ARGV[1]. Leaves nothing for a later account of the
-# same name to inherit; returns the other users affected. It builds the keys of their sets itself,
-# so like every script that touches two users it does not work on Redis Cluster.
-_DELETE = """
-local others = redis.call('SUNION', KEYS[2], KEYS[3], KEYS[4])
-for _, other in ipairs(others) do
-  for _, kind in ipairs({'friends', 'incoming', 'outgoing'}) do
-    redis.call('SREM', 'hushcast:' .. kind .. ':' .. other, ARGV[1])
-  end
+# KEYS: account, index of sign-ins, last-used. ARGV[1]: the name. Returns whose lists changed.
+_DELETE = (
+    LEAVE
+    + """
+for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  redis.call('DEL', 'hushcast:sign-in:' .. id)
 end
-redis.call('DEL', unpack(KEYS))
-return others
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('HDEL', KEYS[3], ARGV[1])
+return leave(ARGV[1])
 """
+)
 
 
-class Accounts:
-    """Stores accounts, sign-ins and friendships. Raises AccountError or RedisUnavailable."""
+class Accounts(Friends):
+    """Stores accounts, sign-ins and friendships. Raises AccountError or RedisUnavailable.
+
+    Whatever takes access back is told to everybody (see `actors/access.py`).
+    """
 
     def __init__(self, redis: RedisClient, secret_key: str) -> None:
-        self._redis = redis
-        self._secret_key = secret_key
-        self._hasher = PasswordHash((Argon2Hasher(),))
-        self._nobody = self._hasher.hash(secrets.token_hex(8))
+        super().__init__(redis)
+        self._hasher = Hasher()
+        self._sign_ins = SignIns(redis, secret_key)
         self._create = redis.register_script(_CREATE)
-        self._request = redis.register_script(_REQUEST)
-        self._end = redis.register_script(_END)
+        self._replace = redis.register_script(_REPLACE)
         self._delete = redis.register_script(_DELETE)
 
     async def create(self, username: str, password: str, *, invitation: str | None = None) -> None:
         """Create an account, with an invitation if one is needed, which is used up only then.
 
-        Raises UsernameTaken or InvitationRefused.
+        Raises UsernameTaken, InvitationRefused, UnfitPassword or TooManyPasswords.
         """
-        hashed = await asyncio.to_thread(self._hasher.hash, password)
-        document = json.dumps({"password": hashed, "id": secrets.token_hex(8)})
-        keys = [_account(username), *([invitation_key(invitation)] if invitation else [])]
-        result = str(await self._create(keys=keys, args=[document]))
+        passwords.check_new(username, password)
+        document = {
+            "password": await self._hasher.hash(password),
+            "id": secrets.token_hex(8),
+            "created_at": time.time(),
+        }
+        keys = [account_key(username), *([invitation_key(invitation)] if invitation else [])]
+        result = str(await self._create(keys=keys, args=[json.dumps(document)]))
         if result == "refused":
             raise InvitationRefused(REFUSED)
         if result == "taken":
@@ -156,131 +145,118 @@ class Accounts:
 
     async def exists(self, username: str) -> bool:
         """Tell whether a user has this name."""
-        return bool(await self._redis.exists(_account(username)))
+        return bool(await self._redis.exists(account_key(username)))
 
-    async def sign_in(self, username: str, password: str) -> tuple[str, Token]:
+    async def all(self) -> list[AccountInfo]:
+        """List every account, sorted by name."""
+        prefix = account_key("")
+        keys = sorted({key async for key in self._redis.scan_iter(f"{prefix}*", READ_AT_ONCE)})
+        used = await self._redis.hgetall(LAST_USED)
+        found = []
+        for first in range(0, len(keys), READ_AT_ONCE):
+            some = keys[first : first + READ_AT_ONCE]
+            for key, text in zip(some, await self._redis.mget(some), strict=True):
+                name = key.removeprefix(prefix)
+                last = float(used[name]) if name in used else None
+                if text is not None:
+                    account = json.loads(text)
+                    disabled = bool(account.get("disabled"))
+                    found.append(AccountInfo(name, account.get("created_at"), disabled, last))
+        return found
+
+    async def sign_in(
+        self, username: str, password: str, *, address: str = "", user_agent: str = ""
+    ) -> tuple[str, Token]:
         """Check a password and issue a token.
 
-        Raises WrongCredentials; for an unknown name that takes as long as for a wrong password.
+        Raises WrongCredentials, AccountDisabled or TooManyPasswords; for an unknown name that takes
+        as long as for a wrong password.
         """
-        account = await self._account(username)
-        hashed = account["password"] if account else self._nobody
-        right = await asyncio.to_thread(self._hasher.verify, password, hashed)
-        if account is None or not right:
+        document = await self._redis.get(account_key(username))
+        account: Document = {} if document is None else json.loads(document)
+        if not await self._hasher.verify(password, account.get("password")):
             raise WrongCredentials("Wrong username or password.")
-        token = Token(username, secrets.token_hex(16), int(time.time()) + TOKEN_TTL_S)
-        claims = {
-            "sub": username,
-            "jti": token.token_id,
-            "exp": token.expires_at,
-            "account": account["id"],
-        }
-        return jwt.encode(claims, self._secret_key, ALGORITHM), token
+        if account.get("disabled"):
+            raise AccountDisabled
+        opened = await self._sign_ins.open(username, document, account["id"], address, user_agent)
+        if opened is None:  # the account changed while we looked at the password
+            raise WrongCredentials("Wrong username or password.")
+        text, made, ended = opened
+        for id in ended:
+            reason = "You signed in at too many places. This was the longest unused one."
+            await tell(self._redis, AccessEnded(username, reason, sign_in=id))
+        return text, _token(made)
 
     async def verify(self, text: str) -> Token:
-        """Check that a token is ours, not expired, not revoked, and its account still exists.
+        """Check that a token is ours, that its sign-in has not ended, and its account exists.
 
         Raises WrongCredentials.
         """
         try:
-            claims = jwt.decode(
-                text,
-                self._secret_key,
-                [ALGORITHM],
-                options={"require": ["sub", "jti", "exp", "account"]},
-            )
-        except jwt.PyJWTError as error:
+            sign_in, document = await self._sign_ins.read(text)
+        except InvalidToken as error:
             raise WrongCredentials("Please sign in again.") from error
-        account = await self._account(str(claims["sub"]))
-        revoked = await self._redis.exists(_revoked(claims["jti"]))
-        if account is None or account["id"] != claims["account"] or revoked:
+        account: Document = {} if document is None else json.loads(document)
+        if account.get("id") != sign_in.account or account.get("disabled"):
             raise WrongCredentials("Please sign in again.")
-        return Token(claims["sub"], claims["jti"], int(claims["exp"]))
+        return _token(sign_in)
 
-    async def revoke(self, token: Token) -> None:
-        """Revoke a token at once, and close the sockets opened with it."""
-        left = max(1, token.expires_at - int(time.time()))
-        await self._redis.set(_revoked(token.token_id), "1", ex=left)
-        await self._publish_end(token.username, token.token_id)
+    async def sign_ins(self, username: str) -> list[SignIn]:
+        """List a user's sign-ins, the last used first."""
+        return await self._sign_ins.of_user(username)
+
+    async def end_sign_in(self, username: str, id: str, reason: str) -> None:
+        """End a sign-in at once, and what rests on it; `reason` is for the user. NoSuchSignIn."""
+        if not await self._sign_ins.end(username, id):
+            raise NoSuchSignIn
+        await tell(self._redis, AccessEnded(username, reason, sign_in=id))
+
+    async def end_sign_ins(self, username: str, reason: str, *, kept: str | None = None) -> None:
+        """End all sign-ins of a user but `kept`, and what rests on them."""
+        await self._sign_ins.end_all(username, kept)
+        await tell(self._redis, AccessEnded(username, reason, kept=kept))
+
+    async def check_password(self, username: str, password: str) -> None:
+        """Raise WrongPassword unless it is this user's password; or TooManyPasswords."""
+        text = await self._redis.get(account_key(username))
+        hashed = None if text is None else json.loads(text)["password"]
+        if not await self._hasher.verify(password, hashed):
+            raise WrongPassword
+
+    async def set_password(self, username: str, new: str, *, kept: str | None = None) -> None:
+        """Change a user's password and end all sign-ins but `kept`.
+
+        Raises NoSuchUser, UnfitPassword or TooManyPasswords.
+        """
+        passwords.check_new(username, new)
+        hashed = await self._hasher.hash(new)
+        await self._change(username, lambda account: account | {"password": hashed})
+        await self.end_sign_ins(username, "Your password was changed.", kept=kept)
+
+    async def disable(self, username: str, disabled: bool) -> None:
+        """Let an account sign in no more, and end its sign-ins; or let it again. NoSuchUser."""
+        await self._change(username, lambda account: account | {"disabled": disabled})
+        if disabled:
+            await self.end_sign_ins(username, "This account was disabled.")
 
     async def delete(self, username: str) -> None:
-        """Delete an account, its friendships and its requests; its tokens stop working at once."""
-        keys = [_account(username), *_lists(username)]
+        """Delete an account, with all that it has here; its tokens stop working at once."""
+        keys = [account_key(username), index_key(username), LAST_USED]
         others = await self._delete(keys=keys, args=[username])
-        await self._publish_end(username, None)
+        await tell(self._redis, AccessEnded(username, "This account was deleted."))
         if others:
             await self._publish(*map(str, others))
 
-    async def lists(self, username: str) -> FriendLists:
-        """Get a user's friends and requests, sorted by name."""
-        pipeline = self._redis.pipeline()
-        for key in _lists(username):
-            pipeline.smembers(key)
-        friends, incoming, outgoing = (
-            sorted(map(str, names)) for names in await pipeline.execute()
-        )
-        return FriendLists(friends, incoming, outgoing)
-
-    async def friends_of(self, username: str) -> set[str]:
-        """Get the names of a user's friends."""
-        return {str(name) for name in await self._redis.smembers(_lists(username)[0])}
-
-    async def are_friends(self, one: str, other: str) -> bool:
-        """Tell whether two people are friends."""
-        return bool(await self._redis.sismember(_lists(one)[0], other))
-
-    async def befriend(self, username: str, other: str) -> str:
-        """Send a friend request, or accept one; returns `requested` or `friends`.
-
-        Raises NoSuchUser, NotWithOneself or TooManyFriends.
-        """
-        if username == other:
-            raise NotWithOneself("You cannot add yourself as a friend.")
-        keys = [*_pair(username, other), _account(username), _account(other)]
-        result = await self._request(keys=keys, args=[username, other, MAX_FRIENDS])
-        if str(result) == "full":
-            raise TooManyFriends(f"You or {other} already have {MAX_FRIENDS} friends and requests.")
-        if str(result) == "unknown":
-            raise NoSuchUser(f"There is no user called {other}.")
-        if str(result) == "unchanged":
-            return "friends"
-        await self._publish(username, other)
-        return str(result)
-
-    async def unfriend(self, username: str, other: str) -> None:
-        """End a friendship, decline a request or withdraw one. Raises NoSuchFriend."""
-        if not await self._end(keys=_pair(username, other), args=[username, other]):
-            raise NoSuchFriend(f"{other} is not in your friends or requests.")
-        await self._publish(username, other)
-
-    async def _account(self, username: str) -> dict[str, str] | None:
-        text = await self._redis.get(_account(username))
-        if text is None:
-            return None
-        account: dict[str, str] = json.loads(text)
-        return account
-
-    async def _publish_end(self, username: str, token_id: str | None) -> None:
-        message = {"username": username, "token_id": token_id}
-        await self._redis.publish(self._redis.channel(ENDED_CHANNEL), json.dumps(message))
-
-    async def _publish(self, *usernames: str) -> None:
-        await self._redis.publish(
-            self._redis.channel(CHANNEL), json.dumps({"usernames": usernames})
-        )
+    async def _change(self, username: str, change: Callable[[Document], Document]) -> None:
+        """Change an account's document, whatever else changes it at the same time."""
+        while True:
+            text = await self._redis.get(account_key(username))
+            if text is None:
+                raise NoSuchUser(username)
+            changed = json.dumps(change(json.loads(text)))
+            if await self._replace(keys=[account_key(username)], args=[text, changed]):
+                return
 
 
-def _account(username: str) -> str:
-    return f"hushcast:account:{username}"
-
-
-def _revoked(token_id: str) -> str:
-    return f"hushcast:revoked:{token_id}"
-
-
-def _lists(username: str) -> list[str]:
-    return [f"hushcast:{kind}:{username}" for kind in ("friends", "incoming", "outgoing")]
-
-
-def _pair(one: str, other: str) -> list[str]:
-    return [*_lists(one), *_lists(other)]
+def _token(sign_in: SignIn) -> Token:
+    return Token(sign_in.username, sign_in.id, int(time.time()) + TTL_S)

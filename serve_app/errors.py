@@ -5,7 +5,7 @@ from ray.exceptions import RayError, RayTaskError
 from actors import errors as stream
 from foundation.redis import RedisUnavailable
 from recordings.store import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
-from serve_app import accounts
+from serve_app import accounts, friends, passwords
 from serve_app.callers import ForeignOrigin
 from serve_app.invitations import InvitationRefused
 from serve_app.rates import TooOften
@@ -53,11 +53,19 @@ class SessionChanged(EdgeError):
 
 STATUS: dict[type[Exception], int] = {
     accounts.UsernameTaken: 409,
-    accounts.NoSuchUser: 404,
     accounts.WrongCredentials: 401,
-    accounts.NoSuchFriend: 404,
-    accounts.NotWithOneself: 422,
-    accounts.TooManyFriends: 409,
+    accounts.WrongPassword: 403,
+    accounts.AccountDisabled: 403,
+    accounts.NoSuchSignIn: 404,
+    passwords.UnfitPassword: 422,
+    passwords.TooManyPasswords: 503,
+    friends.NoSuchUser: 404,
+    friends.NoSuchFriend: 404,
+    friends.NotWithOneself: 422,
+    friends.BlockedByYou: 409,
+    friends.TooManyFriends: 409,
+    friends.TooManyBlocks: 409,
+    friends.Declined: 429,
     ForeignOrigin: 403,
     SignUpClosed: 403,
     InvitationRefused: 403,
@@ -124,7 +132,7 @@ def kind_of(error: Exception) -> type[Exception] | None:
 
 def retry_after_s(error: Exception) -> int | None:
     """Get the seconds to wait before trying again; None: trying again does not help."""
-    if isinstance(error, TooOften | stream.NoCapacity):
+    if isinstance(error, TooOften | friends.Declined | stream.NoCapacity):
         return error.retry_after_s
     kind = kind_of(error)
     if kind is None:

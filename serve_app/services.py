@@ -14,8 +14,8 @@ from deployments.streams import Directory, Streams
 from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
 from recordings.store import PEOPLE_WAIT_S, RecordingStore, StoreConfig
-from serve_app import accounts
 from serve_app.accounts import Accounts
+from serve_app.friends import CHANNEL as FRIENDS_CHANNEL
 from serve_app.invitations import Invitations
 from serve_app.rates import Rates
 from serve_app.readiness import StorageReadiness
@@ -62,8 +62,7 @@ def build_services(settings: Settings, directory: Directory, actors: StreamActor
             settings.redis_url,
             status,
             people.friends_of,
-            accounts.CHANNEL,
-            accounts.ENDED_CHANNEL,
+            FRIENDS_CHANNEL,
         ),
         index=RecordingIndex(redis),
         store=RecordingStore(store_config(settings), wait_s=PEOPLE_WAIT_S),

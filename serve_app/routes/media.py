@@ -10,9 +10,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from deployments.streams import SessionAnswer
-from serve_app.accounts import NoSuchUser
 from serve_app.callers import Caller
 from serve_app.errors import NotAFriend, SessionChanged, WrongType
+from serve_app.friends import NoSuchUser
 from serve_app.services import Use
 from serve_app.settings import Settings
 
@@ -46,7 +46,7 @@ async def listen(
     offer = await _offer(request)
     await use.rates.count("offers", caller)
     if not await use.accounts.exists(name):
-        raise NoSuchUser(f"There is no user called {name}.")
+        raise NoSuchUser(name)
     if name != caller and not await use.accounts.are_friends(caller, name):
         raise NotAFriend(f"Only friends of {name} can listen.")
     answer = await asyncio.shield(

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from recordings.finish import discard_user
-from serve_app.accounts import TOKEN_TTL_S, NoSuchUser
 from serve_app.addresses import client_of
 from serve_app.callers import COOKIE, Caller, Signed
 from serve_app.errors import NameReserved, SignUpClosed
+from serve_app.friends import NoSuchUser
 from serve_app.routes.recordings import erase
 from serve_app.schemas import (
     Created,
@@ -27,6 +27,7 @@ from serve_app.schemas import (
     stream_of,
 )
 from serve_app.services import Use
+from serve_app.sign_ins import TTL_S
 
 router = APIRouter(prefix="/api", tags=["people"])
 
@@ -54,12 +55,17 @@ async def sign_in(body: SignIn, request: Request, response: Response, use: Use) 
     who = (body.username, _client(request, use))
     # Count before checking the password, or parallel guesses would all be checked.
     await use.rates.count("sign_ins", *who)
-    text, token = await use.accounts.sign_in(body.username, body.password)
+    text, token = await use.accounts.sign_in(
+        body.username,
+        body.password,
+        address=who[1],
+        user_agent=request.headers.get("user-agent", ""),
+    )
     await use.rates.forget("sign_ins", *who)
     response.set_cookie(
         COOKIE,
         text,
-        max_age=TOKEN_TTL_S,
+        max_age=TTL_S,
         httponly=True,
         samesite="strict",
         secure=use.settings.https,
@@ -70,7 +76,7 @@ async def sign_in(body: SignIn, request: Request, response: Response, use: Use) 
 @router.delete("/session", status_code=204)
 async def sign_out(token: Signed, response: Response, use: Use) -> None:
     """Revoke the caller's token."""
-    await use.accounts.revoke(token)
+    await use.accounts.end_sign_in(token.username, token.token_id, "You signed out.")
     response.delete_cookie(COOKIE)
 
 
@@ -126,7 +132,7 @@ async def unfriend(name: Name, caller: Caller, use: Use) -> None:
 async def user(name: Name, caller: Caller, use: Use) -> User:
     """Describe a user, as far as the caller may see them."""
     if not await use.accounts.exists(name):
-        raise NoSuchUser(f"There is no user called {name}.")
+        raise NoSuchUser(name)
     friend = await use.accounts.are_friends(caller, name)
     audible = friend or name == caller
     stream = stream_of(await use.streams.status(name)) if audible else None

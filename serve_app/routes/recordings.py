@@ -14,9 +14,9 @@ from recordings.index import Recording as KeptRecording
 from recordings.index import RecordingState
 from recordings.names import check_recording_id
 from recordings.store import StoredBody
-from serve_app.accounts import NoSuchUser
 from serve_app.callers import Caller
 from serve_app.errors import NoSuchRecording, NotAFriend, NotStoredYet, NotYours
+from serve_app.friends import NoSuchUser
 from serve_app.methods import HEAD
 from serve_app.schemas import Recording, recording_of
 from serve_app.services import Use
@@ -37,7 +37,7 @@ async def list_recordings(
 ) -> list[Recording]:
     """List somebody's recordings, newest first."""
     if not await use.accounts.exists(name):
-        raise NoSuchUser(f"There is no user called {name}.")
+        raise NoSuchUser(name)
     if not await _may_hear(caller, name, use):
         raise NotAFriend(f"Only friends of {name} can see their recordings.")
     return [recording_of(kept) for kept in await use.index.list(name, before, limit)]

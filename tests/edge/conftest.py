@@ -13,7 +13,7 @@ from deployments.presence import Presence
 from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
 from recordings.store import RecordingStore, StoreConfig
-from serve_app import accounts
+from serve_app import friends
 from serve_app.accounts import Accounts
 from serve_app.api import build_api
 from serve_app.rates import Rates
@@ -109,14 +109,13 @@ async def make_edge(redis_url: str, store: RecordingStore) -> AsyncIterator[Make
         redis = connect(url)
         status, people = StatusStore(redis), Accounts(redis, SECRET)
         streams = MadeUpStreams(status)
-        channels = (accounts.CHANNEL, accounts.ENDED_CHANNEL)
         services = Services(
             settings=Settings(redis_url=url, **settings),
             redis=redis,
             accounts=people,
             rates=Rates(redis, RATES if rates is None else rates),
             streams=streams,
-            presence=Presence(url, status, people.friends_of, *channels),
+            presence=Presence(url, status, people.friends_of, friends.CHANNEL),
             index=RecordingIndex(redis),
             store=other_store or store,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
-from serve_app import accounts
+from serve_app import friends
 from serve_app.accounts import WrongCredentials
 from tests.edge.conftest import PASSWORD, SECRET, Edge, MakeEdge, Person
 from tests.servers import running
@@ -111,7 +111,7 @@ async def test_guesses_at_the_same_time_are_counted_before_they_are_looked_at(
     """Of 40 parallel guesses exactly ten are compared with the password."""
     looked_at = 0
 
-    async def slow(username: str, password: str) -> None:
+    async def slow(username: str, password: str, **where: str) -> None:
         nonlocal looked_at
         looked_at += 1
         await asyncio.sleep(0.2)
@@ -231,7 +231,7 @@ async def test_friends_and_requests_are_limited(
     edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On both sides; earlier requests can still be accepted."""
-    monkeypatch.setattr(accounts, "MAX_FRIENDS", 2)
+    monkeypatch.setattr(friends, "MAX_FRIENDS", 2)
     ada = await edge.person("ada")
     for name in ("bob", "eve", "zoe"):
         await edge.person(name)
@@ -239,7 +239,7 @@ async def test_friends_and_requests_are_limited(
     assert (await ada.http.put("/api/friends/eve")).status_code == 200
     refused = await ada.http.put("/api/friends/zoe")
     assert refused.status_code == 409 and "2 friends" in refused.json()["detail"]
-    with pytest.raises(accounts.TooManyFriends):
+    with pytest.raises(friends.TooManyFriends):
         await edge.services.accounts.befriend("zoe", "ada")
     assert await edge.services.accounts.befriend("bob", "ada") == "friends"
 

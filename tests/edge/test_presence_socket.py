@@ -14,9 +14,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import deployments.presence
+from actors.access import CHANNEL as ACCESS_CHANNEL
 from actors.status import CHANNEL, StreamState
 from deployments.subscription import Control, Subscription
-from serve_app.accounts import ENDED_CHANNEL
 from tests import statuses
 from tests.edge.conftest import Edge, MakeEdge
 from tests.edge.made_up import live
@@ -173,7 +173,7 @@ async def test_what_cannot_be_read_ends_nothing(
     async with signed_in(replica, "ada") as socket:
         tomorrow = '{"version": 9, "username": "ada", "stream": {"of": "tomorrow"}}'
         for garbage in ("", "[]", "7", '{"version": 1}', tomorrow):
-            for channel in (CHANNEL, "hushcast:friends", "hushcast:recordings", ENDED_CHANNEL):
+            for channel in (CHANNEL, "hushcast:friends", "hushcast:recordings", ACCESS_CHANNEL):
                 await redis.publish(redis.channel(channel), garbage)
         await statuses.write(replica.edge.streams.store, live("ada"))
         assert (await next_of(socket))["stream"]["state"] == "live"

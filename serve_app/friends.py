@@ -1,0 +1,308 @@
+"""Friends, requests and blocks, in Redis.
+
+All are sets of names, kept on both sides; each Lua script changes both sides at once. Whoever is
+blocked sees their own request as pending, as it would be if it were never answered.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+
+from actors.access import AccessEnded, tell
+from foundation.redis import RedisClient
+
+CHANNEL = "hushcast:friends"
+"""Whose lists changed, as JSON `{usernames: [...]}`."""
+MAX_FRIENDS = 1000
+"""The most friends and pending requests, incoming and outgoing together, that a user may have."""
+MAX_BLOCKS = 1000
+MAX_DECLINES = 2
+DECLINED_TTL_S = 7 * 24 * 3600
+"""A request declined this often is not asked again until so long after the last time."""
+
+
+class AccountError(Exception):
+    """Base of what people may not do; `str(error)` is a sentence that they can act on."""
+
+
+class NoSuchUser(AccountError):
+    """No user has this name."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(f"There is no user called {username}.")
+
+
+class NoSuchFriend(AccountError):
+    """There is no friendship or request to end."""
+
+
+class TooManyFriends(AccountError):
+    """One of the two users is at the limit of friends and pending requests."""
+
+
+class NotWithOneself(AccountError):
+    """Users can neither befriend nor block themselves."""
+
+
+class BlockedByYou(AccountError):
+    """The caller has blocked this user."""
+
+
+class TooManyBlocks(AccountError):
+    """The caller has blocked as many users as one may."""
+
+
+class Declined(AccountError):
+    """The other has declined too often; `retry_after_s` says when to ask again."""
+
+    def __init__(self, username: str, retry_after_s: int) -> None:
+        days = -(-retry_after_s // 86_400)
+        when = "tomorrow" if days <= 1 else f"in {days} days"
+        super().__init__(f"{username} has declined. You can ask again {when}.")
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True)
+class FriendLists:
+    """A user's friends, and their pending requests in both directions."""
+
+    friends: list[str]
+    incoming: list[str]
+    outgoing: list[str]
+
+
+# Every script touches the keys of two or more users, which it names itself, so none works on Redis
+# Cluster. `declines:NAME` is a hash of who declined NAME's requests, "how often:when".
+_KEYS = """
+local function key(kind, name) return 'hushcast:' .. kind .. ':' .. name end
+local function has(kind, one, other) return redis.call('SISMEMBER', key(kind, one), other) == 1 end
+local function add(kind, one, other) redis.call('SADD', key(kind, one), other) end
+local function rem(kind, one, other) return redis.call('SREM', key(kind, one), other) end
+local function unrelate(one, other)
+  local changed = 0
+  for _, kind in ipairs({'friends', 'incoming', 'outgoing'}) do
+    changed = changed + rem(kind, one, other) + rem(kind, other, one)
+  end
+  return changed
+end
+local function forget_declines(one, other)
+  redis.call('HDEL', key('declines', one), other)
+  rem('declined', other, one)
+end
+local function decline(one, other, now, ttl)
+  local times = tonumber(string.match(
+    redis.call('HGET', key('declines', one), other) or '0', '%d+'))
+  redis.call('HSET', key('declines', one), other, (times + 1) .. ':' .. now)
+  add('declined', other, one)
+  redis.call('EXPIRE', key('declines', one), ttl)
+  redis.call('EXPIRE', key('declined', other), ttl)
+end
+"""
+
+# ARGV: who asks, whom, now, the limits of friends and declines, how long declines count. Checks the
+# accounts in the same script, so that a deleted account leaves no new request behind. Whether the
+# other has blocked the caller is asked last, so that it decides no answer.
+_REQUEST = (
+    _KEYS
+    + """
+local one, other, now = ARGV[1], ARGV[2], tonumber(ARGV[3])
+if redis.call('EXISTS', key('account', one), key('account', other)) < 2 then return 'unknown' end
+if has('blocks', one, other) then return 'blocked' end
+if has('friends', one, other) then return 'unchanged' end
+local accepts = has('incoming', one, other)
+if not accepts then
+  local declines = redis.call('HGET', key('declines', one), other)
+  if declines then
+    local times, at = string.match(declines, '(%d+):(%d+)')
+    local left = at + tonumber(ARGV[6]) - now
+    if left <= 0 then forget_declines(one, other)
+    elseif tonumber(times) >= tonumber(ARGV[5]) then return tostring(left) end
+  end
+  for _, name in ipairs({one, other}) do
+    local known = 0
+    for _, kind in ipairs({'friends', 'incoming', 'outgoing'}) do
+      known = known + redis.call('SCARD', key(kind, name))
+    end
+    if known >= tonumber(ARGV[4]) then return 'full' end
+  end
+end
+if accepts then
+  unrelate(one, other)
+  forget_declines(one, other)
+  forget_declines(other, one)
+  add('friends', one, other)
+  add('friends', other, one)
+  return 'friends'
+end
+add('outgoing', one, other)
+if has('blocks', other, one) then return 'unheard' end
+add('incoming', other, one)
+return 'requested'
+"""
+)
+
+_END = (
+    _KEYS
+    + """
+local one, other = ARGV[1], ARGV[2]
+if has('incoming', one, other) then decline(other, one, ARGV[3], ARGV[4]) end
+return unrelate(one, other)
+"""
+)
+
+# A request of the blocked one that is pending counts as declined: it looks like that to them.
+_BLOCK = (
+    _KEYS
+    + """
+local one, other = ARGV[1], ARGV[2]
+if redis.call('EXISTS', key('account', one), key('account', other)) < 2 then return 'unknown' end
+if has('blocks', one, other) then return 'unchanged' end
+if redis.call('SCARD', key('blocks', one)) >= tonumber(ARGV[5]) then return 'full' end
+if has('incoming', one, other) then decline(other, one, ARGV[3], ARGV[4]) end
+add('blocks', one, other)
+add('blocked-by', other, one)
+return unrelate(one, other) > 0 and 'changed' or 'unchanged'
+"""
+)
+
+_UNBLOCK = (
+    _KEYS
+    + """
+local one, other = ARGV[1], ARGV[2]
+if rem('blocks', one, other) == 0 then return 0 end
+rem('blocked-by', other, one)
+return rem('outgoing', other, one)
+"""
+)
+
+# Leaves nothing of ARGV[1] for a later account of the same name to inherit; returns the friends and
+# those with requests.
+LEAVE = (
+    _KEYS
+    + """
+local function leave(name)
+  local others = redis.call('SUNION', key('friends', name), key('incoming', name),
+    key('outgoing', name))
+  for _, other in ipairs(others) do unrelate(name, other) end
+  for _, pair in ipairs({{'blocks', 'blocked-by'}, {'blocked-by', 'blocks'}}) do
+    for _, other in ipairs(redis.call('SMEMBERS', key(pair[1], name))) do
+      rem(pair[2], other, name)
+    end
+    redis.call('DEL', key(pair[1], name))
+  end
+  for _, other in ipairs(redis.call('HKEYS', key('declines', name))) do
+    rem('declined', other, name)
+  end
+  for _, other in ipairs(redis.call('SMEMBERS', key('declined', name))) do
+    redis.call('HDEL', key('declines', other), name)
+  end
+  redis.call('DEL', key('declines', name), key('declined', name))
+  return others
+end
+"""
+)
+
+
+class Friends:
+    """Stores friendships, requests and blocks. Raises AccountError or RedisUnavailable."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
+        self._request = redis.register_script(_REQUEST)
+        self._end = redis.register_script(_END)
+        self._block = redis.register_script(_BLOCK)
+        self._unblock = redis.register_script(_UNBLOCK)
+
+    async def lists(self, username: str) -> FriendLists:
+        """Get a user's friends and requests, sorted by name."""
+        pipeline = self._redis.pipeline()
+        for kind in ("friends", "incoming", "outgoing"):
+            pipeline.smembers(_key(kind, username))
+        friends, incoming, outgoing = (
+            sorted(map(str, names)) for names in await pipeline.execute()
+        )
+        return FriendLists(friends, incoming, outgoing)
+
+    async def friends_of(self, username: str) -> set[str]:
+        """Get the names of a user's friends."""
+        return {str(name) for name in await self._redis.smembers(_key("friends", username))}
+
+    async def are_friends(self, one: str, other: str) -> bool:
+        """Tell whether two people are friends."""
+        return bool(await self._redis.sismember(_key("friends", one), other))
+
+    async def befriend(self, username: str, other: str) -> str:
+        """Send a friend request, or accept one; returns `requested` or `friends`.
+
+        Raises NoSuchUser, NotWithOneself, BlockedByYou, TooManyFriends or Declined.
+        """
+        if username == other:
+            raise NotWithOneself("You cannot add yourself as a friend.")
+        now = int(time.time())
+        arguments = [username, other, now, MAX_FRIENDS, MAX_DECLINES, DECLINED_TTL_S]
+        match str(await self._request(args=arguments)):
+            case "unknown":
+                raise NoSuchUser(other)
+            case "blocked":
+                raise BlockedByYou(f"You have blocked {other}. Unblock them first.")
+            case "full":
+                raise TooManyFriends(
+                    f"You or {other} already have {MAX_FRIENDS} friends and requests."
+                )
+            case "unchanged":
+                return "friends"
+            case "unheard":
+                await self._publish(username)
+                return "requested"
+            case "requested" | "friends" as state:
+                await self._publish(username, other)
+                return state
+            case left_s:
+                raise Declined(other, int(left_s))
+
+    async def unfriend(self, username: str, other: str) -> None:
+        """End a friendship, decline a request or withdraw one. Raises NoSuchFriend."""
+        if not await self._end(args=[username, other, int(time.time()), DECLINED_TTL_S]):
+            raise NoSuchFriend(f"{other} is not in your friends or requests.")
+        await self._part(username, other)
+
+    async def block(self, username: str, other: str) -> None:
+        """End what two people have with each other, and let `other` ask no more.
+
+        Raises NoSuchUser, NotWithOneself or TooManyBlocks.
+        """
+        if username == other:
+            raise NotWithOneself("You cannot block yourself.")
+        arguments = [username, other, int(time.time()), DECLINED_TTL_S, MAX_BLOCKS]
+        match str(await self._block(args=arguments)):
+            case "unknown":
+                raise NoSuchUser(other)
+            case "full":
+                raise TooManyBlocks(f"You have already blocked {MAX_BLOCKS} people.")
+            case "changed":
+                await self._part(username, other)
+
+    async def unblock(self, username: str, other: str) -> None:
+        """Let a user ask again; what they asked meanwhile is gone, as if it had been declined."""
+        if await self._unblock(args=[username, other]):
+            await self._publish(other)
+
+    async def blocks(self, username: str) -> list[str]:
+        """Get the names of those whom a user has blocked, sorted."""
+        return sorted(map(str, await self._redis.smembers(_key("blocks", username))))
+
+    async def _part(self, one: str, other: str) -> None:
+        """Tell that two people may no longer hear each other."""
+        for listener, publisher in ((one, other), (other, one)):
+            reason = f"You can no longer listen to {publisher}."
+            await tell(self._redis, AccessEnded(listener, reason, stream=publisher))
+        await self._publish(one, other)
+
+    async def _publish(self, *usernames: str) -> None:
+        await self._redis.publish(
+            self._redis.channel(CHANNEL), json.dumps({"usernames": usernames})
+        )
+
+
+def _key(kind: str, username: str) -> str:
+    return f"hushcast:{kind}:{username}"
