@@ -77,9 +77,12 @@ export class Api extends EventTarget {
     return this.#json("POST", path, body);
   }
 
-  /** @param {string} path */
-  put(path) {
-    return this.#json("PUT", path);
+  /**
+   * @param {string} path
+   * @param {object} [body]
+   */
+  put(path, body) {
+    return this.#json("PUT", path, body);
   }
 
   /**

@@ -23,6 +23,14 @@ class NameReserved(EdgeError):
     """The name is an administrator's."""
 
 
+class NotAnAdmin(EdgeError):
+    """Only names in HUSHCAST_ADMINS may do this."""
+
+
+class NoSuchStream(EdgeError):
+    """The user has no stream."""
+
+
 class NotAFriend(EdgeError):
     """Only friends may do this."""
 
@@ -33,6 +41,9 @@ class NotYours(EdgeError):
 
 class NoSuchRecording(EdgeError):
     """It does not exist, or the caller may not know that it does."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such recording.")
 
 
 class NotStoredYet(EdgeError):
@@ -71,6 +82,8 @@ STATUS: dict[type[Exception], int] = {
     InvitationRefused: 403,
     NameReserved: 409,
     TooOften: 429,
+    NotAnAdmin: 403,
+    NoSuchStream: 404,
     NotAFriend: 403,
     NotYours: 403,
     NoSuchRecording: 404,

@@ -86,6 +86,23 @@ class Me(BaseModel):
     admin: bool
 
 
+class Account(BaseModel):
+    """An account as administrators see it. Times are null where they are not known."""
+
+    username: str
+    created_at: str | None
+    last_used_at: str | None
+    disabled: bool
+    admin: bool
+    used_bytes: int
+
+
+class AccountChange(BaseModel):
+    """What administrators change of an account."""
+
+    disabled: StrictBool
+
+
 class Friend(BaseModel):
     """A friend and the friend's stream."""
 

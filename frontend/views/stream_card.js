@@ -36,7 +36,7 @@ export class StreamCard {
   #listeners = el("span", { class: "listeners", testid: "listeners" });
   #sentence = el("p", { class: "sentence" });
   #quality = el("p", { class: "quality hint" });
-  #storage = el("p", { class: "quality hint", testid: "storage" });
+  #storage = el("p", { class: "hint", testid: "storage", hidden: true });
   #startText = el("span", {}, "Start");
   #start = button({ class: "primary large", testid: "start" }, icon("microphone"), this.#startText);
   #stop = button({ class: "stop large", testid: "stop" }, icon("stop"), "Stop");
@@ -92,6 +92,7 @@ export class StreamCard {
   async #ask() {
     try {
       this.#storage.textContent = storageWarning((await this.#visit.api.get("/api/me")).storage);
+      this.#storage.hidden = !this.#storage.textContent;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error; // told at the limit, too
     }

@@ -5,12 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from recordings.finish import discard_user
 from serve_app.addresses import client_of
 from serve_app.callers import COOKIE, Caller, Signed
+from serve_app.deletion import delete_account as delete_for_good
 from serve_app.errors import NameReserved, SignUpClosed
 from serve_app.friends import NoSuchUser
-from serve_app.routes.recordings import erase
 from serve_app.schemas import (
     Created,
     Friend,
@@ -99,7 +98,14 @@ async def me(caller: Caller, use: Use) -> Me:
 @router.delete("/me", status_code=204)
 async def delete_account(caller: Caller, response: Response, use: Use) -> None:
     """Delete the account and everything in it, even if the client does not wait."""
-    await asyncio.shield(_delete(caller, use))
+    deletion = delete_for_good(
+        caller,
+        end_stream=lambda: use.streams.stop(caller, None),
+        accounts=use.accounts,
+        index=use.index,
+        store=use.store,
+    )
+    await asyncio.shield(deletion)
     response.delete_cookie(COOKIE)
 
 
@@ -148,17 +154,6 @@ async def _needed_invitation(body: NewAccount, use: Use) -> str | None:
     if body.username in use.settings.admins:
         raise NameReserved(f"The username {body.username} is reserved. Please choose another.")
     return body.invite if use.settings.sign_up == "invite" else None
-
-
-async def _delete(username: str, use: Use) -> None:
-    await use.streams.stop(username, None)
-    while kept := await use.index.list(username):
-        for recording in kept:
-            await erase(recording, use)
-    await use.accounts.delete(username)
-    # Undo what a request already under way may have started.
-    await use.streams.stop(username, None)
-    await discard_user(username, index=use.index, store=use.store)
 
 
 def _client(request: Request, use: Use) -> str:
