@@ -23,7 +23,7 @@ from recordings.store import RecordingStore, StoreUnavailable
 from serve_app.accounts import Accounts
 from serve_app.deletion import delete_account
 from serve_app.friends import AccountError, NoSuchUser
-from serve_app.invitations import Invitations
+from serve_app.invitations import DAY_S, Invitations
 from serve_app.schemas import rfc3339
 from serve_app.settings import USERNAME, Settings
 
@@ -113,12 +113,11 @@ async def create(use: Use, options: argparse.Namespace) -> None:
 
 async def invite(use: Use, options: argparse.Namespace) -> None:
     """Print a code with which people sign up, and the address that holds it if it is known."""
-    ttl_s = options.days * 86_400
-    code = await Invitations(use.redis).create(uses=options.uses, ttl_s=ttl_s)
+    code = await Invitations(use.redis).create(uses=options.uses, days=options.days)
     site = use.settings.public_url
     url = f"{site}/#invite={code}" if site else None
     told = {"code": code, "url": url, "uses": options.uses}
-    told["expires_at"] = rfc3339(time.time() + ttl_s)
+    told["expires_at"] = rfc3339(time.time() + options.days * DAY_S)
     use.print(told, "\n".join(filter(None, (code, url))))
 
 

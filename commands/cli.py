@@ -178,7 +178,11 @@ def _add_accounts(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
                 "--uses", metavar="N", type=_count, default=1, help="how many accounts (default: 1)"
             )
             action.add_argument(
-                "--days", metavar="D", type=_days, default=7, help="valid for (default: 7)"
+                "--days",
+                metavar="D",
+                type=_days,
+                default=7,
+                help="how many days it is valid (default: 7)",
             )
         action.add_argument("--json", action="store_true", help="print JSON")
         _add_storage(action)

@@ -9,8 +9,7 @@ import secrets
 
 from foundation.redis import RedisClient
 
-TTL_S = 7 * 24 * 3600
-"""How long an invitation is valid unless it says otherwise."""
+DAY_S = 86_400
 _LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 """Without those that look alike."""
 _GROUPS, _GROUP = 4, 4
@@ -26,12 +25,12 @@ class Invitations:
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
 
-    async def create(self, *, uses: int = 1, ttl_s: int = TTL_S) -> str:
+    async def create(self, *, uses: int = 1, days: int = 7) -> str:
         """Make an invitation for this many accounts; returns its code, 79 random bits."""
         code = "-".join(
             "".join(secrets.choice(_LETTERS) for _ in range(_GROUP)) for _ in range(_GROUPS)
         )
-        await self._redis.set(invitation_key(code), uses, ex=ttl_s)
+        await self._redis.set(invitation_key(code), uses, ex=days * DAY_S)
         return code
 
     async def check(self, code: str | None) -> None:
