@@ -13,7 +13,6 @@ from aioice import Connection
 from aioice.ice import StunProtocol
 from aiortc import (
     RTCConfiguration,
-    RTCDtlsTransport,
     RTCPeerConnection,
     RTCRtpReceiver,
     RTCRtpTransceiver,
@@ -41,7 +40,13 @@ async def check_aiortc() -> None:
     Inspects a new peer connection: opens no socket and leaves nothing to close. Needs an event
     loop because aiortc's constructors do.
     """
-    transceiver = RTCPeerConnection(RTCConfiguration(iceServers=[])).addTransceiver("audio")
+    make: Any = rtcicetransport.Connection  # type: ignore[attr-defined]
+    made: list[Connection] = []
+    make_ice_connections_with(lambda *args, **kwargs: made.append(make(*args, **kwargs)) or made[0])
+    try:
+        transceiver = RTCPeerConnection(RTCConfiguration(iceServers=[])).addTransceiver("audio")
+    finally:
+        make_ice_connections_with(make)
     _require(transceiver, "_codecs")
     _require(transceiver.receiver, JITTER_BUFFER)
     for name in ("_ssrc", PACKET_COUNT, OCTET_COUNT, RTP_TIMESTAMP, NTP_TIMESTAMP):
@@ -50,10 +55,10 @@ async def check_aiortc() -> None:
     _require(dtls, "_tx_srtp")
     _require(dtls.transport, "_connection")
     connection = dtls.transport._connection
-    for name in ("_protocols", "_nominated", "get_component_candidates"):
+    for name in ("_protocols", "get_component_candidates"):
         _require(connection, name)
     _require(rtcicetransport, "Connection")
-    if type(connection) is not rtcicetransport.Connection:  # type: ignore[attr-defined]
+    if connection not in made:
         raise _changed("an ICE connection made from rtcicetransport.Connection")
 
 
@@ -116,23 +121,6 @@ def as_received(packet: RtpPacket) -> RtpPacket:
     return packet
 
 
-def note_datagrams(transceiver: RTCRtpTransceiver, note: Callable[[], None]) -> None:
-    """Call `note` for every datagram from a connected peer: STUN, RTCP, anything.
-
-    aioice has no event for arriving datagrams; one would remove this.
-    """
-    for protocol in _ice(transceiver.receiver.transport)._protocols:
-        protocol.datagram_received = _noting(protocol.datagram_received, note)
-
-
-def _noting(received: Callable[..., None], note: Callable[[], None]) -> Callable[..., None]:
-    def noted(data: bytes, address: tuple[Any, ...]) -> None:
-        note()
-        received(data, address)
-
-    return noted
-
-
 # -- sending
 
 
@@ -149,7 +137,7 @@ class DirectSender:
     def __init__(self, transceiver: RTCRtpTransceiver) -> None:
         self._sender: Any = transceiver.sender
         self._dtls: Any = transceiver.sender.transport
-        self._ice = _ice(transceiver.sender.transport)
+        self._ice: Any = ice_connection(transceiver)
         self.ssrc: int = self._sender._ssrc
         codecs: Any = transceiver._codecs
         (opus,) = codecs
@@ -158,8 +146,8 @@ class DirectSender:
     @property
     def path(self) -> tuple[asyncio.DatagramTransport, tuple[str, int]] | None:
         """The socket and the peer's address; None while ICE is closing."""
-        pair = self._ice._nominated.get(1)
-        return pair and (pair.protocol.transport, pair.remote_addr)
+        peer = self._ice.selected
+        return peer and (peer.protocol.transport, peer.address)
 
     def protect(self, packet: bytes) -> bytes:
         """Encrypt an RTP packet (RFC 3711)."""
@@ -178,12 +166,12 @@ class DirectSender:
 # -- ICE
 
 
-def make_ice_connections_with(kind: type[Connection]) -> None:
-    """Make every later peer connection in this process use this class for ICE.
+def make_ice_connections_with(make: Callable[..., Connection]) -> None:
+    """Let every later peer connection in this process get its ICE connection from `make`.
 
     aiortc offers no other way; an option in RTCConfiguration would remove this.
     """
-    rtcicetransport.Connection = kind  # type: ignore[attr-defined]
+    rtcicetransport.Connection = make  # type: ignore[attr-defined]
 
 
 def add_socket(connection: Connection, protocol: StunProtocol) -> None:
@@ -193,8 +181,10 @@ def add_socket(connection: Connection, protocol: StunProtocol) -> None:
 
 def sockets(transceiver: RTCRtpTransceiver) -> list[asyncio.DatagramTransport]:
     """Get a transceiver's sockets, so that a test can cut the network."""
-    return [each.transport for each in _ice(transceiver.receiver.transport)._protocols]
+    connection: Any = ice_connection(transceiver)
+    return [each.transport for each in connection._protocols]
 
 
-def _ice(dtls: RTCDtlsTransport) -> Any:
-    return dtls.transport._connection
+def ice_connection(transceiver: RTCRtpTransceiver) -> Connection:
+    """Get the ICE connection under a transceiver."""
+    return transceiver.receiver.transport.transport._connection

@@ -7,6 +7,8 @@ import logging
 import random
 import socket
 from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import Any
 
 from aioice import Candidate, Connection
 from aioice.candidate import candidate_foundation, candidate_priority
@@ -86,6 +88,10 @@ class IceConnection(Connection):
         return random.sample(range(low, high + 1), high + 1 - low)
 
 
+CONNECTION: ContextVar[type[IceConnection]] = ContextVar("connection", default=IceConnection)
+"""The ICE connections of this task: a client's, or a server's (see ice_lite.py)."""
+
+
 def gather_on(
     addresses: Iterable[str], *, ports: Ports | None = None, public_ip: str | None = None
 ) -> None:
@@ -97,7 +103,11 @@ def gather_on(
     IceConnection.addresses = tuple(addresses)
     IceConnection.ports = ports
     IceConnection.public_ip = public_ip
-    make_ice_connections_with(IceConnection)
+    make_ice_connections_with(_make_connection)
+
+
+def _make_connection(*args: Any, **kwargs: Any) -> IceConnection:
+    return CONNECTION.get()(*args, **kwargs)
 
 
 def _host_candidate(component: int, host: str, port: int) -> Candidate:

@@ -5,14 +5,9 @@ reach them. aiortc gets an offer that we write from it; the client gets an answe
 sections, order, mids and payload types. Whatever we do not use is rejected in its place.
 """
 
-import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-
-from aiortc import RTCIceCandidate
-from aiortc.sdp import candidate_to_sdp
 
 from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
 from actors.sdp import (
@@ -25,8 +20,6 @@ from actors.sdp import (
     read_description,
 )
 
-MAX_CANDIDATES = 64
-"""Candidates used of an offer, and of all its trickle fragments; surplus ones are ignored."""
 OPUS_PARAMETERS = "minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0"
 """The answer's Opus parameters (RFC 7587, section 6.1): mono, in-band FEC."""
 AIORTC_PAYLOAD_TYPE = 111
@@ -45,22 +38,18 @@ _OPUS = re.compile(r"(\d{1,3})\s+opus/48000(?:/\d+)?", re.IGNORECASE | re.ASCII)
 _RTP_PROTOCOLS = re.compile(r"(?:UDP/|TCP/)?(?:TLS/)?RTP/SAVPF?")
 _DATA_PROTOCOLS = ("UDP/DTLS/SCTP", "TCP/DTLS/SCTP")
 _CANDIDATE = re.compile(  # RFC 8839, section 5.1
-    r"(?P<foundation>\S{1,64})\s+(?P<component>\d{1,3})\s+(?P<transport>\S+)\s+"
-    r"(?P<priority>\d{1,10})\s+(?P<address>\S+)\s+(?P<port>\d{1,5})\s+typ\s+(?P<type>\S+).*",
-    re.ASCII,
+    r"\S{1,64}\s+\d{1,3}\s+\S+\s+\d{1,10}\s+\S+\s+\d{1,5}\s+typ\s+\S+.*", re.ASCII
 )
 
 
 @dataclass(frozen=True)
 class Transport:
-    """How to reach the client: ICE credentials, DTLS and candidates."""
+    """What the client's checks and its DTLS are known by. Its candidates are never used."""
 
     ufrag: str
     password: str
-    ice_lite: bool
     fingerprints: tuple[str, ...]
     setup: str
-    candidates: tuple[RTCIceCandidate, ...]
 
 
 @dataclass(frozen=True)
@@ -235,15 +224,15 @@ def _read_transport(
     setup = next((found for each in (home, *places) if (found := each.first("setup"))), None)
     if setup and setup.value not in ("actpass", "active", "passive"):
         raise OfferRefused(f"Line {setup.line}: setup must be actpass, active or passive.")
-    ufrag = home.all("ice-ufrag")[0]
-    same = [each for each in places if ufrag.value in {a.value for a in each.all("ice-ufrag")}]
+    if lite := description.first("ice-lite"):
+        raise OfferRefused(
+            f"Line {lite.line}: the server is ICE-lite, so the client cannot be ice-lite too."
+        )
     return Transport(
-        ufrag=_credential(ufrag, "user fragment", 4),
+        ufrag=_credential(home.all("ice-ufrag")[0], "user fragment", 4),
         password=_credential(home.all("ice-pwd")[0], "password", 22),
-        ice_lite="ice-lite" in description,
         fingerprints=_read_fingerprints([home, *places], line),
         setup=setup.value if setup else "active",  # RFC 4145, section 4
-        candidates=tuple(islice(_read_candidates([*same, *accepted, description]), MAX_CANDIDATES)),
     )
 
 
@@ -275,75 +264,22 @@ def _fingerprint(attribute: Attribute) -> tuple[str, str]:
     return (digest, value) if fits else ("", "")
 
 
-# -- candidates
+# -- fragments
 
 
-def read_fragment(fragment: str, offer: Offer) -> list[RTCIceCandidate]:
-    """Read the candidates of a trickle fragment that we can use (RFC 8840).
+def read_fragment(fragment: str, offer: Offer) -> None:
+    """Read a trickle fragment (RFC 8840). Its candidates are not used.
 
     Raises FragmentRefused, or IceRestartRefused if its ufrag is not the offer's.
     """
     if fragment.strip() and not re.search(r"^\s*[a-z]=", fragment, re.MULTILINE):
         raise FragmentRefused("The body is not a trickle fragment (RFC 8840).")
-    mids = {section.mid for section in (offer.audio, *offer.group)}
-    candidates = []
-    ours = True
     for number, line in enumerate(fragment.split("\n"), 1):
         name, _, value = line.strip().partition(":")
         if name == "a=ice-ufrag" and value.strip() != offer.transport.ufrag:
             raise IceRestartRefused("ICE restarts are not supported; post a new offer instead.")
-        if name == "a=mid":
-            ours = value.strip() in mids
-        if name == "a=candidate":
-            try:
-                candidate = _read_candidate(value)
-            except ValueError as error:
-                raise FragmentRefused(f"Line {number}: the candidate cannot be read.") from error
-            if candidate and ours:
-                candidate.sdpMid = AIORTC_MIDS[0]
-                candidates.append(candidate)
-    return candidates
-
-
-def _read_candidates(places: Iterable[Attributes]) -> Iterator[RTCIceCandidate]:
-    """Read the candidates that we can use; what cannot be read is ignored."""
-    for text in dict.fromkeys(each.value for place in places for each in place.all("candidate")):
-        try:
-            candidate = _read_candidate(text)
-        except ValueError:
-            continue
-        if candidate:
-            yield candidate
-
-
-def _read_candidate(text: str) -> RTCIceCandidate | None:
-    """Read a candidate (RFC 8839, section 5.1); None if we cannot use it.
-
-    Of no use are TCP, RTCP's own component, and names: resolving a `.local` name means asking
-    multicast DNS for a second. A browser that hides behind one reaches us anyway and then becomes
-    a peer-reflexive candidate. Raises ValueError if this is not a candidate.
-    """
-    match = _CANDIDATE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"not a candidate: {text!r}")
-    port, priority = int(match["port"]), int(match["priority"])
-    # Some clients write component 0, which makes aioice hang. RTP and RTCP share component 1.
-    if match["transport"].lower() != "udp" or int(match["component"]) > 1:
-        return None
-    if match["type"] not in ("host", "srflx", "prflx", "relay"):
-        return None
-    if not (0 < port < 1 << 16 and priority < 1 << 32 and _is_address(match["address"])):
-        return None
-    return RTCIceCandidate(
-        1, match["foundation"], match["address"], port, priority, "udp", match["type"]
-    )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        return "%" not in text and bool(ipaddress.ip_address(text))
-    except ValueError:
-        return False
+        if name == "a=candidate" and not _CANDIDATE.fullmatch(value.strip()):
+            raise FragmentRefused(f"Line {number}: the candidate cannot be read.")
 
 
 # -- writing
@@ -352,19 +288,16 @@ def _is_address(text: str) -> bool:
 def for_aiortc(offer: Offer) -> str:
     """Write the offer that aiortc gets: Opus, perhaps a data channel, one transport.
 
-    It has no mark for the end of candidates, with which ICE would give up before a peer-reflexive
-    one arrives; our own timeout ends a session that never connects.
+    Unless the client insists on being passive it begins DTLS, so that we never speak first.
     """
     transport = [
         f"a=ice-ufrag:{offer.transport.ufrag}",
         f"a=ice-pwd:{offer.transport.password}",
         *(f"a=fingerprint:{each}" for each in offer.transport.fingerprints),
-        f"a=setup:{offer.transport.setup}",
-        *(f"a=candidate:{candidate_to_sdp(each)}" for each in offer.transport.candidates),
+        f"a=setup:{'passive' if offer.transport.setup == 'passive' else 'active'}",
     ]
     audio_mid, data_mid = AIORTC_MIDS
     lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0"]
-    lines += ["a=ice-lite"] if offer.transport.ice_lite else []
     lines += [f"a=group:BUNDLE {' '.join(AIORTC_MIDS)}"] if offer.data else []
     lines += [
         f"m=audio 9 UDP/TLS/RTP/SAVPF {AIORTC_PAYLOAD_TYPE}",
@@ -388,6 +321,7 @@ def write_answer(offer: Offer, aiortc_answer: str) -> str:
     """Write the client's answer: aiortc's, with the client's sections, mids and payload type."""
     session, *sections = re.split(r"^(?=m=)", aiortc_answer, flags=re.MULTILINE)
     lines = [line for line in session.splitlines() if not line.startswith("a=group:")]
+    lines += ["a=ice-lite"]
     kept = (offer.anchor, offer.audio, offer.data)
     group = [each.mid for each in offer.group if each in kept and each.mid]
     lines += [f"a=group:BUNDLE {' '.join(group)}"] if group else []

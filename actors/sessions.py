@@ -18,9 +18,9 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from actors.aiortc_internals import note_datagrams, renumber_codec, tap_packets
+from actors.aiortc_internals import ice_connection, renumber_codec, tap_packets
+from actors.ice_lite import LiteConnection, serving
 from actors.offers import (
-    MAX_CANDIDATES,
     Offer,
     for_aiortc,
     read_fragment,
@@ -59,8 +59,7 @@ class Session:
         self._connected = asyncio.Event()
         self._closing = asyncio.Event()
         self._offer: Offer | None = None
-        self._candidates = 0
-        self._connection: RTCPeerConnection | None = None
+        self.ice: LiteConnection | None = None
 
     async def run(self, offer_sdp: str) -> None:
         """Answer the offer and serve until the connection is gone or `close` is called.
@@ -71,10 +70,10 @@ class Session:
         """
         try:
             async with AsyncExitStack() as stack:
+                stack.enter_context(serving())
                 connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
                 stack.push_async_callback(connection.close)
                 connection.on("connectionstatechange", lambda: self._follow(connection))
-                self._connection = connection
                 answer = await self._negotiate(connection, offer_sdp)
                 if self.answer.done():  # cancelled: nobody is waiting for it
                     return
@@ -90,7 +89,6 @@ class Session:
                 self.answer.set_exception(error)
         finally:
             self.answer.cancel()
-            self._connection = None
             self._set_state(SessionState.CLOSED)
 
     def close(self) -> None:
@@ -98,19 +96,13 @@ class Session:
         self._closing.set()
 
     async def trickle(self, fragment: str) -> None:
-        """Add the candidates of a trickle fragment (RFC 8840).
+        """Read a trickle fragment (RFC 8840). Its candidates are ignored: the client reaches us.
 
         Raises FragmentRefused if it cannot be read, IceRestartRefused if its ICE session is not
-        the offer's. Candidates beyond MAX_CANDIDATES are ignored, and all while there is no
-        connection.
+        the offer's.
         """
-        if self._offer is None:
-            return
-        candidates = read_fragment(fragment, self._offer)[: MAX_CANDIDATES - self._candidates]
-        self._candidates += len(candidates)
-        for candidate in candidates:
-            if self._connection is not None:
-                await self._connection.addIceCandidate(candidate)
+        if self._offer is not None:
+            read_fragment(fragment, self._offer)
 
     def _attach(self, connection: RTCPeerConnection) -> None:
         """Prepare the connection before the offer is applied."""
@@ -131,10 +123,13 @@ class Session:
         Any other error is ours: aiortc gets an offer that we wrote.
         """
         offer = self._offer = read_offer(offer_sdp, publishes=self.publishes)
-        self._candidates = len(offer.transport.candidates)
         self._attach(connection)
         await connection.setRemoteDescription(RTCSessionDescription(for_aiortc(offer), "offer"))
         (transceiver,) = connection.getTransceivers()
+        ice = ice_connection(transceiver)
+        assert isinstance(ice, LiteConnection)
+        ice.client_waits = offer.transport.setup == "passive"
+        self.ice = ice
         renumber_codec(transceiver, offer.payload_type)
         self._opened(transceiver)
         await connection.setLocalDescription(await connection.createAnswer())
@@ -236,7 +231,6 @@ class ListenerSession(Session):
         self.original = original
         self._listener_timeout_s = listener_timeout_s
         self._sender: RtpSender | None = None
-        self._heard_at = time.monotonic()
 
     def send(self, payload: bytes, position: int) -> None:
         """Send 20 ms of Opus, or drop it while there is no connection."""
@@ -249,20 +243,16 @@ class ListenerSession(Session):
     def _begin(self, connection: RTCPeerConnection) -> None:
         (transceiver,) = connection.getTransceivers()
         self._sender = RtpSender(transceiver)
-        self._heard_at = time.monotonic()
-        note_datagrams(transceiver, self._note_arrival)
-
-    def _note_arrival(self) -> None:
-        self._heard_at = time.monotonic()
 
     async def _serve(self) -> None:
         """Wait until the session must end or the listener has been silent for too long.
 
         A browser checks consent every few seconds and reports what it received, so silence means
-        that it is gone. aioice takes half a minute to notice that consent has expired.
+        that it is gone.
         """
+        assert self.ice is not None
         while not self._closing.is_set():
-            left_s = self._heard_at + self._listener_timeout_s - time.monotonic()
+            left_s = self.ice.heard_at + self._listener_timeout_s - time.monotonic()
             if left_s <= 0:
                 log.info("listener is gone", extra=fields(session=self.session_id))
                 return

@@ -32,10 +32,11 @@ class Watch:
         self.history: list[tuple[str, str] | None] = []
         self._store = store
         self._username = username
+        self._over = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        while True:
+        while not self._over.is_set():  # a cancellation may get lost in redis-py
             status = await self._store.read(self._username)
             now = None if status is None else (status.stream_id, status.actor)
             if not self.history or self.history[-1] != now:
@@ -44,8 +45,8 @@ class Watch:
 
     async def end(self) -> list[tuple[str, str] | None]:
         """Stop; returns the history."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        self._over.set()
+        await asyncio.wait_for(self._task, 10)
         return self.history
 
 

@@ -21,7 +21,7 @@ async def test_the_installed_versions_have_every_name() -> None:
     [
         (RTCRtpReceiver, aiortc_internals.JITTER_BUFFER, "RTCRtpReceiver._RTCRtpReceiver__jitter"),
         (RTCRtpSender, aiortc_internals.NTP_TIMESTAMP, "RTCRtpSender._RTCRtpSender__ntp_timestamp"),
-        (Connection, "_nominated", "IceConnection._nominated"),
+        (Connection, "_protocols", "IceConnection._protocols"),
     ],
 )
 async def test_an_attribute_that_is_gone_is_named(
@@ -44,6 +44,12 @@ async def test_ice_connections_made_another_way_are_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """If aiortc stopped using the class that `gather_on` sets, it would gather on any address."""
-    monkeypatch.setattr(rtcicetransport, "Connection", lambda **_: Connection(False))
+    make = rtcicetransport.RTCIceGatherer.__init__
+
+    def otherwise(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        setattr(self, "_connection", Connection(False))  # noqa: B010  # it is private
+
+    monkeypatch.setattr(rtcicetransport.RTCIceGatherer, "__init__", otherwise)
     with pytest.raises(AiortcChanged, match="made from rtcicetransport.Connection"):
         await check_aiortc()

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
 from actors.offers import (
-    MAX_CANDIDATES,
     OPUS_PARAMETERS,
     for_aiortc,
     read_fragment,
@@ -364,6 +363,7 @@ def check_answer(sdp: str, answer: str, *, publishes: bool) -> None:
             and media.ice.usernameFragment
             and media.ice.password
             and media.ice_candidates
+            and media.ice.iceLite
         )
         assert [each.algorithm for each in media.dtls.fingerprints] == ["sha-256"]
         assert media.dtls.role in ("client", "server")
@@ -521,13 +521,9 @@ def test_mangled_offers_are_answered_or_refused_by_a_whole_session() -> None:
 
 
 def test_aiortc_gets_what_we_wrote_and_nothing_of_the_client_but_its_transport() -> None:
-    """One Opus codec, at most one data channel, candidates that we can use, no more than 64."""
+    """One Opus codec, at most one data channel, no candidates; the client begins DTLS."""
     candidates = [CANDIDATE.replace(" 9 ", f" {n} ") for n in range(1, 101)]
-    useless = [
-        "a=candidate:1 1 udp 1 x.local 9 typ host",
-        "a=end-of-candidates",
-        "a=ssrc:1 cname:x",
-    ]
+    useless = ["a=end-of-candidates", "a=ssrc:1 cname:x"]
     read = read_offer(
         offer(audio(*candidates, *useless), video(), data(), bundle="a v d"), publishes=True
     )
@@ -535,8 +531,8 @@ def test_aiortc_gets_what_we_wrote_and_nothing_of_the_client_but_its_transport()
     sound, channel = parsed.media
     assert [codec.mimeType for codec in sound.rtp.codecs] == ["audio/opus"]
     assert channel.kind == "application" and sound.ice and sound.ice.usernameFragment == "abcd"
-    assert len(sound.ice_candidates) == MAX_CANDIDATES
-    assert not sound.ice_candidates_complete and not sound.ssrc and not sound.rtp.headerExtensions
+    assert not sound.ice_candidates and not sound.ssrc and not sound.rtp.headerExtensions
+    assert sound.dtls and sound.dtls.role == "client"
 
 
 def test_the_transport_of_a_bundle_is_that_of_its_first_section_that_we_accept() -> None:
@@ -550,20 +546,17 @@ def test_the_transport_of_a_bundle_is_that_of_its_first_section_that_we_accept()
     assert read_offer(relies, publishes=True).transport.ufrag == "vvvv"
 
 
-def test_a_fragment_gives_the_candidates_that_we_can_use() -> None:
-    """Those of our transport, without names and TCP; garbage and ICE restarts are refused."""
+def test_a_fragment_is_read_and_its_candidates_are_not_used() -> None:
+    """Whatever it names; garbage and ICE restarts are refused."""
     read = read_offer(offer(audio(), video(), data(), bundle="a d"), publishes=True)
-    for lines, expected in (
-        ([CANDIDATE], 1),
-        (["a=ice-ufrag:abcd", "a=mid:a", CANDIDATE, CANDIDATE.replace(" 1 udp", " 0 UDP")], 2),
-        (["a=mid:d", CANDIDATE], 1),
-        (["a=mid:v", CANDIDATE, "a=mid:nobody", CANDIDATE], 0),
-        (["a=candidate:1 1 udp 1 x.local 9 typ host"], 0),
-        (["a=candidate:1 1 udp 1 x.local\t9 typ host"], 0),
-        (["a=candidate:1 1 tcp 1 127.0.0.1 9 typ host tcptype active"], 0),
-        (["a=end-of-candidates", "", "nonsense"], 0),
+    for lines in (
+        [CANDIDATE] * 100,
+        ["a=ice-ufrag:abcd", "a=mid:a", CANDIDATE, CANDIDATE.replace(" 1 udp", " 0 UDP")],
+        ["a=mid:nobody", "a=candidate:1 1 udp 1 x.local\t9 typ host"],
+        ["a=candidate:1 1 tcp 1 127.0.0.1 9 typ host tcptype active"],
+        ["a=end-of-candidates", "", "nonsense"],
     ):
-        assert len(read_fragment("\r\n".join(lines), read)) == expected, lines
+        read_fragment("\r\n".join(lines), read)
     for garbage in ("hello", '{"candidate": "x"}', "\ufffd\0"):
         with pytest.raises(FragmentRefused, match="not a trickle fragment"):
             read_fragment(garbage, read)

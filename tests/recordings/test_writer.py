@@ -135,7 +135,6 @@ def test_sigkill_loses_at_most_a_second(spool_dir: Path) -> None:
 WRITE_FOR_EVER = f"""
 import sys
 from pathlib import Path
-from typing import Any
 import numpy as np
 from recordings.writer import RecordingWriter, SpoolMeta
 meta = SpoolMeta(sys.argv[2], "anna", "s", {STARTED_AT})

@@ -1,1 +1,1 @@
-"""What an attacker tries, and what must not come of it."""
+"""What hostile people do, each as a test that failed before it was mended."""
