@@ -114,7 +114,7 @@ export class AdminView {
  */
 function row(name, about, tool) {
   const words = el("span", {}, el("strong", {}, name), " ", el("span", { class: "hint" }, about));
-  return el("li", { class: "request" }, words, tool);
+  return el("li", { class: "request administered" }, words, tool);
 }
 
 /** @param {unknown} error */
