@@ -20,7 +20,7 @@ from playwright.async_api import Browser, expect
 from bench.starts import given_or_started
 from commands.load.marker import Ruler, built_in
 from tests.app.browser import Tab, chromium, open_tab, write_microphone
-from tests.app.client import Person, sign_up
+from tests.app.client import Person, delete_account, sign_up
 from tests.sounds import SAMPLE_RATE
 from tests.waiting import until
 
@@ -136,7 +136,7 @@ async def measure(url: str, tries: int) -> None:
         async with chromium(microphone) as browser:
             await _measure(browser, ada, bob, Ruler(marker), tries)
     for person in (ada, bob):
-        await person.http.delete("/api/me")
+        await delete_account(person)
         await person.close()
 
 

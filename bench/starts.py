@@ -16,7 +16,7 @@ import numpy as np
 
 from actors.ice import gather_on
 from commands.load.peers import PublisherPeer, encode
-from tests.app.client import Person, Presence, sign_up
+from tests.app.client import Person, Presence, delete_account, sign_up
 from tests.running import running_app
 from tests.sounds import speech_like
 from tests.waiting import until
@@ -55,7 +55,7 @@ async def measure(url: str, starts: int) -> list[tuple[float, float]]:
         for _ in range(starts):
             times.append(await one_start(ada, presence, packets))
     for person in (ada, bob):
-        await person.http.delete("/api/me")
+        await delete_account(person)
         await person.close()
     return times
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from actors.access import AccessEnded, tell
 from foundation.redis import RedisClient
-from serve_app import passwords
+from serve_app import passwords, security
 from serve_app.friends import LEAVE, AccountError, Friends, NoSuchUser
 from serve_app.invitations import REFUSED, InvitationRefused, invitation_key
 from serve_app.passwords import Hasher
@@ -142,6 +142,7 @@ class Accounts(Friends):
             raise InvitationRefused(REFUSED)
         if result == "taken":
             raise UsernameTaken(f"The username {username} is taken. Please choose another.")
+        security.note("account created", username)
 
     async def exists(self, username: str) -> bool:
         """Tell whether a user has this name."""
@@ -175,16 +176,22 @@ class Accounts(Friends):
         document = await self._redis.get(account_key(username))
         account: Document = {} if document is None else json.loads(document)
         if not await self._hasher.verify(password, account.get("password")):
+            if account:  # otherwise it may be a password, in the wrong field
+                security.note("sign-in failed", username)
             raise WrongCredentials("Wrong username or password.")
         if account.get("disabled"):
+            security.note("sign-in refused, the account is disabled", username)
             raise AccountDisabled
-        opened = await self._sign_ins.open(username, document, account["id"], address, user_agent)
+        opened = await self._sign_ins.open(
+            username, str(document), account["id"], address, user_agent
+        )
         if opened is None:  # the account changed while we looked at the password
             raise WrongCredentials("Wrong username or password.")
         text, made, ended = opened
+        security.note("signed in", username, sign_in=made.id)
         for id in ended:
             reason = "You signed in at too many places. This was the longest unused one."
-            await tell(self._redis, AccessEnded(username, reason, sign_in=id))
+            await self._tell_end(username, id, reason)
         return text, _token(made)
 
     async def verify(self, text: str) -> Token:
@@ -209,11 +216,12 @@ class Accounts(Friends):
         """End a sign-in at once, and what rests on it; `reason` is for the user. NoSuchSignIn."""
         if not await self._sign_ins.end(username, id):
             raise NoSuchSignIn
-        await tell(self._redis, AccessEnded(username, reason, sign_in=id))
+        await self._tell_end(username, id, reason)
 
     async def end_sign_ins(self, username: str, reason: str, *, kept: str | None = None) -> None:
         """End all sign-ins of a user but `kept`, and what rests on them."""
-        await self._sign_ins.end_all(username, kept)
+        count = await self._sign_ins.end_all(username, kept)
+        security.note("sign-ins ended", username, count=count, kept=kept)
         await tell(self._redis, AccessEnded(username, reason, kept=kept))
 
     async def check_password(self, username: str, password: str) -> None:
@@ -221,6 +229,7 @@ class Accounts(Friends):
         text = await self._redis.get(account_key(username))
         hashed = None if text is None else json.loads(text)["password"]
         if not await self._hasher.verify(password, hashed):
+            security.note("password wrong", username)
             raise WrongPassword
 
     async def set_password(self, username: str, new: str, *, kept: str | None = None) -> None:
@@ -231,11 +240,13 @@ class Accounts(Friends):
         passwords.check_new(username, new)
         hashed = await self._hasher.hash(new)
         await self._change(username, lambda account: account | {"password": hashed})
+        security.note("password changed", username)
         await self.end_sign_ins(username, "Your password was changed.", kept=kept)
 
     async def disable(self, username: str, disabled: bool) -> None:
         """Let an account sign in no more, and end its sign-ins; or let it again. NoSuchUser."""
         await self._change(username, lambda account: account | {"disabled": disabled})
+        security.note("account disabled" if disabled else "account enabled", username)
         if disabled:
             await self.end_sign_ins(username, "This account was disabled.")
 
@@ -243,9 +254,14 @@ class Accounts(Friends):
         """Delete an account, with all that it has here; its tokens stop working at once."""
         keys = [account_key(username), index_key(username), LAST_USED]
         others = await self._delete(keys=keys, args=[username])
+        security.note("account deleted", username)
         await tell(self._redis, AccessEnded(username, "This account was deleted."))
         if others:
             await self._publish(*map(str, others))
+
+    async def _tell_end(self, username: str, id: str, reason: str) -> None:
+        security.note("sign-in ended", username, sign_in=id)
+        await tell(self._redis, AccessEnded(username, reason, sign_in=id))
 
     async def _change(self, username: str, change: Callable[[Document], Document]) -> None:
         """Change an account's document, whatever else changes it at the same time."""

@@ -1,7 +1,9 @@
 """Addresses and origins as proxies and browsers write them, in one form that can be compared."""
 
 import re
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -9,6 +11,8 @@ if TYPE_CHECKING:  # settings.py reads origins, and loads no web framework
     from starlette.requests import HTTPConnection
 
 Address = IPv4Address | IPv6Address
+
+SIGNS_OF_A_PROXY = ("x-forwarded-for", "forwarded", "via", "x-real-ip", "x-forwarded-proto")
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST_AND_PORT = re.compile(r"\[([^]]*)\](?::\d*)?|([^:]*)(?::\d*)?", re.ASCII)
@@ -36,18 +40,50 @@ def forwarded_for(connection: "HTTPConnection") -> list[Address | None]:
     return [address_of(part) for part in ",".join(lines).split(",") if part.strip()]
 
 
-def client_of(connection: "HTTPConnection", *, behind_proxy: bool) -> str:
-    """Get what rate limits count: an IPv4 address, or the /64 network of one IPv6 customer.
+@dataclass(frozen=True)
+class Client:
+    """Where a request came from: its address, and what limits per address count."""
 
-    Behind a proxy it is the address that the proxy appended to `X-Forwarded-For`, after anything
-    that the client wrote there itself. If that is not an address, the proxy's own counts.
-    """
-    peer = connection.client.host if connection.client else ""
-    told = forwarded_for(connection)[-1:] if behind_proxy else []
-    found = next(iter(told), None) or address_of(peer)
-    if isinstance(found, IPv6Address):
-        return str(IPv6Network((found, 64), strict=False))
-    return str(found or peer)
+    address: str
+    counted: str
+    """An IPv4 address, or the /64 network of one IPv6 customer."""
+    local: bool
+    """It is a program on this machine that no proxy stands before: such as `hushcast load`."""
+
+
+class Proxies:
+    """The proxies whose `X-Forwarded-For` counts, as addresses and networks."""
+
+    def __init__(self, trusted: Iterable[str]) -> None:
+        self._trusted = [ip_network(text, strict=False) for text in trusted]
+
+    def client_of(self, connection: "HTTPConnection") -> Client:
+        """Find who sent a request: the last address that no trusted proxy has.
+
+        A trusted peer appended the address that it saw to `X-Forwarded-For`, after anything that
+        the client wrote there itself; if that one is trusted, the address before counts, and so on.
+        Where there is none, or a word that is not an address, the proxy's own counts.
+        """
+        peer = connection.client.host if connection.client else ""
+        found = address_of(peer)
+        if found is None:
+            return Client(peer, peer, local=False)
+        proxied = any(name in connection.headers for name in SIGNS_OF_A_PROXY)
+        for told in reversed(forwarded_for(connection)):
+            if told is None or not self._trusts(found):
+                break
+            found = told
+        local = found.is_loopback and not proxied
+        return Client(str(found), _counted(found), local)
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
+
+
+def _counted(address: Address) -> str:
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, 64), strict=False))
+    return str(address)
 
 
 def origin_of(url: str) -> str | None:

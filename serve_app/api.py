@@ -16,7 +16,7 @@ from actors.errors import IceRestartRefused
 from deployments.stream_actors import ActorFailed
 from recordings.store import RangeNotSatisfiable
 from serve_app.bodies import BodyLimit
-from serve_app.callers import TokenOutOfSight
+from serve_app.callers import ClientAddress, TokenOutOfSight
 from serve_app.errors import SENTENCES, STATUS, WrongType, kind_of, raised, retry_after_s
 from serve_app.methods import HeadAndSlashes, allowed
 from serve_app.requests import RequestId, route_of
@@ -43,6 +43,7 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
     api.mount("/static", StaticFiles(directory=pages.FRONTEND), name="static")
     api.add_middleware(BodyLimit)
     api.add_middleware(TokenOutOfSight)
+    api.add_middleware(ClientAddress, proxies=services.proxies)
     api.add_middleware(Headers, storage=services.store.browser_origin)
     api.add_middleware(RequestId, behind_serve=behind_serve)
     api.add_middleware(HeadAndSlashes)

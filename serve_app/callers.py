@@ -1,4 +1,4 @@
-"""Who is calling: a bearer token, or the session cookie of our own pages."""
+"""Who is calling: a bearer token, or the session cookie of our own pages; and from where."""
 
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
@@ -7,13 +7,16 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app import security
 from serve_app.accounts import Token, WrongCredentials
-from serve_app.addresses import origin_of
+from serve_app.addresses import Client, Proxies, origin_of
 from serve_app.services import Use
 
 COOKIE = "hushcast"
 TOKEN = "hushcast.token"
 """The key in a WebSocket's scope that holds its token."""
+CLIENT = "hushcast.client"
+"""The key in a scope that holds where it comes from, a `Client`."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -36,6 +39,21 @@ async def verified(request: Request, use: Use) -> Token:
     if request.method not in SAFE_METHODS:
         check_origin(request, use.settings.public_url)
     return token
+
+
+class ClientAddress:
+    """Finds where a request or socket comes from, for limits and the security log."""
+
+    def __init__(self, app: ASGIApp, proxies: Proxies) -> None:
+        self._app = app
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a connection on with its `Client` in the scope."""
+        if scope["type"] in ("http", "websocket"):
+            scope[CLIENT] = self._proxies.client_of(HTTPConnection(scope))
+            security.address.set(scope[CLIENT].address)
+        await self._app(scope, receive, send)
 
 
 class TokenOutOfSight:
@@ -71,6 +89,13 @@ async def username(token: Annotated[Token, Depends(verified)]) -> str:
     return token.username
 
 
+async def client(request: Request) -> Client:
+    """Get where the request comes from."""
+    found: Client = request.scope[CLIENT]
+    return found
+
+
+From = Annotated[Client, Depends(client)]
 Signed = Annotated[Token, Depends(verified)]
 Caller = Annotated[str, Depends(username)]
 

@@ -8,6 +8,7 @@ from recordings.store import ObjectMissing, RangeNotSatisfiable, StoreUnavailabl
 from serve_app import accounts, friends, passwords
 from serve_app.callers import ForeignOrigin
 from serve_app.invitations import InvitationRefused
+from serve_app.publishers import TooManyStreams
 from serve_app.rates import TooOften
 
 
@@ -84,6 +85,7 @@ STATUS: dict[type[Exception], int] = {
     TooOften: 429,
     NotAnAdmin: 403,
     NoSuchStream: 404,
+    TooManyStreams: 429,
     NotAFriend: 403,
     NotYours: 403,
     NoSuchRecording: 404,
@@ -123,6 +125,7 @@ RETRY_AFTER_S: dict[type[Exception], int] = {
     NotStoredYet: 2,
     stream.NotLive: 3,
     stream.TooManySessions: 15,
+    TooManyStreams: 60,
     StoreUnavailable: 5,
 }
 """When to try again, if the error itself does not say."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from actors.access import AccessEnded, tell
 from foundation.redis import RedisClient
+from serve_app import security
 
 CHANNEL = "hushcast:friends"
 """Whose lists changed, as JSON `{usernames: [...]}`."""
@@ -239,7 +240,14 @@ class Friends:
         if username == other:
             raise NotWithOneself("You cannot add yourself as a friend.")
         now = int(time.time())
-        arguments = [username, other, now, MAX_FRIENDS, MAX_DECLINES, DECLINED_TTL_S]
+        arguments: list[str | int] = [
+            username,
+            other,
+            now,
+            MAX_FRIENDS,
+            MAX_DECLINES,
+            DECLINED_TTL_S,
+        ]
         match str(await self._request(args=arguments)):
             case "unknown":
                 raise NoSuchUser(other)
@@ -273,7 +281,7 @@ class Friends:
         """
         if username == other:
             raise NotWithOneself("You cannot block yourself.")
-        arguments = [username, other, int(time.time()), DECLINED_TTL_S, MAX_BLOCKS]
+        arguments: list[str | int] = [username, other, int(time.time()), DECLINED_TTL_S, MAX_BLOCKS]
         match str(await self._block(args=arguments)):
             case "unknown":
                 raise NoSuchUser(other)
@@ -281,11 +289,13 @@ class Friends:
                 raise TooManyBlocks(f"You have already blocked {MAX_BLOCKS} people.")
             case "changed":
                 await self._part(username, other)
+        security.note("blocked", username, other=other)
 
     async def unblock(self, username: str, other: str) -> None:
         """Let a user ask again; what they asked meanwhile is gone, as if it had been declined."""
         if await self._unblock(args=[username, other]):
             await self._publish(other)
+        security.note("unblocked", username, other=other)
 
     async def blocks(self, username: str) -> list[str]:
         """Get the names of those whom a user has blocked, sorted."""

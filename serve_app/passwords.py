@@ -37,9 +37,6 @@ class UnfitPassword(Exception):
 class TooManyPasswords(Exception):
     """More passwords wait to be checked than the replica can check soon."""
 
-    def __init__(self) -> None:
-        super().__init__("Too many people are signing in right now. Please try again.")
-
 
 def check_new(username: str, password: str) -> None:
     """Refuse a password that is too short, too long, commonly used, or the name.
@@ -80,7 +77,7 @@ class Hasher:
 
     async def _in_turn(self, work: Callable[[], Result]) -> Result:
         if self._pending >= AT_ONCE + MAX_WAITING:
-            raise TooManyPasswords
+            raise TooManyPasswords("Too many people are signing in right now. Please try again.")
         self._pending += 1
         future = self._threads.submit(work)
         # Counted until it is done: who gives up waiting leaves the work behind.

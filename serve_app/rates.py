@@ -5,14 +5,26 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, parse_many
 from limits.aio.storage import RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter
+from limits.aio.strategies import FixedWindowRateLimiter
 
 from foundation.redis import RedisClient, translated
 
-USUAL = {"accounts": "60/minute", "sign_ins": "10/5minutes", "offers": "60/minute"}
-"""New accounts per address; failed sign-ins per user and address; offers per user."""
+USUAL = {
+    "accounts": "60/minute;300/day",
+    "sign_ins": "10/5minutes",
+    "sign_ins_per_address": "30/5minutes",
+    "sign_ins_per_name": "100/hour",
+    "passwords": "10/5minutes",
+    "offers": "60/minute",
+    "friends": "120/minute",
+    "look_ups": "300/minute",
+    "changes": "600/minute",
+    "streams": "32",
+}
+"""Every limit, as docs/api.md describes it. `streams` is how many at a time."""
+AT_A_TIME = ("streams",)
 
 
 class TooOften(Exception):
@@ -24,36 +36,48 @@ class TooOften(Exception):
 
 
 class Rates:
-    """The rate limits of one ingress replica. `different` overrides the usual ones by name.
+    """The limits of one ingress replica. `different` overrides the usual ones by name.
 
-    Uses the client's connections, and thus its timeouts. Raises ValueError for an unknown name.
+    Uses the client's connections, and thus its timeouts. Raises ValueError for an unknown name, or
+    a rate in place of a number.
     """
 
     def __init__(self, redis: RedisClient, different: Mapping[str, str]) -> None:
         if unknown := sorted(different.keys() - USUAL.keys()):
             raise ValueError(f"HUSHCAST_LIMITS: {unknown[0]} is not one of {', '.join(USUAL)}")
+        chosen = {**USUAL, **different}
+        for name, limit in chosen.items():
+            if limit.isdecimal() != (name in AT_A_TIME):
+                form = "a number" if name in AT_A_TIME else "a rate such as 60/minute"
+                raise ValueError(f"HUSHCAST_LIMITS: {name} must be {form}")
         shared: dict[str, Any] = {"connection_pool": redis.connection_pool}
         storage = RedisStorage(
-            "async+redis://", implementation="redispy", key_prefix="hushcast:rate", **shared
+            "async+redis://", implementation="redispy", key_prefix="hushcast:limit", **shared
         )
-        self._limiter = MovingWindowRateLimiter(storage)
-        self._rates: dict[str, RateLimitItem] = {
-            name: parse(rate) for name, rate in {**USUAL, **different}.items()
+        self._limiter = FixedWindowRateLimiter(storage)
+        self._rates: dict[str, list[RateLimitItem]] = {
+            name: parse_many(rate) for name, rate in chosen.items() if name not in AT_A_TIME
         }
+        self.streams = int(chosen["streams"])
+        """How many streams may come from one address at a time."""
 
     async def count(self, name: str, *who: str) -> None:
-        """Count one attempt.
+        """Count one attempt. Raises TooOften if that exceeds the limit, or RedisUnavailable."""
+        for rate in self._rates[name]:
+            with translated():
+                if await self._limiter.hit(rate, name, *who):
+                    continue
+                window = await self._limiter.get_window_stats(rate, name, *who)
+            raise TooOften(max(1, math.ceil(window.reset_time - time.time())))
 
-        Raises TooOften if that exceeds the limit, and then does not count it; or RedisUnavailable.
-        """
-        rate = self._rates[name]
+    async def take_back(self, name: str, *who: str) -> None:
+        """Count one attempt less. Raises RedisUnavailable."""
         with translated():
-            if await self._limiter.hit(rate, name, *who):
-                return
-            window = await self._limiter.get_window_stats(rate, name, *who)
-        raise TooOften(max(1, math.ceil(window.reset_time - time.time())))
+            for rate in self._rates[name]:
+                await self._limiter.hit(rate, name, *who, cost=-1)
 
     async def forget(self, name: str, *who: str) -> None:
         """Reset a count. Raises RedisUnavailable."""
         with translated():
-            await self._limiter.clear(self._rates[name], name, *who)
+            for rate in self._rates[name]:
+                await self._limiter.clear(rate, name, *who)

@@ -40,6 +40,19 @@ class SignIn(BaseModel):
     password: str = Field(max_length=128)
 
 
+class PasswordChange(BaseModel):
+    """The password as it is, and as it shall be."""
+
+    current: str = Field(max_length=128)
+    new: str = Field(max_length=1024)
+
+
+class Farewell(BaseModel):
+    """What somebody types who wants their account deleted."""
+
+    password: str = Field(max_length=128)
+
+
 class Created(BaseModel):
     """A new account."""
 
@@ -52,6 +65,17 @@ class SignedIn(BaseModel):
     username: str
     token: str
     expires_at: str
+
+
+class KnownSignIn(BaseModel):
+    """Where the caller is signed in; `current`: by this request."""
+
+    id: str
+    created_at: str
+    last_used_at: str
+    current: bool
+    address: str
+    user_agent: str
 
 
 class Stream(BaseModel):
@@ -136,7 +160,9 @@ class StreamChange(BaseModel):
     """Changes to the caller's live stream; anything left out stays as it is."""
 
     denoise: StrictBool = True
-    attenuation_limit_db: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    attenuation_limit_db: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None = (
+        None
+    )
     share_original: StrictBool = False
     muted: StrictBool = False
 

@@ -15,8 +15,10 @@ from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
 from recordings.store import PEOPLE_WAIT_S, RecordingStore, StoreConfig
 from serve_app.accounts import Accounts
+from serve_app.addresses import Proxies
 from serve_app.friends import CHANNEL as FRIENDS_CHANNEL
 from serve_app.invitations import Invitations
+from serve_app.publishers import Publishers
 from serve_app.rates import Rates
 from serve_app.readiness import StorageReadiness
 from serve_app.settings import Settings
@@ -39,6 +41,16 @@ class Services:
     def invitations(self) -> Invitations:
         """The invitations of new people."""
         return Invitations(self.redis)
+
+    @cached_property
+    def proxies(self) -> Proxies:
+        """The proxies that say who asks."""
+        return Proxies(self.settings.trusted_proxies)
+
+    @cached_property
+    def publishers(self) -> Publishers:
+        """Who publishes from which address."""
+        return Publishers(self.redis, self.streams)
 
     @cached_property
     def storage(self) -> StorageReadiness:

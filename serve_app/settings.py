@@ -5,12 +5,12 @@ import re
 import ssl
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from limits import parse
+from limits import parse_many
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -67,6 +67,13 @@ def _address(value: str) -> str:
         raise ValueError(f"{value!r} is not an IP address") from error
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value, strict=False))
+    except ValueError as error:
+        raise ValueError(f"{value!r} is neither an IP address nor a network") from error
+
+
 def _url_of(*schemes: str) -> AfterValidator:
     """Make a check that a URL has one of these schemes and a host."""
 
@@ -114,8 +121,10 @@ def _named_rates(value: object) -> object:
 
 
 def _rate(value: str) -> str:
+    """Check a rate, several with semicolons between them, or a plain number."""
     try:
-        parse(value)
+        if not value.isdecimal():
+            parse_many(value)
     except ValueError as error:
         raise ValueError(f"{value!r} is not a rate such as 60/minute") from error
     return value
@@ -211,7 +220,14 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535)
     """TCP port to listen on."""
     public_url: Annotated[WebUrl, AfterValidator(_origin), _form("an origin")] | None = None
-    """The site's address behind a proxy; rate limits then count the proxy's clients."""
+    """The site's address, where people reach it through a proxy."""
+    trusted_proxies: Annotated[
+        tuple[Annotated[str, AfterValidator(_network)], ...],
+        NoDecode,
+        BeforeValidator(_split),
+        _form("comma-separated IP addresses and networks"),
+    ] = Field(("127.0.0.0/8", "::1/128"), json_schema_extra=_shown("loopback"))
+    """Proxies whose `X-Forwarded-For` says who asks; nobody else's counts."""
     tls_cert: File | None = None
     """Certificate chain, PEM; with `tls_key`, hushcast serves HTTPS without a proxy."""
     tls_key: File | None = None
@@ -321,7 +337,7 @@ class Settings(BaseSettings):
     limits: Annotated[
         dict[str, Rate], NoDecode, BeforeValidator(_named_rates), _form("NAME=RATE, several")
     ] = Field({}, json_schema_extra=_shown(""))
-    """Rate limits to override: `accounts=600/minute offers=100/minute`."""
+    """Limits to override, by their names in [api.md](api.md#limits): `offers=9/minute streams=64`."""
 
     # Logs.
     log_format: Form = "text"

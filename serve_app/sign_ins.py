@@ -129,7 +129,11 @@ class SignIns:
         username, id = str(claims["sub"]), str(claims["jti"])
         text, document = await self._redis.mget(sign_in_key(id), account_key(username))
         found = _read(id, text)
-        if found is None or (found.username, found.account) != (username, claims["account"]):
+        if (
+            found is None
+            or text is None
+            or (found.username, found.account) != (username, claims["account"])
+        ):
             raise InvalidToken
         now = time.time()
         if now - found.last_used_at >= RENEWAL_S:
@@ -144,7 +148,7 @@ class SignIns:
                     TTL_S,
                 ],
             )
-        return found, document
+        return found, None if document is None else str(document)
 
     async def of_user(self, username: str) -> list[SignIn]:
         """List a user's sign-ins, the last used first."""
@@ -191,7 +195,7 @@ def _write(sign_in: SignIn) -> str:
     return json.dumps(values)
 
 
-def _read(id: str, text: str | None) -> SignIn | None:
+def _read(id: str, text: str | bytes | None) -> SignIn | None:
     if text is None:
         return None
     values: Mapping[str, Any] = json.loads(text)

@@ -34,9 +34,18 @@ def page_limit() -> int:
 
 
 IN_CODE: dict[str, object] = {
-    "new accounts, per address": rates.USUAL["accounts"],
-    "failed sign-ins, per name and address": rates.USUAL["sign_ins"],
-    "offers, per user": rates.USUAL["offers"],
+    "new accounts of an address": rates.USUAL["accounts"],
+    "wrong passwords for a username from an address": rates.USUAL["sign_ins"],
+    "wrong passwords from an address, for all usernames": rates.USUAL["sign_ins_per_address"],
+    "wrong passwords for a username, from all addresses": rates.USUAL["sign_ins_per_name"],
+    "wrong passwords of a signed-in user (change, deletion)": rates.USUAL["passwords"],
+    "POST /whip and /whep of a user": rates.USUAL["offers"],
+    "friend requests, acceptances and blocks of a user": rates.USUAL["friends"],
+    "GET /api/users/NAME of a user": rates.USUAL["look_ups"],
+    "PATCH /api/stream and trickling of a user": rates.USUAL["changes"],
+    "streams from an address at a time": rates.USUAL["streams"],
+    "passwords that a replica checks at a time": passwords.AT_ONCE,
+    "passwords that wait to be checked, per replica": passwords.MAX_WAITING,
     "accounts that an invitation makes": invite("uses"),
     "days that an invitation is valid": invite("days"),
     "characters of a username": settings.USERNAME.partition("{")[2].strip("}").replace(",", " to "),
@@ -44,6 +53,7 @@ IN_CODE: dict[str, object] = {
     "sign-ins of a user": sign_ins.MAX_SIGN_INS,
     "days that a sign-in lasts unused": sign_ins.TTL_S // DAY_S,
     "friends and pending requests of a user": friends.MAX_FRIENDS,
+    "blocks of a user": friends.MAX_BLOCKS,
     "recordings of a user": f"{setting('max_gb_per_user')} GB",
     "free space on every disk": f"{writer.RESERVE_BYTES // MIB} MiB",
     "recordings in one answer": page_limit(),
@@ -83,7 +93,7 @@ def test_every_default_is_the_codes() -> None:
 
 
 def test_rates_that_can_be_set_are_all_there() -> None:
-    """Each NAME of HUSHCAST_LIMITS has its row."""
-    named = " ".join(named for _, named in table().values())
+    """Each name in HUSHCAST_LIMITS has its row."""
+    named = [named for _, named in table().values()]
     for name in rates.USUAL:
-        assert f"`HUSHCAST_LIMITS={name}=...`" in named
+        assert f"`HUSHCAST_LIMITS`: `{name}`" in named

@@ -130,7 +130,8 @@ class Account:
         try:
             if self.api.token is None:
                 self.sign_in()
-            self.api.call("DELETE", "/api/me", patience_s=20)
+            farewell = {"password": self.password}
+            self.api.call("DELETE", "/api/me", farewell, patience_s=20)
         except Missing:
             return
 

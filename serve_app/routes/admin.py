@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
+from serve_app import security
 from serve_app.accounts import AccountInfo
 from serve_app.callers import Caller
 from serve_app.deletion import delete_recording
@@ -25,6 +26,7 @@ Admin = Annotated[str, Depends(_admin)]
 Name = Annotated[str, Path(max_length=64)]
 
 router = APIRouter(prefix="/api/admin", tags=["admin"], dependencies=[Depends(_admin)])
+"""Whatever is changed here stands in the security log, with the administrator's name."""
 
 
 @router.get("/streams")
@@ -34,10 +36,11 @@ async def streams(use: Use) -> list[Stream]:
 
 
 @router.delete("/streams/{name}", status_code=204)
-async def end_stream(name: Name, use: Use) -> None:
+async def end_stream(name: Name, admin: Admin, use: Use) -> None:
     """End somebody's stream; they may start another one unless their account is disabled."""
     if await use.streams.status(name) is None:
         raise NoSuchStream(f"{name} has no stream.")
+    security.note("stream ended by an administrator", name, admin=admin)
     await asyncio.shield(use.streams.stop(name, None, reason="an administrator ended it"))
 
 
@@ -53,6 +56,8 @@ async def change_account(name: Name, body: AccountChange, admin: Admin, use: Use
     if name == admin:
         raise NotWithOneself("You cannot disable your own account.")
     await asyncio.shield(_disable(name, body.disabled, use))
+    change = "disabled" if body.disabled else "enabled"
+    security.note(f"account {change} by an administrator", name, admin=admin)
     for each in await use.accounts.all():
         if each.username == name:
             return await _described(each, use)
@@ -60,9 +65,12 @@ async def change_account(name: Name, body: AccountChange, admin: Admin, use: Use
 
 
 @router.delete("/recordings/{recording_id}", status_code=204)
-async def delete(recording_id: RecordingId, use: Use) -> None:
+async def delete(recording_id: RecordingId, admin: Admin, use: Use) -> None:
     """Delete anybody's recording for good."""
     kept = await find_recording(recording_id, use)
+    security.note(
+        "recording deleted by an administrator", kept.username, admin=admin, recording=kept.id
+    )
     await asyncio.shield(delete_recording(kept, index=use.index, store=use.store))
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from deployments.streams import SessionAnswer
-from serve_app.callers import Caller
+from serve_app.callers import Caller, From
 from serve_app.errors import NotAFriend, SessionChanged, WrongType
 from serve_app.friends import NoSuchUser
 from serve_app.services import Use
@@ -26,10 +26,12 @@ Session = Annotated[str, Path(max_length=64)]
 
 
 @router.post("/whip", status_code=201)
-async def publish(request: Request, caller: Caller, use: Use) -> Response:
+async def publish(request: Request, caller: Caller, place: From, use: Use) -> Response:
     """Begin to publish the caller's stream."""
     offer = await _offer(request)
     await use.rates.count("offers", caller)
+    if not place.local:
+        await use.publishers.begin(caller, place.counted, use.rates.streams)
     answer = await asyncio.shield(use.streams.publish(caller, offer))
     return _created(answer, "/whip/sessions/", use.settings, caller)
 
@@ -62,6 +64,7 @@ async def trickle(request: Request, session: Session, caller: Caller, use: Use) 
     known = request.headers.get("if-match", "*")
     if known not in ("*", f'"{session}"'):
         raise SessionChanged("The ICE session has changed. Please post a new offer.")
+    await use.rates.count("changes", caller)
     body = await request.body()
     if body and _media_type(request) != FRAGMENT:
         raise WrongType("candidates", FRAGMENT)

@@ -1,22 +1,25 @@
-"""Accounts, sign-ins, friends."""
+"""Accounts, sign-ins, friends, blocks."""
 
 import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from serve_app.addresses import client_of
-from serve_app.callers import COOKIE, Caller, Signed
+from serve_app.callers import COOKIE, Caller, From, Signed
 from serve_app.deletion import delete_account as delete_for_good
 from serve_app.errors import NameReserved, SignUpClosed
 from serve_app.friends import NoSuchUser
+from serve_app.guesses import guess
 from serve_app.schemas import (
     Created,
+    Farewell,
     Friend,
     Friends,
     FriendState,
+    KnownSignIn,
     Me,
     NewAccount,
+    PasswordChange,
     SignedIn,
     SignIn,
     SignUp,
@@ -31,6 +34,8 @@ from serve_app.sign_ins import TTL_S
 router = APIRouter(prefix="/api", tags=["people"])
 
 Name = Annotated[str, Path(max_length=64)]
+Id = Annotated[str, Path(max_length=64)]
+SIGNED_OUT_ELSEWHERE = "You were signed out from another place."
 
 
 @router.get("/sign-up")
@@ -40,35 +45,28 @@ async def sign_up(use: Use) -> SignUp:
 
 
 @router.post("/accounts", status_code=201)
-async def create_account(body: NewAccount, request: Request, use: Use) -> Created:
+async def create_account(body: NewAccount, place: From, use: Use) -> Created:
     """Create an account, where that is allowed."""
-    await use.rates.count("accounts", _client(request, use))
+    if not place.local:
+        await use.rates.count("accounts", place.counted)
     invitation = await _needed_invitation(body, use)
     await use.accounts.create(body.username, body.password, invitation=invitation)
     return Created(username=body.username)
 
 
 @router.post("/session")
-async def sign_in(body: SignIn, request: Request, response: Response, use: Use) -> SignedIn:
+async def sign_in(
+    body: SignIn, place: From, request: Request, response: Response, use: Use
+) -> SignedIn:
     """Sign in: returns a token, and sets it as a cookie for our pages."""
-    who = (body.username, _client(request, use))
-    # Count before checking the password, or parallel guesses would all be checked.
-    await use.rates.count("sign_ins", *who)
-    text, token = await use.accounts.sign_in(
-        body.username,
-        body.password,
-        address=who[1],
-        user_agent=request.headers.get("user-agent", ""),
-    )
-    await use.rates.forget("sign_ins", *who)
-    response.set_cookie(
-        COOKIE,
-        text,
-        max_age=TTL_S,
-        httponly=True,
-        samesite="strict",
-        secure=use.settings.https,
-    )
+    async with guess(use, body.username, place):
+        text, token = await use.accounts.sign_in(
+            body.username,
+            body.password,
+            address=place.address,
+            user_agent=request.headers.get("user-agent", ""),
+        )
+    _set_cookie(response, text, use)
     return SignedIn(username=token.username, token=text, expires_at=rfc3339(token.expires_at))
 
 
@@ -80,9 +78,11 @@ async def sign_out(token: Signed, response: Response, use: Use) -> None:
 
 
 @router.get("/me")
-async def me(caller: Caller, use: Use) -> Me:
-    """Get the caller, their stream and their storage."""
+async def me(caller: Caller, request: Request, response: Response, use: Use) -> Me:
+    """Get the caller, their stream and storage. It renews the cookie of pages."""
     status = await use.streams.status(caller)
+    if "authorization" not in request.headers:
+        _set_cookie(response, request.cookies[COOKIE], use)
     return Me(
         username=caller,
         stream=stream_of(status),
@@ -95,9 +95,45 @@ async def me(caller: Caller, use: Use) -> Me:
     )
 
 
+@router.put("/me/password", status_code=204)
+async def change_password(body: PasswordChange, token: Signed, use: Use) -> None:
+    """Change the caller's password; every other sign-in ends."""
+    await _confirm(token.username, body.current, use)
+    await use.accounts.set_password(token.username, body.new, kept=token.token_id)
+
+
+@router.get("/me/sign-ins")
+async def sign_ins(token: Signed, use: Use) -> list[KnownSignIn]:
+    """List where the caller is signed in, the last used first."""
+    return [
+        KnownSignIn(
+            id=each.id,
+            created_at=rfc3339(each.created_at),
+            last_used_at=rfc3339(each.last_used_at),
+            current=each.id == token.token_id,
+            address=each.address,
+            user_agent=each.user_agent,
+        )
+        for each in await use.accounts.sign_ins(token.username)
+    ]
+
+
+@router.delete("/me/sign-ins", status_code=204)
+async def end_other_sign_ins(token: Signed, use: Use) -> None:
+    """Sign the caller out everywhere else."""
+    await use.accounts.end_sign_ins(token.username, SIGNED_OUT_ELSEWHERE, kept=token.token_id)
+
+
+@router.delete("/me/sign-ins/{sign_in_id}", status_code=204)
+async def end_sign_in(sign_in_id: Id, token: Signed, use: Use) -> None:
+    """Sign the caller out in one place."""
+    await use.accounts.end_sign_in(token.username, sign_in_id, SIGNED_OUT_ELSEWHERE)
+
+
 @router.delete("/me", status_code=204)
-async def delete_account(caller: Caller, response: Response, use: Use) -> None:
+async def delete_account(body: Farewell, caller: Caller, response: Response, use: Use) -> None:
     """Delete the account and everything in it, even if the client does not wait."""
+    await _confirm(caller, body.password, use)
     deletion = delete_for_good(
         caller,
         end_stream=lambda: use.streams.stop(caller, None),
@@ -124,6 +160,7 @@ async def friends(caller: Caller, use: Use) -> Friends:
 @router.put("/friends/{name}")
 async def befriend(name: Name, caller: Caller, use: Use) -> FriendState:
     """Send a friend request, or accept one."""
+    await use.rates.count("friends", caller)
     state = await use.accounts.befriend(caller, name)
     return FriendState.model_validate({"state": state})
 
@@ -134,9 +171,31 @@ async def unfriend(name: Name, caller: Caller, use: Use) -> None:
     await use.accounts.unfriend(caller, name)
 
 
+@router.get("/blocks")
+async def blocks(caller: Caller, use: Use) -> list[str]:
+    """List whom the caller has blocked."""
+    return await use.accounts.blocks(caller)
+
+
+@router.put("/blocks/{name}", status_code=204)
+async def block(name: Name, caller: Caller, use: Use) -> None:
+    """End what the two have with each other; the other is not told, and cannot ask again."""
+    await use.rates.count("friends", caller)
+    await use.accounts.block(caller, name)
+
+
+@router.delete("/blocks/{name}", status_code=204)
+async def unblock(name: Name, caller: Caller, use: Use) -> None:
+    """Let a user ask again."""
+    if not await use.accounts.exists(name):
+        raise NoSuchUser(name)
+    await use.accounts.unblock(caller, name)
+
+
 @router.get("/users/{name}")
 async def user(name: Name, caller: Caller, use: Use) -> User:
     """Describe a user, as far as the caller may see them."""
+    await use.rates.count("look_ups", caller)
     if not await use.accounts.exists(name):
         raise NoSuchUser(name)
     friend = await use.accounts.are_friends(caller, name)
@@ -156,6 +215,19 @@ async def _needed_invitation(body: NewAccount, use: Use) -> str | None:
     return body.invite if use.settings.sign_up == "invite" else None
 
 
-def _client(request: Request, use: Use) -> str:
-    """Name the client for rate limits. A public URL implies a proxy."""
-    return client_of(request, behind_proxy=use.settings.public_url is not None)
+async def _confirm(username: str, password: str, use: Use) -> None:
+    """Check the password of somebody who is signed in. Raises WrongPassword or TooOften."""
+    await use.rates.count("passwords", username)
+    await use.accounts.check_password(username, password)
+    await use.rates.forget("passwords", username)
+
+
+def _set_cookie(response: Response, text: str, use: Use) -> None:
+    response.set_cookie(
+        COOKIE,
+        text,
+        max_age=TTL_S,
+        httponly=True,
+        samesite="strict",
+        secure=use.settings.https,
+    )

@@ -22,6 +22,7 @@ async def streams(caller: Caller, use: Use) -> list[Stream]:
 @router.patch("/stream")
 async def change_stream(body: StreamChange, caller: Caller, use: Use) -> Stream | None:
     """Change the caller's live stream."""
+    await use.rates.count("changes", caller)
     changes = body.model_dump(exclude_unset=True)
     return stream_of(await use.streams.control(caller, changes))
 

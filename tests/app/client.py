@@ -117,6 +117,11 @@ class Presence:
         return [s for n, s in enumerate(states) if n == 0 or s != states[n - 1]]
 
 
+async def delete_account(person: Person) -> httpx.Response:
+    """Delete an account, with everything in it."""
+    return await person.http.request("DELETE", "/api/me", json={"password": person.password})
+
+
 async def sign_up(url: str, username: str | None = None) -> Person:
     """Create an account and sign in."""
     username = username or f"test-{secrets.token_hex(4)}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.async_api import Browser, expect
 
 from tests.app.browser import DESKTOP, PHONE, Tab, chromium, open_tab, write_microphone
-from tests.app.client import Person, sign_up
+from tests.app.client import Person, delete_account, sign_up
 from tests.sounds import mix, noise, spoken_words
 from tests.waiting import until
 
@@ -52,7 +52,7 @@ async def make(url: str) -> None:
             await tab.page.goto(url)
             await both_sizes(tab, "sign-in")
     for person in (ada, bob, eve):
-        await person.http.delete("/api/me")
+        await delete_account(person)
         await person.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from foundation.redis import RedisClient, connect
 from recordings.store import RecordingStore, StoreConfig
-from tests.app.client import Person
+from tests.app.client import Person, delete_account
 from tests.peers import encode
 from tests.running import App
 from tests.sounds import speech_like
@@ -36,7 +36,7 @@ async def test_a_deleted_account_takes_everything_with_it(
     await until(lambda: _stored(ada))
     await ada.publish(PACKETS)
     await until(lambda: _live(ada))
-    assert (await ada.http.delete("/api/me")).status_code == 204
+    assert (await delete_account(ada)).status_code == 204
     assert (await ada.http.get("/api/me")).status_code == 401
     assert (await bob.http.get(f"/api/users/{ada.username}")).status_code == 404
     assert (await bob.http.get("/api/friends")).json()["friends"] == []
@@ -57,7 +57,7 @@ async def _nothing_names(username: str, app: App, valkey: str, s3: StoreConfig) 
     finally:
         store.close()
     async with connect(valkey) as redis:
-        passing = ("hushcast:rate:", "hushcast:session:")
+        passing = ("hushcast:limit:", "hushcast:session:")
         keys = [key async for key in redis.scan_iter("*") if not key.startswith(passing)]
         values = {key: await _everything_in(redis, key) for key in keys}
     named = [key for key, value in values.items() if username in key + value]

@@ -60,7 +60,7 @@ def account(app: App) -> Iterator[httpx.Client]:
         )
         http.cookies.clear()
         yield http
-        http.delete("/api/me")
+        http.request("DELETE", "/api/me", json={"password": name["password"]})
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,10 @@ class Person:
     token: str
     http: httpx.AsyncClient
 
+    async def delete_account(self) -> httpx.Response:
+        """Delete the account, with everything in it."""
+        return await self.http.request("DELETE", "/api/me", json={"password": PASSWORD})
+
 
 @dataclass
 class Edge:

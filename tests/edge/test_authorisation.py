@@ -45,7 +45,12 @@ class Row:
     @property
     def path(self) -> str:
         """The path with Ada's things in it."""
-        names = {"name": "{ada}", "recording_id": "{recording}", "session": "{session}"}
+        names = {
+            "name": "{ada}",
+            "recording_id": "{recording}",
+            "session": "{session}",
+            "sign_in_id": "{sign_in}",
+        }
         path = self.route
         for parameter, value in names.items():
             path = path.replace("{" + parameter + "}", value)
@@ -64,7 +69,15 @@ TABLE = [
     Row("POST", "/api/session", EVERYBODY, {"username": "ada", "password": PASSWORD}),
     Row("DELETE", "/api/session", (401, 204, 204, 204)),
     Row("GET", "/api/me", SIGNED),
-    Row("DELETE", "/api/me", (401, 204, 204, 204)),
+    Row("DELETE", "/api/me", (401, 204, 204, 204), {"password": PASSWORD}),
+    Row("PUT", "/api/me/password", (401, 204, 204, 204),
+        {"current": PASSWORD, "new": "another horse"}),
+    Row("GET", "/api/me/sign-ins", SIGNED),
+    Row("DELETE", "/api/me/sign-ins", (401, 204, 204, 204)),
+    Row("DELETE", "/api/me/sign-ins/{sign_in_id}", (401, 404, 404, 204)),
+    Row("GET", "/api/blocks", SIGNED),
+    Row("PUT", "/api/blocks/{name}", (401, 204, 204, 422)),
+    Row("DELETE", "/api/blocks/{name}", (401, 204, 204, 204)),
     Row("GET", "/api/friends", SIGNED),
     Row("PUT", "/api/friends/{name}", (401, 200, 200, 422)),
     Row("DELETE", "/api/friends/{name}", (401, 404, 204, 404)),
@@ -136,10 +149,13 @@ async def test_who_may(make_edge: MakeEdge, tmp_path: Path, row: Row) -> None:
     await statuses.write(edge.streams.store, live("ada"))
     opened = await owner.http.post("/whip", content=OFFER, headers=SDP)
     session = opened.headers["location"].rpartition("/")[2]
+    [sign_in] = await edge.services.accounts.sign_ins("ada")
     callers = (edge.client(), stranger.http, friend.http, owner.http, admin.http)
     answers = []
     for caller, http in zip(CALLERS, callers, strict=True):
-        path = row.path.format(ada="ada", recording=recording.id, session=session)
+        path = row.path.format(
+            ada="ada", recording=recording.id, session=session, sign_in=sign_in.id
+        )
         body = row.json
         if isinstance(body, dict) and body.get("username") == "{new}":
             body = {**body, "username": f"new-{caller}"}

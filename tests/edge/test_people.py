@@ -52,7 +52,7 @@ async def test_a_later_account_of_the_same_name_is_somebody_else(edge: Edge) -> 
     before, bob, eve = [await edge.person(name) for name in ("ada", "bob", "eve")]
     await edge.befriend("ada", "bob")
     await edge.services.accounts.befriend("ada", "eve")
-    assert (await before.http.delete("/api/me")).status_code == 204
+    assert (await before.delete_account()).status_code == 204
     after = await edge.person("ada")
     assert (await before.http.get("/api/me")).status_code == 401
     for person in (after, bob, eve):
@@ -138,7 +138,7 @@ async def test_a_successful_sign_in_begins_the_count_anew(make_edge: MakeEdge) -
 async def test_retry_after_is_when_the_next_try_is_free(make_edge: MakeEdge) -> None:
     """It counts down: trying again after that time works."""
     edge = make_edge(rates={"accounts": "1/3second"})
-    client = edge.client()
+    client = edge.client(**{"x-forwarded-for": "198.51.100.1"})
     names = iter(f"ada-{n}" for n in range(9))
 
     async def create() -> tuple[int, int]:
@@ -155,16 +155,14 @@ async def test_retry_after_is_when_the_next_try_is_free(make_edge: MakeEdge) -> 
 
 
 async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> None:
-    """The last forwarded address counts, an IPv6 network once; without a proxy, none does."""
+    """The last forwarded address counts, an IPv6 network once; a client's own word never does."""
 
     async def create(edge: Edge, *forwarded: str) -> int:
         body = {"username": f"name-{secrets.token_hex(4)}", "password": PASSWORD}
         headers = [("x-forwarded-for", line) for line in forwarded]
         return (await edge.client().post("/api/accounts", json=body, headers=headers)).status_code
 
-    behind = make_edge(
-        rates={"accounts": "1/minute"}, public_url="https://cast.example.org", sign_up="open"
-    )
+    behind = make_edge(rates={"accounts": "1/minute"})
     assert await create(behind, "198.51.100.1") == 201
     assert await create(behind, "203.0.113.9, 198.51.100.1") == 429
     assert await create(behind, "198.51.100.2") == 201
@@ -177,10 +175,11 @@ async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> N
     assert await create(behind, "203.0.113.9", "198.51.100.1, ") == 429
     assert await create(behind, "198.51.100.1, unknown") == 201  # the proxy itself
     assert await create(behind, "anything") == 429
-    alone = make_edge(rates={"accounts": "1/minute"})
+    alone = make_edge(rates={"accounts": "1/minute"}, trusted_proxies=("192.0.2.1",))
     await alone.redis.flushdb()
     assert await create(alone, "198.51.100.7") == 201
     assert await create(alone, "198.51.100.8") == 429
+    assert await create(alone) == await create(alone) == 201  # local, and by no proxy
 
 
 def test_an_unknown_limit_is_an_error(make_edge: MakeEdge) -> None:

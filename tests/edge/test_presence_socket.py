@@ -18,7 +18,7 @@ from actors.access import CHANNEL as ACCESS_CHANNEL
 from actors.status import CHANNEL, StreamState
 from deployments.subscription import Control, Subscription
 from tests import statuses
-from tests.edge.conftest import Edge, MakeEdge
+from tests.edge.conftest import PASSWORD, Edge, MakeEdge
 from tests.edge.made_up import live
 from tests.running import free_port
 from tests.waiting import until
@@ -195,7 +195,8 @@ async def test_a_sign_out_or_deletion_closes_the_sockets_it_concerns(serve: Serv
         assert (await ada.http.delete("/api/session")).status_code == 204
         assert (await close_of(first))[0] == 4401
         other = replica.edge.client(authorization=f"Bearer {other_token}")
-        assert (await other.delete("/api/me")).status_code == 204
+        farewell = {"password": PASSWORD}
+        assert (await other.request("DELETE", "/api/me", json=farewell)).status_code == 204
         assert (await close_of(second))[0] == 4401
         await statuses.write(replica.edge.streams.store, live("bob"))
         assert (await next_of(bob))["type"] == "stream"

@@ -11,7 +11,7 @@ from foundation.ids import new_id
 from recordings.index import Recording, RecordingState
 from recordings.names import recording_key
 from recordings.store import ObjectMissing, RecordingStore, StoreConfig
-from tests.edge.conftest import Edge, MakeEdge
+from tests.edge.conftest import PASSWORD, Edge, MakeEdge
 
 SOUND = bytes(range(256)) * 8
 
@@ -150,10 +150,10 @@ async def test_a_deletion_that_failed_can_be_tried_again(
     recording = await stored(edge, "ada", tmp_path)
     client = cut_off.client(authorization=f"Bearer {ada.token}")
     for path in (f"/api/recordings/{recording.id}", "/api/me"):
-        answer = await client.delete(path)
+        answer = await client.request("DELETE", path, json={"password": PASSWORD})
         assert answer.status_code == 503 and answer.headers["retry-after"], answer.text
     assert await edge.services.index.get(recording.id) == recording
-    assert (await ada.http.delete("/api/me")).status_code == 204
+    assert (await ada.delete_account()).status_code == 204
     assert await edge.services.index.list("ada") == []
     with pytest.raises(ObjectMissing):
         edge.services.store.open(recording.key)

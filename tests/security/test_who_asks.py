@@ -1,0 +1,196 @@
+"""Who is asking, and how often they may: addresses, proxies, limits."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from actors.status import StreamState
+from serve_app import publishers
+from serve_app.addresses import Proxies
+from serve_app.rates import USUAL
+from tests import statuses
+from tests.edge.conftest import PASSWORD, Edge, MakeEdge
+from tests.edge.made_up import OFFER, live
+from tests.test_docs import ROOT
+
+SDP = {"content-type": "application/sdp"}
+
+
+def seen(peer: str, *lines: str, trusted: tuple[str, ...], **headers: str) -> str:
+    """Get the address that counts for a request, `local` if none does."""
+    told = [(b"x-forwarded-for", line.encode()) for line in lines]
+    told += [(name.replace("_", "-").encode(), each.encode()) for name, each in headers.items()]
+    scope = {"type": "http", "client": (peer, 9), "headers": told}
+    client = Proxies(trusted).client_of(HTTPConnection(scope))
+    return "local" if client.local else client.counted
+
+
+@pytest.mark.parametrize(
+    ("peer", "lines", "counted"),
+    [
+        ("203.0.113.5", ["198.51.100.1"], "203.0.113.5"),
+        ("127.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("::1", ["198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", ["192.0.2.66, 198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", ["192.0.2.66", "198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", ["192.0.2.66, 198.51.100.1, 10.1.2.3"], "198.51.100.1"),
+        ("10.9.9.9", ["127.0.0.1, 198.51.100.1", "10.1.2.3,127.0.0.1"], "198.51.100.1"),
+        ("::ffff:10.9.9.9", ["198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", ["10.1.2.3"], "10.1.2.3"),
+        ("127.0.0.1", ["198.51.100.1, unknown"], "127.0.0.1"),
+        ("127.0.0.1", ["127.0.0.1"], "127.0.0.1"),
+        ("127.0.0.1", [], "local"),
+        ("::1", [], "local"),
+        ("10.1.2.3", [], "10.1.2.3"),
+        ("203.0.113.5", ["127.0.0.1"], "203.0.113.5"),
+        ("2001:db8::1:5", ["127.0.0.1"], "2001:db8::/64"),
+        ("a socket", ["127.0.0.1"], "a socket"),
+    ],
+)
+def test_only_trusted_proxies_say_who_asks(peer: str, lines: list[str], counted: str) -> None:
+    """The last address that no proxy of ours has; what a client writes itself stands before it."""
+    trusted = ("127.0.0.0/8", "::1", "10.0.0.0/8")
+    assert seen(peer, *lines, trusted=trusted) == counted
+
+
+@pytest.mark.parametrize("header", ["via", "forwarded", "x_real_ip", "x_forwarded_proto"])
+def test_a_proxy_without_the_header_is_no_local_client(header: str) -> None:
+    """Its clients share a count, rather than to have none."""
+    assert seen("127.0.0.1", trusted=("127.0.0.1",), **{header: "x"}) == "127.0.0.1"
+
+
+async def sprayed(edge: Edge, names: list[str], *, address: str | None = None) -> list[int]:
+    """Try the same password for many names, one after another."""
+    client = edge.client(**({"x-forwarded-for": address} if address else {}))
+    answers = []
+    for name in names:
+        body = {"username": name, "password": "summer is here"}
+        answers.append((await client.post("/api/session", json=body)).status_code)
+    return answers
+
+
+async def test_one_address_cannot_try_many_names(make_edge: MakeEdge) -> None:
+    """A neighbour can still sign in, and right passwords do not count."""
+    edge = make_edge(rates={"sign_ins_per_address": "3/5minutes"})
+    await edge.services.accounts.create("ada", PASSWORD)
+    names = [f"name-{n}" for n in range(5)]
+    assert await sprayed(edge, names, address="198.51.100.1") == [401] * 3 + [429] * 2
+    neighbour = edge.client(**{"x-forwarded-for": "198.51.100.2"})
+    credentials = {"username": "ada", "password": PASSWORD}
+    for _ in range(5):
+        assert (await neighbour.post("/api/session", json=credentials)).status_code == 200
+
+
+async def test_many_names_at_the_same_time_are_counted_too(edge: Edge) -> None:
+    """Before they are looked at: of 60 at once, 30 are."""
+    client = edge.client(**{"x-forwarded-for": "198.51.100.1"})
+    answers = await asyncio.gather(
+        *(
+            client.post("/api/session", json={"username": f"name-{n}", "password": "a guess"})
+            for n in range(60)
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [401] * 30 + [429] * 30
+
+
+async def test_many_addresses_cannot_guess_one_name(make_edge: MakeEdge) -> None:
+    """And lock nobody out: neither a sign-in that is there, nor the place where it began."""
+    edge = make_edge(rates={"sign_ins_per_name": "5/hour"})
+    await edge.services.accounts.create("ada", PASSWORD)
+    home = edge.client(**{"x-forwarded-for": "198.51.100.1"})
+    credentials = {"username": "ada", "password": PASSWORD}
+    session = await home.post("/api/session", json=credentials)
+    answers = [(await sprayed(edge, ["ada"], address=f"203.0.113.{n}"))[0] for n in range(7)]
+    assert answers == [401] * 5 + [429] * 2
+    stranger = edge.client(**{"x-forwarded-for": "192.0.2.1"})
+    assert (await stranger.post("/api/session", json=credentials)).status_code == 429
+    assert (await home.post("/api/session", json=credentials)).status_code == 200
+    bearer = {"authorization": f"Bearer {session.json()['token']}"}
+    assert (await stranger.get("/api/me", headers=bearer)).status_code == 200
+
+
+async def test_one_address_cannot_hold_all_streams(
+    make_edge: MakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream counts while it lives, or for a moment while it starts; the user's own does not."""
+    edge = make_edge(rates={"streams": "2"})
+    people = [await edge.person(name) for name in ("ada", "bob", "eve")]
+    place = {"x-forwarded-for": "198.51.100.1", **SDP}
+
+    async def starts(*places: dict[str, str]) -> list[int]:
+        return [
+            (await each.http.post("/whip", content=OFFER, headers=where)).status_code
+            for each, where in zip(people, places, strict=True)
+        ]
+
+    assert await starts(place, place, place) == [201, 201, 429]
+    assert await starts(place, place, place | {"x-forwarded-for": "192.0.2.1"}) == [201] * 3
+    assert await starts(place, place, SDP) == [201] * 3  # local
+    monkeypatch.setattr(publishers, "STARTING_S", 0.0)
+    await statuses.write(edge.streams.store, live("ada"))
+    assert (await starts(place, place, place))[1:] == [201, 201]
+    await statuses.write(edge.streams.store, live("bob"))
+    assert await starts(place, place, place) == [201, 201, 429]
+    refused = await people[2].http.post("/whip", content=OFFER, headers=place)
+    assert "2 streams" in refused.json()["detail"] and refused.headers["retry-after"]
+    await statuses.write(edge.streams.store, replace(live("bob"), state=StreamState.ENDED))
+    assert (await starts(SDP, SDP, place))[2] == 201
+
+
+async def test_streams_that_start_at_once_count_each_other(make_edge: MakeEdge) -> None:
+    """Never more than the limit."""
+    edge = make_edge(rates={"streams": "2"})
+    people = [await edge.person(f"name-{n}") for n in range(4)]
+    place = {"x-forwarded-for": "198.51.100.1", **SDP}
+    answers = await asyncio.gather(
+        *(each.http.post("/whip", content=OFFER, headers=place) for each in people)
+    )
+    assert [answer.status_code for answer in answers].count(201) <= 2
+
+
+async def test_what_people_do_often_has_a_limit(make_edge: MakeEdge) -> None:
+    """Requests, look-ups and changes, for each user: the next one is 429, others go on."""
+    limits = {"friends": "2/minute", "look_ups": "2/minute", "changes": "2/minute"}
+    edge = make_edge(rates=limits)
+    ada, bob = await edge.person("ada"), await edge.person("bob")
+    for method, path in (
+        ("PUT", "/api/friends/bob"),
+        ("GET", "/api/users/bob"),
+        ("PATCH", "/api/stream"),
+    ):
+        answers = [await ada.http.request(method, path, json={}) for _ in range(3)]
+        assert [answer.status_code == 429 for answer in answers] == [False, False, True], path
+        assert answers[-1].headers["retry-after"]
+        assert (await bob.http.request(method, path, json={})).status_code != 429
+    assert (await ada.http.put("/api/blocks/bob")).status_code == 429
+    assert (await ada.http.patch("/whip/sessions/any")).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("streams", "2/minute"), ("offers", "7"), ("stream", "7")]
+)
+def test_limits_have_a_name_and_a_form(make_edge: MakeEdge, name: str, limit: str) -> None:
+    """A mistake is told at the start, not found when it is needed."""
+    with pytest.raises(ValueError, match=f"HUSHCAST_LIMITS: {name} "):
+        make_edge(rates={name: limit})
+
+
+async def test_numbers_and_switches_are_what_they_say(edge: Edge) -> None:
+    """`true` is no number; what we do not know is left alone."""
+    ada = await edge.person("ada")
+    await statuses.write(edge.streams.store, live("ada"))
+    for value, status in ((True, 422), ("3", 422), (-1, 422), (3, 200), (2.5, 200), (None, 200)):
+        body = {"attenuation_limit_db": value}
+        assert (await ada.http.patch("/api/stream", json=body)).status_code == status, value
+    for value in (0, 1, "true", None):
+        assert (await ada.http.patch("/api/stream", json={"denoise": value})).status_code == 422
+    assert (await ada.http.patch("/api/stream", json={"of_tomorrow": 1})).status_code == 200
+
+
+def test_every_limit_stands_in_the_contract() -> None:
+    """With its name and its default."""
+    text = (ROOT / "docs/api.md").read_text()
+    for name, limit in USUAL.items():
+        assert f"`{name}` | {limit.replace(';', ', ')} |" in text, name
