@@ -1,13 +1,14 @@
 """The server's side of ICE: an ICE-lite agent (RFC 8445) that cannot be made to send to others.
 
 It answers checks and sends none on its own, ignores remote candidates, and lets nothing but STUN
-pass before an address was nominated by an authenticated check. Whoever knows a session's password
+pass from an address before an authenticated check. Whoever knows a session's password
 can write any source address on a check. So before anything but answers to checks goes to an
 address, that address must answer a request of ours, and until it has, it gets at most 1.5 times
 the bytes that came from it (QUIC's limit is 3 times: RFC 9000, section 8.1).
 """
 
 import asyncio
+import secrets
 import struct
 import time
 from collections.abc import Iterator
@@ -110,6 +111,7 @@ class LiteConnection(IceConnection):
         self.datagrams: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.connected: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.consent: asyncio.Task[None] | None = None
+        self.tie_breaker = secrets.randbits(64) | 1  # libjuice takes 0 for none
 
     async def add_remote_candidate(self, remote_candidate: Candidate | None) -> None:
         """Ignore it: the client reaches the server."""
@@ -146,9 +148,9 @@ class LiteConnection(IceConnection):
     # -- what arrives
 
     def take_data(self, data: bytes, key: tuple[LiteProtocol, Address]) -> None:
-        """Take what is not STUN, if an address sent it that was nominated."""
+        """Take what is not STUN, if an authenticated check came from its address."""
         source = self.sources.get(key)
-        if source is None or source.nominated_at is None:
+        if source is None:
             return
         limit = MAX_DATAGRAMS
         if not source.answered:
@@ -251,7 +253,7 @@ class LiteConnection(IceConnection):
     def _ask(self, source: Source) -> None:
         """Ask a nominated address to prove that it is there, again whenever it is heard."""
         now = time.monotonic()
-        if now - source.requested_at < REQUEST_INTERVAL_S:
+        if source.nominated_at is None or now - source.requested_at < REQUEST_INTERVAL_S:
             return
         request = source.request or self._request(source)
         if source.may_get(len(request)) or (self.client_waits and not source.request):
@@ -268,7 +270,7 @@ class LiteConnection(IceConnection):
             {
                 "USERNAME": f"{self.remote_username}:{self.local_username}",
                 "PRIORITY": candidate_priority(1, "prflx"),
-                "ICE-CONTROLLED": 0,
+                "ICE-CONTROLLED": self.tie_breaker,
             },
         )
         request.add_message_integrity(self.remote_password.encode())

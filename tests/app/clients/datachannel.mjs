@@ -1,5 +1,6 @@
 // libdatachannel, OBS's WebRTC library, as OBS uses it: publishes sound and a picture over WHIP.
 // usage: node datachannel.mjs URL TOKEN VIDEO_CODEC OPUS_PAYLOAD_TYPE < packets, each as 2 bytes of length and Opus
+// SIGTERM ends the stream before the packets do.
 import nodeDataChannel from "node-datachannel";
 
 const [url, token, videoCodec, payloadType] = process.argv.slice(2);
@@ -47,7 +48,9 @@ const packets = [];
 for (let at = 0; at < bytes.length; at += 2 + bytes.readUInt16BE(at)) {
   packets.push(bytes.subarray(at + 2, at + 2 + bytes.readUInt16BE(at)));
 }
-for (let n = 0; n < packets.length; n += 1) {
+let over = false;
+process.on("SIGTERM", () => { over = true; });
+for (let n = 0; n < packets.length && !over; n += 1) {
   const header = Buffer.alloc(12);
   header[0] = 0x80;
   header[1] = Number(payloadType);
