@@ -337,7 +337,7 @@ class Settings(BaseSettings):
     limits: Annotated[
         dict[str, Rate], NoDecode, BeforeValidator(_named_rates), _form("NAME=RATE, several")
     ] = Field({}, json_schema_extra=_shown(""))
-    """Limits to override, by their names in [api.md](api.md#limits): `offers=9/minute streams=64`."""
+    """Limits to override, by name (see [api.md](api.md#limits)): `offers=100/minute streams=64`."""
 
     # Logs.
     log_format: Form = "text"

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import recordings.live
-import recordings.writer
 from foundation.redis import RedisClient
 from recordings.index import RecordingIndex, RecordingState
 from recordings.quota import DISK_FULL, Quota
@@ -117,7 +116,7 @@ async def test_another_disk_that_is_full_ends_recordings_too(
 ) -> None:
     """That of the data folder: what was written is stored, and the user hears it."""
     free = {spool_dir: 1 << 40, spool_dir.parent: 1 << 40}
-    monkeypatch.setattr(recordings.writer.shutil, "disk_usage", lambda disk: Usage(free[disk]))
+    monkeypatch.setattr("shutil.disk_usage", lambda disk: Usage(free[disk]))
     stream = Stream(index, store, spool_dir, Quota())
     async with stream.recording as recording:
         recording.begin(STARTED_AT)
