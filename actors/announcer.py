@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,21 +90,27 @@ class Announcer:
         """Stop renewing a session's record."""
         self._sessions.discard(session_id)
 
-    async def tell_taken_over(self, session_id: str) -> None:
-        """Tell the page of a session that a newer one publishes now."""
-        await self._tell_pages("taken_over", session_id)
-
-    async def tell_quota(self, reason: str) -> None:
-        """Tell the publisher's pages, in a sentence, what becomes of the recording."""
-        await self._tell_pages("quota", "", reason)
-
-    async def _tell_pages(self, action: str, session_id: str, reason: str | None = None) -> None:
+    async def tell_pages(
+        self,
+        username: str,
+        action: str,
+        session_id: str,
+        *,
+        reason: str | None = None,
+        at: float | None = None,
+    ) -> None:
+        """Tell a user's pages what to do or what happens to them, if Redis is there."""
         status = self.status
+        await self._tell(
+            self._store.tell_pages(
+                username, action, status.stream_id, session_id, reason=reason, at=at
+            )
+        )
+
+    async def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
-                await self._store.tell_pages(
-                    status.username, action, status.stream_id, session_id, reason=reason
-                )
+                await telling
         except (TimeoutError, RedisUnavailable) as error:
             log.warning("stream %s: a page was not told: %r", self.status.stream_id, error)
 

@@ -243,7 +243,7 @@ class LiveStream:
         try:
             await self._announcer.run()
             if not self.stopping and (publisher := self._core.publisher) is not None:
-                await self._announcer.tell_taken_over(publisher)
+                await self._announcer.tell_pages(self.username, "taken_over", publisher)
         finally:
             lost = self._announcer.lost
             self._end("another actor hosts its user now" if lost else "it cannot be announced")
@@ -297,7 +297,7 @@ class LiveStream:
         await self._tasks.wait()
 
     async def _retire(self, session: PublisherSession) -> None:
-        await self._announcer.tell_taken_over(session.session_id)
+        await self._announcer.tell_pages(self.username, "taken_over", session.session_id)
         session.close()
 
     # -- sound
@@ -360,7 +360,8 @@ class LiveStream:
         self._loop.call_soon_threadsafe(self._end, f"an internal error: {error!r}")
 
     def _tell_quota(self, reason: str) -> None:
-        self._tasks.start(self._announcer.tell_quota(reason), name=f"{self._name} quota")
+        told = self._announcer.tell_pages(self.username, "quota", "", reason=reason)
+        self._tasks.start(told, name=f"{self._name} storage")
 
     # -- time
 

@@ -21,7 +21,9 @@ VERSION_KEY = "hushcast:status-version"
 STREAMING_KEY = "hushcast:streaming"
 """Hash username -> stream id of every stream whose end has not been published yet."""
 CONTROL_CHANNEL = "hushcast:control"
-"""What a user's pages should do, as JSON `{username, action, stream_id, session, reason}`."""
+"""What a user's pages should do, as JSON `{username, action, stream_id, session, reason, at}`."""
+LISTENERS_CHANNEL = "hushcast:listeners"
+"""Who listens to a user's stream now, as JSON `{username, listeners}`, of each a `Listening`."""
 STATUS_TTL_S = 3
 LEASE_TTL_S = 10
 SESSION_TTL_S = 3600
@@ -286,11 +288,19 @@ class StatusStore:
         return int(await self._redis.get(VERSION_KEY) or 0)
 
     async def tell_pages(
-        self, username: str, action: str, stream_id: str, session: str, *, reason: str | None = None
+        self,
+        username: str,
+        action: str,
+        stream_id: str,
+        session: str,
+        *,
+        reason: str | None = None,
+        at: float | None = None,
     ) -> None:
-        """Tell a user's pages what to do, `republish` or `taken_over`, or what to say: `quota`.
+        """Tell a user's pages what to do or what happens: an action of docs/api.md.
 
-        An empty session means whichever one belongs to the stream. `reason` is a sentence.
+        An empty session means whichever one belongs to the stream. `reason` is a sentence, `at` a
+        time in seconds since the epoch.
         """
         message = {
             "username": username,
@@ -298,6 +308,7 @@ class StatusStore:
             "stream_id": stream_id,
             "session": session,
             "reason": reason,
+            "at": at,
         }
         await self._redis.publish(self._redis.channel(CONTROL_CHANNEL), json.dumps(message))
 

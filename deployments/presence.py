@@ -156,7 +156,11 @@ class Presence:
     async def _fan_out_control(self, text: str) -> None:
         message = json.loads(text)
         event = Control(
-            message["action"], message["stream_id"], message["session"], message.get("reason")
+            message["action"],
+            message["stream_id"],
+            message["session"],
+            message.get("reason"),
+            message.get("at"),
         )
         for subscription in self._subscriptions.of_user(message["username"]):
             subscription.tell(event)

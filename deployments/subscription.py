@@ -34,12 +34,16 @@ class FriendsChanged:
 
 @dataclass(frozen=True)
 class Control:
-    """Something that a page of the subscriber should do, or a `reason` that it should show."""
+    """Something that a page of the subscriber should do, or that happens to it.
+
+    `reason` is a sentence; `at` is seconds since the epoch.
+    """
 
     action: str
     stream_id: str
     session: str
     reason: str | None = None
+    at: float | None = None
 
 
 Event = Snapshot | StreamChanged | FriendsChanged | RecordingChange | Control

@@ -12,7 +12,7 @@
  *   size_bytes: number, state: "recording" | "storing" | "ready" | "recovered", peaks: number[],
  * }} Recording
  * @typedef {{
- *   action: string, session: string | null, stream_id: string, reason?: string,
+ *   action: string, session?: string, stream_id?: string, reason?: string, at?: string,
  * }} Control
  * @typedef {{
  *   input_dbfs: number | null, output_dbfs: number | null, late_hops: number, loss: number,

@@ -11,8 +11,8 @@ const OPEN_TIMEOUT_MS = 5_000;
  * While it is down, the page asks for the list of streams every 3 s.
  *
  * Dispatches `stream` {username, stream} for every change, `snapshot` when a connection has
- * begun, `friends`, `recording` {recording}, `control` {action, stream_id, session, reason}, and
- * `link` when `isOnline` changes.
+ * begun, `friends`, `recording` {recording}, `control` {action, stream_id, session,
+ * reason, at}, and `link` when `isOnline` changes.
  */
 export class Presence extends EventTarget {
   #api;

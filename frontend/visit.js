@@ -37,7 +37,7 @@ export class Visit {
       part.addEventListener("notice", tell, { signal });
     }
     const say = (/** @type {CustomEvent<Control>} */ { detail }) => {
-      if (detail.reason) this.notice.show(detail.reason);
+      if (detail.action === "quota") this.notice.show(detail.reason ?? "");
     };
     this.presence.addEventListener("control", say, { signal });
     this.presence.start();

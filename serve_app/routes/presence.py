@@ -28,7 +28,7 @@ from foundation.redis import RedisUnavailable
 from recordings.index import RecordingChange
 from serve_app.accounts import Token, WrongCredentials
 from serve_app.callers import ForeignOrigin, verified_socket
-from serve_app.schemas import plain, recording_of, stream_of
+from serve_app.schemas import plain, recording_of, rfc3339, stream_of
 from serve_app.services import Services, services
 
 log = logging.getLogger(__name__)
@@ -209,9 +209,17 @@ def message_of(event: Event) -> dict[str, Any]:
             recording = plain(recording_of(event.recording))
             return {"type": "recording", "recording": recording, "removed": event.removed}
         case Control():
-            told = {"type": "control", "action": event.action, "stream_id": event.stream_id}
-            told |= {"session": event.session}
-            return told if event.reason is None else told | {"reason": event.reason}
+            told = {
+                "type": "control",
+                "action": event.action,
+                "stream_id": event.stream_id,
+                "session": event.session,
+            }
+            if event.reason is not None:
+                told["reason"] = event.reason
+            if event.at is not None:
+                told["at"] = rfc3339(event.at)
+            return told
 
 
 def _read(text: str | None) -> dict[str, Any] | None:

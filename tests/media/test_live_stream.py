@@ -172,6 +172,7 @@ async def test_without_storage_left_a_stream_is_heard_but_not_recorded(stage: St
         "stream_id": stage.stream.status.stream_id,
         "session": "",
         "reason": QUOTA.full,
+        "at": None,
     }
     assert len(await stage.index.list("carol")) == 1 and not list(stage.spool_dir.iterdir())
 
