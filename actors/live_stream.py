@@ -94,7 +94,7 @@ class LiveStream:
         self._times = times
         self._core = StreamCore(times, time.monotonic())
         self._announcer = Announcer(store, status, lease)
-        self._recording = recorder.record(username, status.stream_id)
+        self._recording = recorder.record(username, status.stream_id, tell=self._tell_quota)
         self._fanout = Fanout()
         self._publishers: dict[str, Publisher] = {}
         self._audience = Audience(username)
@@ -431,6 +431,10 @@ class LiveStream:
     def _fail(self, error: BaseException) -> None:
         """End the stream when no sound comes any more."""
         self._loop.call_soon_threadsafe(self._end, f"an internal error: {error!r}")
+
+    def _tell_quota(self, reason: str) -> None:
+        told = self._announcer.tell_pages(self.username, "quota", "", reason=reason)
+        self._tasks.start(told, name=f"{self._name} storage")
 
     # -- time
 

@@ -266,6 +266,10 @@ class StatusStore:
                 ended.append(expired)
         return ended
 
+    async def streaming(self) -> list[str]:
+        """Name the users whose stream's end has not been published yet."""
+        return [str(name) for name in await self._redis.hkeys(STREAMING_KEY)]
+
     async def read(self, username: str) -> StreamStatus | None:
         """Get a user's stream, or None."""
         found = await self.read_many([username])

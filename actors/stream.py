@@ -30,6 +30,7 @@ from foundation.logs import LogConfig, fields, request_id
 from foundation.redis import connect
 from foundation.tasks import TaskSet
 from recordings.index import RecordingIndex
+from recordings.quota import UNLIMITED, Quota
 from recordings.recorder import Recorder
 from recordings.retention import KEEP_ALL, Retention
 from recordings.store import RecordingStore, StoreConfig
@@ -58,6 +59,9 @@ class StreamActorConfig:
     public_ip: str | None = None
     times: StreamTimes = field(default_factory=StreamTimes)
     retention: Retention = KEEP_ALL
+    quota: Quota = UNLIMITED
+    other_disks: tuple[str, ...] = ()
+    """Folders whose disks must not fill up either, besides the spool's."""
     logs: LogConfig = LogConfig()
 
 
@@ -94,6 +98,8 @@ class StreamHost:
             RecordingStore(config.store),
             Path(config.spool_dir),
             config.retention,
+            config.quota,
+            [Path(folder) for folder in config.other_disks],
         )
         self._streams: dict[str, LiveStream] = {}
         self._access = AccessWatch(config.redis_url, redis, self._streams)

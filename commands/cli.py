@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_storage(doctor)
     doctor.set_defaults(run=_with_settings(_doctor))
     _add_trace(commands)
+    _add_accounts(commands)
     recordings = commands.add_parser("recordings", help="maintain stored recordings")
     actions = recordings.add_subparsers(required=True, metavar="ACTION")
     reconcile = actions.add_parser(
@@ -123,6 +124,12 @@ def _add_load(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     load.add_argument(
         "--jitter", metavar="MS", type=float, default=0.0, help="delay datagrams by 0 to MS ms"
     )
+    load.add_argument(
+        "--invite",
+        metavar="CODE",
+        help="invitation for the accounts, where people need one to sign up; see `hushcast "
+        "accounts invite --uses`",
+    )
     load.add_argument("--json", metavar="FILE", help="write all results to FILE")
     load.set_defaults(run=_load)
 
@@ -144,6 +151,54 @@ def _add_trace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     trace.add_argument("--data-dir", help="where everything is kept (default: var)")
     trace.set_defaults(run=_trace)
+
+
+def _add_accounts(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    accounts = commands.add_parser(
+        "accounts",
+        help="list, create, invite, disable and delete people",
+        description="Work with the accounts of the hushcast that runs on a data directory or with "
+        "a Redis, or of one that does not run. New passwords and codes go to standard output.",
+    )
+    actions = accounts.add_subparsers(required=True, metavar="ACTION")
+    for name, about in (
+        ("list", "print every account"),
+        ("create", "create an account, and print its password"),
+        ("invite", "print a code with which people create accounts"),
+        ("reset-password", "give an account another password, and print it"),
+        ("disable", "end an account's sign-ins and stream, and let it sign in no more"),
+        ("enable", "let an account sign in again"),
+        ("delete", "delete an account with everything in it"),
+    ):
+        action = actions.add_parser(name, help=about, description=about.capitalize() + ".")
+        if name not in ("list", "invite"):
+            action.add_argument("name", metavar="NAME")
+        if name == "invite":
+            action.add_argument(
+                "--uses", metavar="N", type=_count, default=1, help="how many accounts (default: 1)"
+            )
+            action.add_argument(
+                "--days",
+                metavar="D",
+                type=_days,
+                default=7,
+                help="how many days it is valid (default: 7)",
+            )
+        action.add_argument("--json", action="store_true", help="print JSON")
+        _add_storage(action)
+        action.set_defaults(run=_accounts, action=name)
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 10_000):
+        raise argparse.ArgumentTypeError("expected a number from 1 to 10000")
+    return int(text)
+
+
+def _days(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 365):
+        raise argparse.ArgumentTypeError("expected a number from 1 to 365")
+    return int(text)
 
 
 def _add_storage(command: argparse.ArgumentParser) -> None:
@@ -182,6 +237,15 @@ def _reconcile(settings: "Settings", signals: Signals) -> int:
     from commands.reconcile import run
 
     return run(settings, signals)
+
+
+def _accounts(options: argparse.Namespace, signals: Signals) -> int:
+    def act(settings: "Settings", signals: Signals) -> int:
+        from commands import accounts
+
+        return accounts.run(options, settings, signals)
+
+    return _with_settings(act)(options, signals)
 
 
 def _denoise(options: argparse.Namespace, signals: Signals) -> int:

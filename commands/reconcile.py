@@ -1,6 +1,5 @@
 """`hushcast recordings reconcile`: finish interrupted recordings, compare, print differences."""
 
-import asyncio
 import sys
 
 from commands.local.child import StartFailed
@@ -15,8 +14,6 @@ from recordings.store import RecordingStore, StoreUnavailable
 from serve_app.services import store_config
 from serve_app.settings import Settings
 
-CHECK_INTERVAL_S = 0.2
-
 
 def run(settings: Settings, signals: Signals) -> int:
     """Reconcile the recordings of a data directory, or of given servers; returns the exit code.
@@ -26,23 +23,12 @@ def run(settings: Settings, signals: Signals) -> int:
     """
     try:
         with open_storage(settings, signals) as complete:
-            return asyncio.run(_watched(complete, signals))
+            return signals.run(_run(complete))
     except Interrupted:
         return 0
     except (RedisUnavailable, StoreUnavailable, StartFailed, DataDirRefused) as problem:
         print(problem, file=sys.stderr)
         return 1
-
-
-async def _watched(settings: Settings, signals: Signals) -> int:
-    work = asyncio.create_task(_run(settings), name="reconcile")
-    while not work.done():
-        await asyncio.wait([work], timeout=CHECK_INTERVAL_S)
-        if signals.count:
-            work.cancel()
-            await asyncio.wait([work])
-            raise Interrupted
-    return work.result()
 
 
 async def _run(settings: Settings) -> int:

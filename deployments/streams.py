@@ -142,13 +142,15 @@ class Streams:
         record = await self._session(session_id, caller)
         await self._ask_if_there(record.actor, StreamHost.end_session, record.username, session_id)
 
-    async def stop(self, username: str, session_id: str | None) -> None:
+    async def stop(
+        self, username: str, session_id: str | None, *, reason: str = "the publisher stopped it"
+    ) -> None:
         """End a user's stream, if there is one; with a session only while that one publishes.
 
         A stream whose actor was frozen until its lease expired does not go on when it wakes.
         """
         if (grant := await self._store.void(username)) is not None:
-            arguments = (username, session_id, "the publisher stopped it")
+            arguments = (username, session_id, reason)
             await self._ask_if_there(grant.holder, StreamHost.stop, *arguments)
 
     async def control(self, username: str, changes: dict[str, bool | float | None]) -> StreamStatus:
@@ -185,6 +187,10 @@ class Streams:
     async def status(self, username: str) -> StreamStatus | None:
         """Get a user's stream, None when there is none."""
         return await self._store.read(username)
+
+    async def all(self) -> list[StreamStatus]:
+        """Get everybody's streams, by name."""
+        return await self._store.read_many(sorted(await self._store.streaming()))
 
     async def statuses(self, usernames: Iterable[str]) -> list[StreamStatus]:
         """Get the streams of those users that have one."""

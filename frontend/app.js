@@ -1,5 +1,6 @@
 import { ApiError } from "./api.js";
 import { Visit } from "./visit.js";
+import { AdminView } from "./views/admin.js";
 import { HomeView } from "./views/home.js";
 import { ProfileView } from "./views/profile.js";
 import { Shell } from "./views/shell.js";
@@ -23,7 +24,7 @@ export class App {
   #shell;
   /** @type {Visit | null} */
   #visit = null;
-  /** @type {HomeView | ProfileView | SignInView | null} */
+  /** @type {AdminView | HomeView | ProfileView | SignInView | null} */
   #view = null;
 
   /** @param {{ api: Api, clock: ServerClock, root: HTMLElement }} parts */
@@ -116,6 +117,7 @@ export class App {
     if (!this.#visit) {
       return new SignInView({ api: this.#api, notice, onSignedIn: this.#begin.bind(this) });
     }
+    if (location.pathname === "/admin") return new AdminView(this.#visit);
     const name = location.pathname.match(PROFILE)?.[1];
     if (name) return new ProfileView(this.#visit, decodeURIComponent(name));
     return new HomeView(this.#visit, { onAccountDeleted: () => this.#forget() });

@@ -6,7 +6,7 @@ import { Presence } from "./presence.js";
 import { Publisher } from "./publisher.js";
 
 /**
- * @import { Api } from "./api.js"
+ * @import { Api, Control } from "./api.js"
  * @import { ServerClock } from "./clock.js"
  * @import { Notice } from "./views/notice.js"
  * @typedef {{
@@ -36,6 +36,10 @@ export class Visit {
     for (const part of [this.publisher, this.listener, this.friends]) {
       part.addEventListener("notice", tell, { signal });
     }
+    const say = (/** @type {CustomEvent<Control>} */ { detail }) => {
+      if (detail.action === "quota") this.notice.show(detail.reason ?? "");
+    };
+    this.presence.addEventListener("control", say, { signal });
     this.presence.start();
   }
 

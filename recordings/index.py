@@ -6,6 +6,9 @@ sorted set in which ids sort by time, and `hushcast:recordings:all` all ids like
 `hushcast:recording:ID:removed`, so that a spool or object that turns up later does not bring back
 what a person deleted. Everything except these marks can be rebuilt from the bucket.
 
+`hushcast:recordings:bytes:USERNAME` is the sum of the sizes of the user's entries. Every change
+keeps it true; where it is missing, the next to ask adds them up.
+
 `hushcast:recordings:absent` holds, by id, the JSON of recordings that went down with their node
 before anything was stored. They are not listed, and come back when the node does.
 """
@@ -37,11 +40,42 @@ _ALL = "hushcast:recordings:all"
 _UNFINISHED = "hushcast:recordings:unfinished"
 _ABSENT = "hushcast:recordings:absent"
 
-# KEYS: recording, removed mark, user's ids, all ids, unfinished, absent.
+# Reads a size without decoding the peaks behind it. A quotation mark inside a text is escaped, so
+# the pattern matches the field alone.
+_SIZES = """
+local function size_of(text)
+  return text and tonumber(string.match(text, '"size_bytes": (%d+)')) or 0
+end
+local function resize(bytes, before, after)
+  local change = size_of(after) - size_of(before)
+  if change ~= 0 and redis.call('EXISTS', bytes) == 1 then redis.call('INCRBY', bytes, change) end
+end
+"""
+
+# KEYS: user's bytes, user's ids.
+_USED = (
+    _SIZES
+    + """
+local known = redis.call('GET', KEYS[1])
+if known then return tonumber(known) end
+local used, ids = 0, redis.call('ZRANGE', KEYS[2], 0, -1)
+for _, id in ipairs(ids) do
+  used = used + size_of(redis.call('GET', 'hushcast:recording:' .. id))
+end
+if #ids > 0 then redis.call('SET', KEYS[1], string.format('%d', used)) end
+return used
+"""
+)
+
+# KEYS: recording, removed mark, user's ids, all ids, unfinished, absent, user's bytes.
 # ARGV: id, JSON, channel, state.
-_PUT = """
+_PUT = (
+    _SIZES
+    + """
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-if ARGV[4] == 'recording' and redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
+local before = redis.call('GET', KEYS[1])
+if ARGV[4] == 'recording' and before then return 1 end
+resize(KEYS[7], before, ARGV[2])
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[3], 0, ARGV[1])
 redis.call('ZADD', KEYS[4], 0, ARGV[1])
@@ -54,11 +88,16 @@ redis.call('HDEL', KEYS[6], ARGV[1])
 redis.call('PUBLISH', ARGV[3], cjson.encode({recording = ARGV[2], removed = false}))
 return 1
 """
+)
 
 # KEYS as above. ARGV: id, TTL of the mark in seconds (0: absent, not removed), channel.
-_REMOVE = """
+_REMOVE = (
+    _SIZES
+    + """
 local recording = redis.call('GETDEL', KEYS[1])
+resize(KEYS[7], recording, false)
 redis.call('ZREM', KEYS[3], ARGV[1])
+if redis.call('EXISTS', KEYS[3]) == 0 then redis.call('DEL', KEYS[7]) end
 redis.call('ZREM', KEYS[4], ARGV[1])
 redis.call('SREM', KEYS[5], ARGV[1])
 redis.call('HDEL', KEYS[6], ARGV[1])
@@ -72,6 +111,7 @@ if recording then
 end
 return recording
 """
+)
 
 
 class RecordingState(StrEnum):
@@ -150,6 +190,7 @@ class RecordingIndex:
         self._channel = redis.channel(CHANNEL)
         self._put = redis.register_script(_PUT)
         self._remove = redis.register_script(_REMOVE)
+        self._used = redis.register_script(_USED)
 
     def lease(self, recording_id: str) -> Lease:
         """Make this process's side of the lease on writing or finishing a recording."""
@@ -188,6 +229,10 @@ class RecordingIndex:
     ) -> list_of[Recording]:
         """Get a user's recordings, newest first: up to `limit` older than the id `before`."""
         return await self._page(_ids_of(username), before, limit)
+
+    async def used_bytes(self, username: str) -> int:
+        """Tell how large a user's stored recordings are together."""
+        return int(await self._used(keys=[_bytes_of(username), _ids_of(username)]))
 
     async def everything(self) -> AsyncIterator[Recording]:
         """Iterate over all users' entries, newest first."""
@@ -257,6 +302,11 @@ def _ids_of(username: str) -> str:
     return f"hushcast:recordings:of:{check_username(username)}"
 
 
+def _bytes_of(username: str) -> str:
+    return f"hushcast:recordings:bytes:{check_username(username)}"
+
+
 def _keys(recording_id: str, username: str) -> list_of[str]:
     key = f"hushcast:recording:{recording_id}"
-    return [key, f"{key}:removed", _ids_of(username), _ALL, _UNFINISHED, _ABSENT]
+    shared = [_ALL, _UNFINISHED, _ABSENT]
+    return [key, f"{key}:removed", _ids_of(username), *shared, _bytes_of(username)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,20 +14,25 @@ from foundation.redis import RedisUnavailable
 from foundation.tasks import TaskSet
 from recordings.finish import finish
 from recordings.index import Recording, RecordingIndex
+from recordings.quota import DISK_FAILED, DISK_FULL, UNLIMITED, Quota
 from recordings.spool_thread import Block, SpoolThread
 from recordings.store import RecordingStore
 from recordings.uploader import Uploader
-from recordings.writer import RecordingWriter, SpoolMeta
+from recordings.writer import RecordingWriter, SpoolFull, SpoolMeta
 
 log = logging.getLogger(__name__)
+
+CHECK_INTERVAL_S = 2.0
+"""How often a recording is compared with what its user may still record."""
 
 
 class LiveRecording:
     """The context of one recording: enter it when the stream begins, leave it when its sound ends.
 
     `begin` names and lists the recording at the first sound. Leaving closes the spool; the recorder
-    goes on to store it in the background. Errors of the disk, Redis or S3 never escape: what could
-    not be stored is left to recovery, unlocked and unleased.
+    goes on to store it in the background. At its user's limit, or if the disk fails, that happens
+    while the stream goes on, and `tell` gets a sentence for the user. Errors of the disk, Redis or
+    S3 never escape: what could not be stored is left to recovery, unlocked and unleased.
     """
 
     def __init__(
@@ -38,6 +44,9 @@ class LiveRecording:
         store: RecordingStore,
         spool_dir: Path,
         in_background: TaskSet,
+        quota: Quota = UNLIMITED,
+        other_disks: Sequence[Path] = (),
+        tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._username = username
         self._stream_id = stream_id
@@ -45,12 +54,17 @@ class LiveRecording:
         self._store = store
         self._spool_dir = spool_dir
         self._in_background = in_background
+        self._quota = quota
+        self._other_disks = other_disks
+        self._tell = tell
+        self._used_bytes = 0
         self._meta: SpoolMeta | None = None
         self._thread = SpoolThread(self._open, name=f"stream {stream_id} spool")
         self._closed = asyncio.Event()
         self._lease: Lease | None = None
 
     async def __aenter__(self) -> Self:
+        await self._measure()
         self._thread.start()
         return self
 
@@ -81,7 +95,14 @@ class LiveRecording:
         return self._lease is not None and self._lease.lost
 
     def begin(self, started_at: float) -> None:
-        """Name the recording, list it and start uploading it. `started_at`: epoch seconds."""
+        """Name the recording, list it and start uploading it. `started_at`: epoch seconds.
+
+        Does nothing but tell the user if nothing is left of their quota.
+        """
+        if self._quota.left(self._used_bytes) <= 0:
+            self._thread.refuse()
+            self._tell(self._quota.full)
+            return
         self._meta = SpoolMeta(new_id(), self._username, self._stream_id, started_at)
         told = fields(recording=self._meta.recording_id, stream=self._stream_id)
         log.info("recording begins", extra=told)
@@ -99,7 +120,7 @@ class LiveRecording:
         """Create the spool, on its thread. Raises SpoolFull or OSError."""
         assert self._meta is not None, "sound came before `begin`"
         self._spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return RecordingWriter(self._path(self._meta), self._meta)
+        return RecordingWriter(self._path(self._meta), self._meta, other_disks=self._other_disks)
 
     def _path(self, meta: SpoolMeta) -> Path:
         return self._spool_dir / f"{meta.recording_id}.wav"
@@ -110,13 +131,51 @@ class LiveRecording:
         async with self._index.lease(meta.recording_id).kept() as lease:
             self._lease = lease
             await self._list(meta)
-            await uploader.run(until=self._closed)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._check(), name="recording check")
+                await uploader.run(until=self._closed)
             if self._thread.spool is None:
                 await self._unlist(meta)
             elif lease.lost:
                 log.warning("recording %s: lease lost, left to recovery", meta.recording_id)
             else:
                 await finish(self._thread.spool, index=self._index, store=self._store)
+
+    async def _check(self) -> None:
+        """Keep the spool within the user's limit; once it is closed, let it be stored."""
+        warned = False
+        while not self._closed.is_set():
+            await self._measure()
+            if (why := self._cut_short()) is not None:
+                self._tell(why)
+                self._closed.set()
+            elif not warned and self._quota.near(self._used_bytes + self._thread.written_bytes):
+                warned = True
+                self._tell(self._quota.almost_full)
+            try:
+                async with asyncio.timeout(CHECK_INTERVAL_S):
+                    await self._closed.wait()
+            except TimeoutError:
+                pass
+
+    def _cut_short(self) -> str | None:
+        """Say what ended the recording before the stream."""
+        thread = self._thread
+        if not thread.ended or not (thread.full or thread.failed):
+            return None
+        if thread.full:
+            return self._quota.full
+        return DISK_FULL if isinstance(thread.failed, SpoolFull) else DISK_FAILED
+
+    async def _measure(self) -> None:
+        """Ask how much the user has stored. While Redis is away the last answer counts."""
+        if self._quota.max_user_bytes is None:
+            return
+        try:
+            self._used_bytes = await self._index.used_bytes(self._username)
+        except RedisUnavailable as error:
+            log.warning("stream %s: its user's storage is unknown: %s", self._stream_id, error)
+        self._thread.limit_bytes = self._quota.left(self._used_bytes)
 
     async def _list(self, meta: SpoolMeta) -> None:
         try:

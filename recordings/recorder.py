@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from foundation.tasks import TaskSet
 from recordings.abandoned import abort_old_uploads, recover_abandoned
 from recordings.index import RecordingIndex
 from recordings.live import LiveRecording
+from recordings.quota import UNLIMITED, Quota
 from recordings.recovery import recover
 from recordings.retention import KEEP_ALL, Retention, apply_retention
 from recordings.store import RecordingStore, StoreUnavailable
@@ -33,8 +34,12 @@ class Recorder:
         store: RecordingStore,
         spool_dir: Path,
         retention: Retention = KEEP_ALL,
+        quota: Quota = UNLIMITED,
+        other_disks: Sequence[Path] = (),
     ) -> None:
         self._retention = retention
+        self._quota = quota
+        self._other_disks = other_disks
         self._index = index
         self._store = store
         self._spool_dir = spool_dir
@@ -45,8 +50,13 @@ class Recorder:
         """Whether a recording is being written or stored."""
         return bool(self._tasks)
 
-    def record(self, username: str, stream_id: str) -> LiveRecording:
-        """Make a stream's recording, which does nothing until it is entered."""
+    def record(
+        self, username: str, stream_id: str, *, tell: Callable[[str], None] = lambda sentence: None
+    ) -> LiveRecording:
+        """Make a stream's recording, which does nothing until it is entered.
+
+        `tell` is called on the event loop with what the user should know of their storage.
+        """
         return LiveRecording(
             username,
             stream_id,
@@ -54,6 +64,9 @@ class Recorder:
             store=self._store,
             spool_dir=self._spool_dir,
             in_background=self._tasks,
+            quota=self._quota,
+            other_disks=self._other_disks,
+            tell=tell,
         )
 
     async def recover(self) -> None:

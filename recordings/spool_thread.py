@@ -1,6 +1,7 @@
 """The thread that writes one recording, so that a slow disk costs no listener a frame."""
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.wav import SAMPLE_BYTES
 from recordings.writer import RecordingWriter
 
 log = logging.getLogger(__name__)
@@ -24,12 +26,23 @@ class SpoolThread:
     """Writes what is pushed to a spool, which it opens at the first block.
 
     `push` never blocks. A full queue drops its oldest block, and silence of the same length takes
-    its place. A disk error ends the recording but not the stream; what was written stays.
+    its place. A disk error or the limit ends the recording but not the stream; what was written
+    stays, and what comes after that is dropped.
     """
 
     def __init__(self, open_writer: Callable[[], RecordingWriter], *, name: str) -> None:
         self.spool: Path | None = None
         """The spool, once there is one."""
+        self.limit_bytes: float = math.inf
+        """How large the spool may become. May be changed at any time, from any thread."""
+        self.written_bytes = 0
+        """How large the spool is."""
+        self.full = False
+        """Whether the limit ended it."""
+        self.failed: Exception | None = None
+        """What else ended it before `close`."""
+        self.ended = False
+        """Whether the spool is closed, or there is none and never will be."""
         self._open_writer = open_writer
         self._queue: deque[Block] = deque()
         self._dropped_samples = 0
@@ -44,10 +57,16 @@ class SpoolThread:
     def push(self, block: Block) -> None:
         """Queue a block, from any thread."""
         with self._changed:
+            if self.ended:
+                return
             if len(self._queue) >= MAX_UNWRITTEN_BLOCKS:
                 self._dropped_samples += _samples(self._queue.popleft())
             self._queue.append(block)
             self._changed.notify()
+
+    def refuse(self) -> None:
+        """Drop everything from now on, if nothing has been pushed yet."""
+        self.limit_bytes, self.ended = 0, True
 
     def close(self) -> None:
         """Write what is queued, close the spool and end the thread. Call off the event loop."""
@@ -63,14 +82,22 @@ class SpoolThread:
                 if writer is None:
                     writer = self._open_writer()
                     self.spool = writer.path
+                if writer.size_bytes + SAMPLE_BYTES * _samples(block) > self.limit_bytes:
+                    self.full = True
+                    break
                 self._write(writer, block)
-        except Exception:  # a disk error, or a bug: sound goes on without a recording
+                self.written_bytes = writer.size_bytes
+        except Exception as error:  # a disk error, or a bug: sound goes on without a recording
             log.exception("%s: the recording is cut short", self._thread.name)
+            self.failed = error
         if writer is not None:
             try:
                 writer.close()
             except OSError:
                 log.exception("%s: the spool could not be completed", self._thread.name)
+        with self._changed:
+            self.ended = True
+            self._queue.clear()
 
     def _next(self) -> Block | None:
         """Wait for a block; returns None once `close` was called and nothing is left."""

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ from recordings.wav import HEADER_BYTES, SAMPLE_BYTES, SAMPLE_RATE, SpoolMeta, p
 __all__ = ["RecordingWriter", "SpoolFull", "SpoolMeta"]
 
 RESERVE_BYTES = 256 * 1024 * 1024
-"""How much space a spool leaves free on its disk: 45 minutes of sound, and room for others."""
+"""How much space a spool leaves free on every disk: 45 minutes of sound, and room for others."""
 HEADER_INTERVAL = SAMPLE_RATE
 """The header lags the sound by at most this many samples, one second."""
 
 
 class SpoolFull(OSError):
-    """The disk has less free space than the reserve. What was written so far is intact."""
+    """A disk has less free space than the reserve. What was written so far is intact."""
 
 
 class RecordingWriter:
@@ -38,12 +39,21 @@ class RecordingWriter:
     if the file is not named after the recording: `RECORDINGID.wav`.
     """
 
-    def __init__(self, path: Path, meta: SpoolMeta, *, reserve_bytes: int = RESERVE_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        meta: SpoolMeta,
+        *,
+        reserve_bytes: int = RESERVE_BYTES,
+        other_disks: Sequence[Path] = (),
+    ) -> None:
+        """`other_disks`: folders whose disks need the reserve too, besides the spool's own."""
         if path.name != f"{meta.recording_id}.wav":
             raise ValueError(f"expected a spool named {meta.recording_id}.wav, got {path.name}")
         self.path = path
         self.meta = meta
         self._reserve_bytes = reserve_bytes
+        self._disks = (path.parent, *other_disks)
         self._samples = 0
         self._samples_in_header = 0
         self._closed = False
@@ -62,6 +72,11 @@ class RecordingWriter:
     def duration_s(self) -> float:
         """How much sound is in the spool."""
         return self._samples / SAMPLE_RATE
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the WAV."""
+        return self._end
 
     def write(self, samples: NDArray[np.float32]) -> None:
         """Append sound [T] of any length in -1..1; clips what is outside, writes NaN as silence.
@@ -122,13 +137,14 @@ class RecordingWriter:
             raise ValueError(f"the spool {self.path} is closed")
 
     def _check_space(self) -> None:
-        free = shutil.disk_usage(self.path.parent).free
-        if free < self._reserve_bytes:
-            raise SpoolFull(
-                errno.ENOSPC,
-                f"no space left for {self.path}: {free >> 20} MiB free, "
-                f"{self._reserve_bytes >> 20} MiB needed",
-            )
+        for disk in self._disks:
+            free = shutil.disk_usage(disk).free
+            if free < self._reserve_bytes:
+                raise SpoolFull(
+                    errno.ENOSPC,
+                    f"no space left for {self.path}: {free >> 20} MiB free in {disk}, "
+                    f"{self._reserve_bytes >> 20} MiB needed",
+                )
 
 
 def _create_locked(path: Path) -> int:

@@ -15,6 +15,7 @@ from actors.access import AccessEnded, tell
 from foundation.redis import RedisClient
 from serve_app import passwords, security
 from serve_app.friends import LEAVE, AccountError, Friends, NoSuchUser
+from serve_app.invitations import REFUSED, InvitationRefused, invitation_key
 from serve_app.passwords import Hasher
 from serve_app.sign_ins import (
     LAST_USED,
@@ -80,6 +81,15 @@ class AccountInfo:
 Document = dict[str, Any]
 """An account as it is kept: `password`, `id`, `created_at`, and `disabled` where that is so."""
 
+# KEYS: account, and the invitation if one is needed. ARGV: document. In one script, so that neither
+# a taken name uses an invitation up nor two people use the same one.
+_CREATE = """
+if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 0 then return 'refused' end
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX') then return 'taken' end
+if KEYS[2] and redis.call('DECR', KEYS[2]) == 0 then redis.call('DEL', KEYS[2]) end
+return 'created'
+"""
+
 # KEYS: account. ARGV: the document as it was, as it is.
 _REPLACE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -111,18 +121,26 @@ class Accounts(Friends):
         super().__init__(redis)
         self._hasher = Hasher()
         self._sign_ins = SignIns(redis, secret_key)
+        self._create = redis.register_script(_CREATE)
         self._replace = redis.register_script(_REPLACE)
         self._delete = redis.register_script(_DELETE)
 
-    async def create(self, username: str, password: str) -> None:
-        """Create an account. Raises UsernameTaken, UnfitPassword or TooManyPasswords."""
+    async def create(self, username: str, password: str, *, invitation: str | None = None) -> None:
+        """Create an account, with an invitation if one is needed, which is used up only then.
+
+        Raises UsernameTaken, InvitationRefused, UnfitPassword or TooManyPasswords.
+        """
         passwords.check_new(username, password)
         document = {
             "password": await self._hasher.hash(password),
             "id": secrets.token_hex(8),
             "created_at": time.time(),
         }
-        if not await self._redis.set(account_key(username), json.dumps(document), nx=True):
+        keys = [account_key(username), *([invitation_key(invitation)] if invitation else [])]
+        result = str(await self._create(keys=keys, args=[json.dumps(document)]))
+        if result == "refused":
+            raise InvitationRefused(REFUSED)
+        if result == "taken":
             raise UsernameTaken(f"The username {username} is taken. Please choose another.")
         security.note("account created", username)
 

@@ -20,7 +20,7 @@ from serve_app.callers import ClientAddress, TokenOutOfSight
 from serve_app.errors import SENTENCES, STATUS, WrongType, kind_of, raised, retry_after_s
 from serve_app.methods import HeadAndSlashes, allowed
 from serve_app.requests import RequestId, route_of
-from serve_app.routes import media, pages, people, presence, recordings, streams
+from serve_app.routes import admin, media, pages, people, presence, recordings, streams
 from serve_app.schemas import Problem
 from serve_app.services import Services
 
@@ -38,7 +38,7 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
         redirect_slashes=False,
     )
     api.state.services = services
-    for router in (people, streams, presence, media, recordings, pages):
+    for router in (people, streams, presence, media, recordings, admin, pages):
         api.include_router(router.router)
     api.mount("/static", StaticFiles(directory=pages.FRONTEND), name="static")
     api.add_middleware(BodyLimit)

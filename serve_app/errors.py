@@ -7,12 +7,29 @@ from foundation.redis import RedisUnavailable
 from recordings.store import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from serve_app import accounts, friends, passwords
 from serve_app.callers import ForeignOrigin
+from serve_app.invitations import InvitationRefused
 from serve_app.publishers import TooManyStreams
 from serve_app.rates import TooOften
 
 
 class EdgeError(Exception):
     """Base of what the routes refuse; `str(error)` is a sentence a person can act on."""
+
+
+class SignUpClosed(EdgeError):
+    """Only `hushcast accounts` creates accounts here."""
+
+
+class NameReserved(EdgeError):
+    """The name is an administrator's."""
+
+
+class NotAnAdmin(EdgeError):
+    """Only names in HUSHCAST_ADMINS may do this."""
+
+
+class NoSuchStream(EdgeError):
+    """The user has no stream."""
 
 
 class NotAFriend(EdgeError):
@@ -25,6 +42,9 @@ class NotYours(EdgeError):
 
 class NoSuchRecording(EdgeError):
     """It does not exist, or the caller may not know that it does."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such recording.")
 
 
 class NotStoredYet(EdgeError):
@@ -59,7 +79,12 @@ STATUS: dict[type[Exception], int] = {
     friends.TooManyBlocks: 409,
     friends.Declined: 429,
     ForeignOrigin: 403,
+    SignUpClosed: 403,
+    InvitationRefused: 403,
+    NameReserved: 409,
     TooOften: 429,
+    NotAnAdmin: 403,
+    NoSuchStream: 404,
     TooManyStreams: 429,
     NotAFriend: 403,
     NotYours: 403,

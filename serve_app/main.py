@@ -36,7 +36,7 @@ def _retention(settings: Settings) -> Retention:
     )
 
 
-def pool_config(settings: Settings) -> PoolConfig:
+def pool_config(settings: Settings, other_disks: tuple[str, ...] = ()) -> PoolConfig:
     """Configure the pool of stream actors, and each actor in it."""
     assert settings.redis_url is not None, "Redis is either configured or started by `hushcast up`"
     actor = StreamActorConfig(
@@ -57,6 +57,8 @@ def pool_config(settings: Settings) -> PoolConfig:
             max_stream_s=settings.max_stream_hours * 3600,
         ),
         retention=_retention(settings),
+        quota=settings.quota,
+        other_disks=other_disks,
         logs=settings.logs,
     )
     options = StreamActorOptions(actor, settings.actor_num_cpus, settings.actor_num_gpus)
@@ -73,15 +75,20 @@ def build_app(args: AppArgs) -> serve.Application:
     for name in ("redis_url", "s3_bucket", "secret_key"):
         if not getattr(settings, name):
             raise ValueError(f"a cluster needs HUSHCAST_{name.upper()}, or `{name}` in its args")
+    if "sign_up" not in settings.model_fields_set:  # Serve's `http_options` say where it listens
+        settings = settings.changed(sign_up="invite")
     if wrong := asyncio.run(unfit(settings.redis_url or "")):
         raise SettingsError(wrong)
     return bind(settings)
 
 
-def bind(settings: Settings) -> serve.Application:
-    """Bind the deployments of an application whose settings are complete."""
+def bind(settings: Settings, other_disks: tuple[str, ...] = ()) -> serve.Application:
+    """Bind the deployments of an application whose settings are complete.
+
+    Nothing is recorded while the disk of the spool, or of one of `other_disks`, is full.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    directory = _deployment(StreamDirectory).bind(pool_config(settings))
+    directory = _deployment(StreamDirectory).bind(pool_config(settings, other_disks))
     return _deployment(Ingress).bind(settings.to_json(), directory)
 
 

@@ -8,8 +8,10 @@ from pydantic import BaseModel, Field, StrictBool
 from actors.status import Listening, StreamState, StreamStatus
 from recordings.index import Recording as KeptRecording
 from recordings.index import RecordingState
+from serve_app.settings import USERNAME
+from serve_app.settings import SignUp as SignUpMode
 
-Username = Annotated[str, Field(pattern=r"^[a-z0-9_-]{3,32}$", examples=["ada"])]
+Username = Annotated[str, Field(pattern=f"^{USERNAME}$", examples=["ada"])]
 
 
 class Credentials(BaseModel):
@@ -17,6 +19,18 @@ class Credentials(BaseModel):
 
     username: Username
     password: str = Field(min_length=8, max_length=128)
+
+
+class NewAccount(Credentials):
+    """A name and a password, and an invitation where one is needed."""
+
+    invite: str | None = Field(None, max_length=64)
+
+
+class SignUp(BaseModel):
+    """Who may create an account: anybody, who has an invitation, or nobody."""
+
+    sign_up: SignUpMode
 
 
 class SignIn(BaseModel):
@@ -87,6 +101,13 @@ class Listener(BaseModel):
     sessions: list[str]
 
 
+class Storage(BaseModel):
+    """How large the caller's recordings are, and may be: nothing is recorded beyond that."""
+
+    used_bytes: int
+    limit_bytes: int | None
+
+
 class Me(BaseModel):
     """The caller."""
 
@@ -94,6 +115,25 @@ class Me(BaseModel):
     stream: Stream | None
     session: str | None = None
     """Which session publishes the stream: the last part of its `Location`."""
+    storage: Storage
+    admin: bool
+
+
+class Account(BaseModel):
+    """An account as administrators see it. Times are null where they are not known."""
+
+    username: str
+    created_at: str | None
+    last_used_at: str | None
+    disabled: bool
+    admin: bool
+    used_bytes: int
+
+
+class AccountChange(BaseModel):
+    """What administrators change of an account."""
+
+    disabled: StrictBool
 
 
 class Friend(BaseModel):

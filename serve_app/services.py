@@ -18,6 +18,7 @@ from recordings.store import PEOPLE_WAIT_S, RecordingStore, StoreConfig
 from serve_app.accounts import Accounts
 from serve_app.addresses import Proxies
 from serve_app.friends import CHANNEL as FRIENDS_CHANNEL
+from serve_app.invitations import Invitations
 from serve_app.publishers import Publishers
 from serve_app.rates import Rates
 from serve_app.readiness import Readiness
@@ -36,6 +37,11 @@ class Services:
     presence: Presence
     index: RecordingIndex
     store: RecordingStore
+
+    @cached_property
+    def invitations(self) -> Invitations:
+        """The invitations of new people."""
+        return Invitations(self.redis)
 
     @cached_property
     def proxies(self) -> Proxies:

@@ -1,6 +1,7 @@
 """Settings from flags and the environment: read once, checked, then frozen."""
 
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -23,9 +24,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from actors.models import DEFAULT_MODEL, ModelName
 from foundation.logs import Form, LogConfig
+from recordings.quota import Quota
 from serve_app.addresses import origin_of
 
 PREFIX = "HUSHCAST_"
+USERNAME = r"[a-z0-9_-]{3,32}"
+SignUp = Literal["open", "invite", "closed"]
 
 
 class SettingsError(Exception):
@@ -124,6 +128,27 @@ def _rate(value: str) -> str:
     except ValueError as error:
         raise ValueError(f"{value!r} is not a rate such as 60/minute") from error
     return value
+
+
+def _usernames(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not re.fullmatch(USERNAME, name):
+            raise ValueError(f"{name!r} is not a username: 3 to 32 of a-z, 0-9, _ and -")
+    return names
+
+
+def _reached_from_here_alone(host: str | None) -> bool:
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _sign_up(fields: dict[str, Any]) -> SignUp:
+    """Whoever can reach the instance can sign up only while that is this machine."""
+    url = fields.get("public_url")
+    hosts = (fields.get("host"), urlsplit(url).hostname if url else "localhost")
+    return "open" if all(map(_reached_from_here_alone, hosts)) else "invite"
 
 
 def _folder(path: Path) -> Path:
@@ -244,6 +269,8 @@ class Settings(BaseSettings):
     """Secret key for `s3_access_key`."""
     keep_days: float | None = Field(None, gt=0)
     """Recordings that ended this many days ago are deleted within the hour; without it none are."""
+    max_gb_per_user: float = Field(10, ge=0)
+    """GB (10^9 bytes) of recordings per user, then no more are made; 0 for no limit."""
     keep_gb_per_user: float | None = Field(None, gt=0)
     """GB (10^9 bytes) of recordings to keep per user, newest first; without it all are kept."""
 
@@ -302,12 +329,17 @@ class Settings(BaseSettings):
     # People.
     secret_key: str = Field("", repr=False, json_schema_extra=_shown("made at the first start"))
     """Signs sign-in tokens; 32 characters or more, the same on every node of a cluster."""
-    admins: CommaList = ()
-    """Names of administrators; no effect yet."""
+    sign_up: SignUp = Field(
+        default_factory=_sign_up,
+        json_schema_extra=_shown("`open` if only this machine reaches the pages, else `invite`"),
+    )
+    """Who may create an account: anybody, who has an invitation, or nobody."""
+    admins: Annotated[CommaList, AfterValidator(_usernames)] = ()
+    """Administrators; nobody can sign up as one, `hushcast accounts create` makes the accounts."""
     limits: Annotated[
         dict[str, Rate], NoDecode, BeforeValidator(_named_rates), _form("NAME=RATE, several")
     ] = Field({}, json_schema_extra=_shown(""))
-    """Limits to override, by their names in [api.md](api.md): `offers=100/minute streams=64`."""
+    """Limits to override, by name (see [api.md](api.md#limits)): `offers=100/minute streams=64`."""
 
     # Logs.
     log_format: Form = "text"
@@ -356,6 +388,12 @@ class Settings(BaseSettings):
     def logs(self) -> LogConfig:
         """How processes log."""
         return LogConfig(self.log_format, str(self.log_dir) if self.log_dir else None)
+
+    @property
+    def quota(self) -> Quota:
+        """How much each user may keep."""
+        gigabytes = self.max_gb_per_user
+        return Quota(round(gigabytes * 1e9) if gigabytes else None)
 
     @property
     def brings_redis(self) -> bool:

@@ -209,9 +209,11 @@ async def test_control_messages_reach_their_user_only(stage: Stage) -> None:
             await presence.greet(subscription)
             await following(subscription)
         await stage.store.tell_pages("ada", "taken_over", "01", "s1")
+        await stage.store.tell_pages("ada", "quota", "01", "", reason="It is full.")
         assert await following(ada) == Control("taken_over", "01", "s1")
         people = [Listening("bob", 1.7e9, ("l1", "l2"))]
         await stage.store.tell_listeners("ada", people)
+        assert await following(ada) == Control("quota", "01", "", "It is full.")
         assert await following(ada) == ListenersChanged(people)
         assert bob.queue.empty()
 

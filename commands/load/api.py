@@ -103,10 +103,10 @@ class Account:
         name = f"load-{role}-{secrets.token_hex(5)}"
         return cls(name, Api(url), secrets.token_urlsafe(16))
 
-    def create(self, pause: Pause) -> None:
-        """Create the account and sign in."""
-        credentials = {"username": self.username, "password": self.password}
-        Api(self.api.url).call("POST", "/api/accounts", credentials, pause=pause)
+    def create(self, pause: Pause, invite: str | None = None) -> None:
+        """Create the account, with an invitation if one is needed, and sign in."""
+        body = {"username": self.username, "password": self.password, "invite": invite}
+        Api(self.api.url).call("POST", "/api/accounts", body, pause=pause)
         self.sign_in()
 
     def sign_in(self) -> None:

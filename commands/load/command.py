@@ -78,6 +78,7 @@ def _wanted(options: Namespace) -> Wanted:
         sound=sound,
         packets=tuple(encode(sound, bitrate=BITRATE)),
         denoise=bool(options.audio),
+        invite=options.invite,
     )
 
 

@@ -37,6 +37,7 @@ class Wanted:
     sound: Sound
     packets: tuple[bytes, ...]
     denoise: bool
+    invite: str | None = None
 
 
 class Scenario:
@@ -90,7 +91,7 @@ class Scenario:
             self._signals.pause(0)
             account = Account.new(self._wanted.url, role)
             stack.callback(self._remove, account)  # before it exists: the answer may get lost
-            account.create(self._signals.pause)
+            account.create(self._signals.pause, self._wanted.invite)
             accounts.append(account)
         return accounts
 

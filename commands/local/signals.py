@@ -1,8 +1,13 @@
 """The two ways to be told to stop: once, please; twice, now."""
 
+import asyncio
 import signal
 import time
+from collections.abc import Coroutine
 from types import FrameType
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 _SLICE_S = 0.05
 
@@ -45,6 +50,20 @@ class Signals:
                 return
             time.sleep(min(left, _SLICE_S))
         raise Interrupted
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine to its end. A signal cancels it, and raises Interrupted once it is."""
+        return asyncio.run(self._watched(work))
+
+    async def _watched(self, work: Coroutine[Any, Any, Result]) -> Result:
+        task = asyncio.create_task(work, name="command")
+        while not task.done():
+            await asyncio.wait([task], timeout=_SLICE_S)
+            if self.count:
+                task.cancel()
+                await asyncio.wait([task])
+                raise Interrupted
+        return task.result()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.count += 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -74,12 +74,15 @@ def publish_settings(settings: Settings, guardian: Guardian) -> None:
 
 
 @contextmanager
-def open_storage(settings: Settings, signals: Signals) -> Iterator[Settings]:
+def open_storage(
+    settings: Settings, signals: Signals, *, objects: bool = True
+) -> Iterator[Settings]:
     """Reach the storage of a data directory: the running one, or one started for this call.
 
-    Raises StartFailed; DataDirInUse while an instance is starting or stopping.
+    Without `objects` only Redis is needed. Raises StartFailed; DataDirInUse while an instance is
+    starting or stopping.
     """
-    if not settings.brings_redis and not settings.brings_s3:
+    if not settings.brings_redis and not (objects and settings.brings_s3):
         yield settings
         return
     with ExitStack() as stack:
@@ -90,6 +93,8 @@ def open_storage(settings: Settings, signals: Signals) -> Iterator[Settings]:
             return
         guardian = stack.enter_context(Guardian())
         storage = Storage.prepare(settings, guardian, signals)
+        if not objects:
+            storage = replace(storage, seaweed=None)
         stack.callback(
             lambda: stop_together([s.child for s in storage.servers], signals, STOP_LIMIT_S)
         )

@@ -35,6 +35,11 @@ ANSWER_LIMIT_S = 6.0
 """How long /readyz may take: a little more than the limit of its checks."""
 WATCH_INTERVAL_S = 0.2
 REVIVE_INTERVAL_S = 2.0
+SIGN_UP = {
+    "invite": "People need an invitation to sign up: `hushcast accounts invite` makes one.",
+    "closed": "Nobody can sign up: `hushcast accounts create NAME` makes an account.",
+}
+"""What to say of HUSHCAST_SIGN_UP unless it is open."""
 DEPLOYED = "deployed"
 """What the application's process reports once Serve runs it."""
 
@@ -139,6 +144,8 @@ def _run(
     _refuse_a_busy_port(settings)
     _refuse_an_unfit_redis(settings)
     progress.show(f"hushcast {settings.release} is starting; its data is in {settings.data_dir}")
+    if settings.sign_up != "open":
+        progress.show(SIGN_UP[settings.sign_up])
     private_folder(settings.spool_dir)
     guardian = stack.enter_context(Guardian())
     storage, ray = _prepare(settings, guardian, signals)

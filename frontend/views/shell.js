@@ -1,3 +1,4 @@
+import { ApiError } from "../api.js";
 import { button, el, icon, link } from "../dom.js";
 import { Notice } from "./notice.js";
 import { Timer } from "./timer.js";
@@ -63,6 +64,7 @@ class AccountParts {
   #patience;
   #link = el("span", { class: "link-state", testid: "link-state", role: "status" });
   #onAir;
+  #admin = link("/admin", { class: "me", testid: "admin", hidden: true }, "Admin");
   #listening = link("/", { class: "pill listening", testid: "listening-to" });
 
   /**
@@ -81,13 +83,23 @@ class AccountParts {
     );
     const me = link(`/u/${visit.username}`, { class: "me", testid: "me" }, visit.username);
     const out = button({ class: "quiet", testid: "sign-out", on: { click: onSignOut } }, "Sign out");
-    this.elements = [this.#link, this.#listening, this.#onAir, me, out];
+    this.elements = [this.#link, this.#listening, this.#onAir, this.#admin, me, out];
     const { signal } = this.#abort;
     visit.publisher.addEventListener("change", () => this.#render(), { signal });
     visit.listener.addEventListener("change", () => this.#render(), { signal });
     visit.presence.addEventListener("link", () => this.#renderLink(), { signal });
     this.#render();
     this.#renderLink();
+    this.#askForRights();
+  }
+
+  /** Show administrators the way to their page. */
+  async #askForRights() {
+    try {
+      this.#admin.hidden = !(await this.#visit.api.get("/api/me")).admin;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error; // the page itself can still be opened
+    }
   }
 
   close() {

@@ -1,6 +1,8 @@
 import { ApiError } from "../api.js";
 import { button, el } from "../dom.js";
 
+const INVITED = /^#invite=([\w-]+)$/;
+
 /**
  * @import { Api } from "../api.js"
  * @import { Notice } from "./notice.js"
@@ -40,6 +42,18 @@ export class SignInView {
     maxlength: 128,
     "aria-describedby": "password-rule",
   });
+  #invite = el("input", {
+    id: "invite",
+    name: "invite",
+    testid: "invite",
+    autocomplete: "off",
+    autocapitalize: "none",
+    spellcheck: "false",
+    maxlength: 64,
+  });
+  #invitation = [el("label", { for: "invite" }, "Invitation"), this.#invite];
+  #closed = el("p", { class: "hint" }, "Ask whoever runs this hushcast for an account.");
+  #signUp = "open";
   #signIn = button({ type: "submit", testid: "sign-in", value: "sign-in" }, "Sign in");
   #create = button({ type: "submit", testid: "create-account", value: "create-account" }, "Create account");
   #rules = [
@@ -56,7 +70,9 @@ export class SignInView {
     el("label", { for: "password" }, "Password"),
     this.#password,
     this.#rules[1],
+    ...this.#invitation,
     el("div", { class: "row buttons" }, this.#signIn, this.#create),
+    this.#closed,
   );
 
   element = el(
@@ -78,11 +94,27 @@ export class SignInView {
     this.#notice = notice;
     this.#onSignedIn = onSignedIn;
     this.#form.addEventListener("submit", (event) => this.#submit(event));
-    this.#turnTo("sign-in");
+    const code = location.hash.match(INVITED)?.[1];
+    this.#invite.value = code ?? "";
+    this.#closed.hidden = true;
+    this.#turnTo(code ? "create-account" : "sign-in");
   }
 
   start() {
     this.#username.focus();
+    this.#ask();
+  }
+
+  /** Learn who may sign up here; if that fails, the refusal of a new account tells. */
+  async #ask() {
+    try {
+      this.#signUp = (await this.#api.get("/api/sign-up")).sign_up;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+    }
+    this.#closed.hidden = this.#signUp !== "closed";
+    this.#create.hidden = this.#signUp === "closed";
+    this.#turnTo(this.#signUp === "closed" ? "sign-in" : (this.#form.dataset.purpose ?? "sign-in"));
   }
 
   close() {}
@@ -93,13 +125,19 @@ export class SignInView {
     const pressed = /** @type {HTMLButtonElement | null} */ (event.submitter);
     const purpose = pressed?.value ?? this.#form.dataset.purpose ?? "sign-in";
     this.#turnTo(purpose);
-    const empty = [this.#username, this.#password].find((field) => !field.value);
+    const invited = purpose === "create-account" && this.#signUp === "invite";
+    const fields = [this.#username, this.#password, ...(invited ? [this.#invite] : [])];
+    const empty = fields.find((field) => !field.value);
     if (empty) return empty.focus();
     const person = { username: this.#username.value.trim(), password: this.#password.value };
     this.#notice.clear();
     this.#setBusy(true);
     try {
-      if (purpose === "create-account") await this.#api.post("/api/accounts", person);
+      if (purpose === "create-account") {
+        const invite = invited ? this.#invite.value.trim() : undefined;
+        await this.#api.post("/api/accounts", { ...person, invite });
+        if (location.hash) history.replaceState(null, "", location.pathname);
+      }
       const { username } = await this.#api.post("/api/session", person);
       this.#onSignedIn(username);
     } catch (error) {
@@ -119,6 +157,8 @@ export class SignInView {
     this.#signIn.classList.toggle("primary", purpose === "sign-in");
     this.#create.classList.toggle("primary", purpose === "create-account");
     for (const rule of this.#rules) rule.hidden = purpose === "sign-in";
+    const invited = purpose === "create-account" && this.#signUp === "invite";
+    for (const part of this.#invitation) part.hidden = !invited;
   }
 
   /** @param {boolean} busy */

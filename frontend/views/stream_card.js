@@ -1,4 +1,6 @@
+import { ApiError } from "../api.js";
 import { button, el, icon } from "../dom.js";
+import { storageWarning } from "../storage.js";
 import { Meter } from "./meter.js";
 import { Ribbon } from "./ribbon.js";
 import { StateBadge } from "./state_badge.js";
@@ -34,6 +36,7 @@ export class StreamCard {
   #listeners = el("span", { class: "listeners", testid: "listeners" });
   #sentence = el("p", { class: "sentence" });
   #quality = el("p", { class: "quality hint" });
+  #storage = el("p", { class: "hint", testid: "storage", hidden: true });
   #startText = el("span", {}, "Start");
   #start = button({ class: "primary large", testid: "start" }, icon("microphone"), this.#startText);
   #stop = button({ class: "stop large", testid: "stop" }, icon("stop"), "Stop");
@@ -55,6 +58,7 @@ export class StreamCard {
       this.#ribbon.element,
       el("div", { class: "meters" }, this.#input.element, this.#output.element),
       this.#quality,
+      this.#storage,
       el("div", { class: "row actions" }, this.#start, this.#stop),
       this.#settings.element,
     );
@@ -68,7 +72,12 @@ export class StreamCard {
     publisher.addEventListener("stats", onStats, { signal });
     this.#start.addEventListener("click", () => this.#visit.attempt(() => publisher.start()));
     this.#stop.addEventListener("click", () => this.#visit.attempt(() => this.#end()));
+    const onRecording = (/** @type {CustomEvent} */ { detail }) => {
+      if (detail.recording.username === this.#visit.username) this.#ask();
+    };
+    this.#visit.presence.addEventListener("recording", onRecording, { signal });
     this.#settings.start();
+    this.#ask();
     this.#render();
     this.#hush();
   }
@@ -77,6 +86,16 @@ export class StreamCard {
     this.#abort.abort();
     clearTimeout(this.#silence);
     for (const part of [this.#timer, this.#ribbon, this.#settings]) part.close();
+  }
+
+  /** Say, before Start too, if recordings have little room left. */
+  async #ask() {
+    try {
+      this.#storage.textContent = storageWarning((await this.#visit.api.get("/api/me")).storage);
+      this.#storage.hidden = !this.#storage.textContent;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error; // told at the limit, too
+    }
   }
 
   async #end() {

@@ -15,6 +15,7 @@ NO_CACHE = {"Cache-Control": "no-cache"}
 
 @router.get("/")
 @router.get("/u/{name}")
+@router.get("/admin")
 async def page(name: str = "") -> FileResponse:
     """Serve the page; its script reads the path."""
     return FileResponse(FRONTEND / "index.html", headers=NO_CACHE)

@@ -5,23 +5,25 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from recordings.finish import discard_user
 from serve_app.callers import COOKIE, Caller, From, Signed
+from serve_app.deletion import delete_account as delete_for_good
+from serve_app.errors import NameReserved, SignUpClosed
 from serve_app.friends import NoSuchUser
 from serve_app.guesses import guess
-from serve_app.routes.recordings import erase
 from serve_app.schemas import (
     Created,
-    Credentials,
     Farewell,
     Friend,
     Friends,
     FriendState,
     KnownSignIn,
     Me,
+    NewAccount,
     PasswordChange,
     SignedIn,
     SignIn,
+    SignUp,
+    Storage,
     User,
     rfc3339,
     stream_of,
@@ -36,12 +38,19 @@ Id = Annotated[str, Path(max_length=64)]
 SIGNED_OUT_ELSEWHERE = "You were signed out from another place."
 
 
+@router.get("/sign-up")
+async def sign_up(use: Use) -> SignUp:
+    """Say who may create an account, for the page that asks."""
+    return SignUp(sign_up=use.settings.sign_up)
+
+
 @router.post("/accounts", status_code=201)
-async def create_account(body: Credentials, place: From, use: Use) -> Created:
-    """Create an account."""
+async def create_account(body: NewAccount, place: From, use: Use) -> Created:
+    """Create an account, where that is allowed."""
     if not place.local:
         await use.rates.count("accounts", place.counted)
-    await use.accounts.create(body.username, body.password)
+    invitation = await _needed_invitation(body, use)
+    await use.accounts.create(body.username, body.password, invitation=invitation)
     return Created(username=body.username)
 
 
@@ -70,11 +79,20 @@ async def sign_out(token: Signed, response: Response, use: Use) -> None:
 
 @router.get("/me")
 async def me(caller: Caller, request: Request, response: Response, use: Use) -> Me:
-    """Get the caller and their stream. Pages begin with this, which renews their cookie."""
+    """Get the caller, their stream and storage. It renews the cookie of pages."""
     status = await use.streams.status(caller)
     if "authorization" not in request.headers:
         _set_cookie(response, request.cookies[COOKIE], use)
-    return Me(username=caller, stream=stream_of(status), session=status.session if status else None)
+    return Me(
+        username=caller,
+        stream=stream_of(status),
+        session=status.session if status else None,
+        storage=Storage(
+            used_bytes=await use.index.used_bytes(caller),
+            limit_bytes=use.settings.quota.max_user_bytes,
+        ),
+        admin=caller in use.settings.admins,
+    )
 
 
 @router.put("/me/password", status_code=204)
@@ -116,7 +134,14 @@ async def end_sign_in(sign_in_id: Id, token: Signed, use: Use) -> None:
 async def delete_account(body: Farewell, caller: Caller, response: Response, use: Use) -> None:
     """Delete the account and everything in it, even if the client does not wait."""
     await _confirm(caller, body.password, use)
-    await asyncio.shield(_delete(caller, use))
+    deletion = delete_for_good(
+        caller,
+        end_stream=lambda: use.streams.stop(caller, None),
+        accounts=use.accounts,
+        index=use.index,
+        store=use.store,
+    )
+    await asyncio.shield(deletion)
     response.delete_cookie(COOKIE)
 
 
@@ -181,15 +206,15 @@ async def user(name: Name, caller: Caller, use: Use) -> User:
     return User(username=name, friend=friend, stream=stream)
 
 
-async def _delete(username: str, use: Use) -> None:
-    await use.streams.stop(username, None)
-    while kept := await use.index.list(username):
-        for recording in kept:
-            await erase(recording, use)
-    await use.accounts.delete(username)
-    # Undo what a request already under way may have started.
-    await use.streams.stop(username, None)
-    await discard_user(username, index=use.index, store=use.store)
+async def _needed_invitation(body: NewAccount, use: Use) -> str | None:
+    """Check that this account may be created, before its password costs anything."""
+    if use.settings.sign_up == "closed":
+        raise SignUpClosed("Sign-up is closed here. Ask whoever runs this hushcast for an account.")
+    if use.settings.sign_up == "invite":
+        await use.invitations.check(body.invite)
+    if body.username in use.settings.admins:
+        raise NameReserved(f"The username {body.username} is reserved. Please choose another.")
+    return body.invite if use.settings.sign_up == "invite" else None
 
 
 async def _confirm(username: str, password: str, use: Use) -> None:

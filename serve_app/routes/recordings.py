@@ -9,12 +9,12 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import RedirectResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from recordings.finish import discard
 from recordings.index import Recording as KeptRecording
 from recordings.index import RecordingState
 from recordings.names import check_recording_id
 from recordings.store import StoredBody
 from serve_app.callers import Caller
+from serve_app.deletion import delete_recording as delete_for_good
 from serve_app.errors import NoSuchRecording, NotAFriend, NotStoredYet, NotYours
 from serve_app.friends import NoSuchUser
 from serve_app.methods import HEAD
@@ -77,7 +77,7 @@ async def delete_recording(recording_id: RecordingId, caller: Caller, use: Use) 
     kept = await _audible(recording_id, caller, use)
     if kept.username != caller:
         raise NotYours("Only the owner can delete a recording.")
-    await asyncio.shield(erase(kept, use))
+    await asyncio.shield(delete_for_good(kept, index=use.index, store=use.store))
 
 
 class StoredResponse(StreamingResponse):
@@ -97,23 +97,22 @@ class StoredResponse(StreamingResponse):
             self._stored.close()
 
 
-async def erase(kept: KeptRecording, use: Use) -> None:
-    """Delete a recording for good: its object first, so that a failed attempt can be repeated.
-
-    `discard` deletes again, in case the object was stored in between.
-    """
-    await asyncio.to_thread(use.store.delete, kept.key)
-    await discard(kept, index=use.index, store=use.store)
-
-
-async def _audible(recording_id: str, caller: str, use: Use) -> KeptRecording:
-    """Get a recording that the caller may hear; to a stranger it does not exist."""
+async def find_recording(recording_id: str, use: Use) -> KeptRecording:
+    """Get a recording, whoever asks. Raises NoSuchRecording."""
     try:
         kept = await use.index.get(check_recording_id(recording_id))
     except ValueError:
         kept = None
-    if kept is None or not await _may_hear(caller, kept.username, use):
-        raise NoSuchRecording("There is no such recording.")
+    if kept is None:
+        raise NoSuchRecording
+    return kept
+
+
+async def _audible(recording_id: str, caller: str, use: Use) -> KeptRecording:
+    """Get a recording that the caller may hear; to a stranger it does not exist."""
+    kept = await find_recording(recording_id, use)
+    if not await _may_hear(caller, kept.username, use):
+        raise NoSuchRecording
     return kept
 
 

@@ -76,7 +76,7 @@ class MadeUpStreams(Streams):
         """End nothing but check."""
         self._check(session_id, caller)
 
-    async def stop(self, username: str, session_id: str | None) -> None:
+    async def stop(self, username: str, session_id: str | None, *, reason: str = "") -> None:
         """Note it, and end the status."""
         self.stopped.append((username, session_id))
         if status := await self.store.read(username):
@@ -107,6 +107,10 @@ class MadeUpStreams(Streams):
     async def status(self, username: str) -> StreamStatus | None:
         """Read from Redis."""
         return await self.store.read(username)
+
+    async def all(self) -> list[StreamStatus]:
+        """Read everybody's from Redis."""
+        return await self.store.read_many(sorted(await self.store.streaming()))
 
     async def statuses(self, usernames: Iterable[str]) -> list[StreamStatus]:
         """Read from Redis."""

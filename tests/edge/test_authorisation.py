@@ -1,4 +1,4 @@
-"""Who may do what: every route of the application, four callers each.
+"""Who may do what: every route of the application, five callers each.
 
 The table below is the whole of it; a route that is missing from it fails the test. `pytest -s`
 prints what was answered. The presence socket's refusals are in test_presence_socket.py.
@@ -15,11 +15,11 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from tests import statuses
-from tests.edge.conftest import PASSWORD, Edge
+from tests.edge.conftest import PASSWORD, Edge, MakeEdge
 from tests.edge.made_up import OFFER, live
 from tests.edge.test_recordings import stored
 
-CALLERS = ("anonymous", "stranger", "friend", "owner")
+CALLERS = ("anonymous", "stranger", "friend", "owner", "admin")
 SDP = {"content-type": "application/sdp"}
 FRAGMENT = {"content-type": "application/trickle-ice-sdpfrag"}
 
@@ -28,8 +28,9 @@ FRAGMENT = {"content-type": "application/trickle-ice-sdpfrag"}
 class Row:
     """A route, what is sent to it, and the statuses for CALLERS.
 
-    In paths, {ada} is the owner, {session} hers, {recording} hers. `told`: words that only friend
-    and owner may find in the answer.
+    An administrator is a stranger unless `admin` says otherwise, and comes last. In paths, {ada} is
+    the owner, {session} hers, {recording} hers. `told`: words that only friend and owner may find
+    in the answer.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Row:
     content: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     told: str | None = None
+    admin: int | None = None
 
     @property
     def path(self) -> str:
@@ -58,10 +60,12 @@ class Row:
 SIGNED = (401, 200, 200, 200)
 """Everybody who is signed in, each for themselves."""
 EVERYBODY = (200, 200, 200, 200)
+FORBIDDEN = (401, 403, 403, 403)
 STREAM = "stream-of-ada"
 
 TABLE = [
     Row("POST", "/api/accounts", (201, 201, 201, 201), {"username": "{new}", "password": PASSWORD}),
+    Row("GET", "/api/sign-up", EVERYBODY),
     Row("POST", "/api/session", EVERYBODY, {"username": "ada", "password": PASSWORD}),
     Row("DELETE", "/api/session", (401, 204, 204, 204)),
     Row("GET", "/api/me", SIGNED),
@@ -86,6 +90,11 @@ TABLE = [
     Row("GET", "/api/recordings/{recording_id}", (401, 404, 200, 200), told="peaks"),
     Row("GET", "/api/recordings/{recording_id}/audio", (401, 404, 200, 200)),
     Row("DELETE", "/api/recordings/{recording_id}", (401, 404, 403, 204)),
+    Row("GET", "/api/admin/streams", FORBIDDEN, admin=200),
+    Row("DELETE", "/api/admin/streams/{name}", FORBIDDEN, admin=204),
+    Row("GET", "/api/admin/accounts", FORBIDDEN, admin=200),
+    Row("PUT", "/api/admin/accounts/{name}", FORBIDDEN, {"disabled": True}, admin=200),
+    Row("DELETE", "/api/admin/recordings/{recording_id}", FORBIDDEN, admin=204),
     Row("POST", "/whip", (401, 201, 201, 201), content=OFFER, headers=tuple(SDP.items())),
     Row("POST", "/whep/{name}", (401, 403, 201, 201), content=OFFER, headers=tuple(SDP.items())),
     *(
@@ -102,6 +111,7 @@ TABLE = [
     Row("OPTIONS", "/whep/{name}", (204, 204, 204, 204)),
     Row("GET", "/", EVERYBODY),
     Row("GET", "/u/{name}", EVERYBODY),
+    Row("GET", "/admin", EVERYBODY),
     Row("GET", "/healthz", EVERYBODY),
     Row("GET", "/readyz", EVERYBODY),
 ]  # fmt: skip
@@ -129,17 +139,19 @@ async def test_the_table_is_complete(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.route}")
-async def test_who_may(edge: Edge, tmp_path: Path, row: Row) -> None:
+async def test_who_may(make_edge: MakeEdge, tmp_path: Path, row: Row) -> None:
     """Nobody gets more than the table says; what is refused changed nothing."""
+    edge = make_edge(admins=("root",))
     owner = await edge.person("ada")
     friend, stranger = await edge.person("bob"), await edge.person("eve")
+    admin = await edge.person("root")
     await edge.befriend("ada", "bob")
     recording = await stored(edge, "ada", tmp_path)
     await statuses.write(edge.streams.store, live("ada"))
     opened = await owner.http.post("/whip", content=OFFER, headers=SDP)
     session = opened.headers["location"].rpartition("/")[2]
     [sign_in] = await edge.services.accounts.sign_ins("ada")
-    callers = (edge.client(), stranger.http, friend.http, owner.http)
+    callers = (edge.client(), stranger.http, friend.http, owner.http, admin.http)
     answers = []
     for caller, http in zip(CALLERS, callers, strict=True):
         path = row.path.format(
@@ -152,15 +164,16 @@ async def test_who_may(edge: Edge, tmp_path: Path, row: Row) -> None:
             row.method, path, json=body, content=row.content, headers=dict(row.headers)
         )
         answers.append(answer)
-        if caller != "owner":
+        if caller not in ("owner", "admin"):
             await _unharmed(owner.http, recording.id)
     print(f"\n{row.method:8}{row.route:36}", *(answer.status_code for answer in answers))
-    assert tuple(answer.status_code for answer in answers) == row.answers
+    last = row.answers[1] if row.admin is None else row.admin
+    assert tuple(answer.status_code for answer in answers) == (*row.answers, last)
     for answer in answers:
         if answer.status_code >= 400:
             assert set(answer.json()) == {"detail"}
     if row.told:
-        assert [row.told in answer.text for answer in answers] == [False, False, True, True]
+        assert [row.told in answer.text for answer in answers] == [False, False, True, True, False]
 
 
 async def _unharmed(ada: httpx.AsyncClient, recording_id: str) -> None:

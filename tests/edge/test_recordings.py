@@ -158,3 +158,11 @@ async def test_a_deletion_that_failed_can_be_tried_again(
     with pytest.raises(ObjectMissing):
         edge.services.store.open(recording.key)
     assert edge.streams.stopped
+
+
+async def test_the_caller_learns_what_they_use_and_may_use(edge: Edge, tmp_path: Path) -> None:
+    """Before a stream that would not be recorded."""
+    ada = await edge.person("ada")
+    await stored(edge, "ada", tmp_path)
+    storage = (await ada.http.get("/api/me")).json()["storage"]
+    assert storage == {"used_bytes": len(SOUND), "limit_bytes": 10_000_000_000}

@@ -1,7 +1,9 @@
 """A stream between real peers, with a real Redis and a real S3, from its start to its end."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,16 +18,20 @@ from actors.live_stream import (
 from actors.sound_thread import SoundThread
 from actors.status import StatusStore, StreamState
 from actors.stream_core import StreamTimes
+from foundation.ids import new_id
 from foundation.redis import connect
-from recordings.index import RecordingIndex, RecordingState
+from recordings.index import Recording, RecordingIndex, RecordingState
+from recordings.quota import Quota
 from recordings.recorder import Recorder
 from recordings.spool_thread import SpoolThread
 from recordings.store import RecordingStore, StoreConfig
+from recordings.wav import SpoolMeta
 from tests.peers import ListenerPeer, PublisherPeer, encode
 from tests.sounds import speech_like
 from tests.waiting import until
 
 PACKETS = encode(speech_like(4.0))
+QUOTA = Quota(1_000_000_000)
 TIMES = StreamTimes(connect_timeout_s=8.0, publisher_timeout_s=1.0, grace_s=1.0)
 
 
@@ -54,7 +60,7 @@ class Stage:
         self.status = StatusStore(self.redis)
         self.index = RecordingIndex(self.redis)
         self.spool_dir = spool_dir
-        self.recorder = Recorder(self.index, RecordingStore(s3), spool_dir)
+        self.recorder = Recorder(self.index, RecordingStore(s3), spool_dir, quota=QUOTA)
         self.states: list[str] = []
         self.peers: list[PublisherPeer | ListenerPeer] = []
         self.sound_thread = sound_thread
@@ -160,6 +166,32 @@ async def test_a_stream_lives_and_leaves_a_recording(stage: Stage) -> None:
     assert recording.state is RecordingState.READY
     assert abs(recording.duration_s - publisher.microphone.played * 0.02) < 0.2
     assert not list(stage.spool_dir.iterdir())
+
+
+async def test_without_storage_left_a_stream_is_heard_but_not_recorded(stage: Stage) -> None:
+    """The publisher's pages are told why."""
+    large = Recording.of(SpoolMeta(new_id(), "carol", "01", 1.7e9), RecordingState.READY)
+    await stage.index.put(replace(large, size_bytes=1_000_000_000))
+    await stage.stream.stop("another one begins")
+    await stage.life
+    stage.stream = stage.make("carol")
+    stage.life = asyncio.create_task(stage.stream.run())
+    async with stage.redis.pubsub(ignore_subscribe_messages=True) as told:
+        await told.subscribe(stage.redis.channel("hushcast:control"))
+        await stage.go_live()
+        listener = await stage.listen("l1")
+        await asyncio.wait_for(listener.first_sound.wait(), 10)
+        while (message := await told.get_message(timeout=5)) is None:
+            pass
+    assert json.loads(message["data"]) == {
+        "username": "carol",
+        "action": "quota",
+        "stream_id": stage.stream.status.stream_id,
+        "session": "",
+        "reason": QUOTA.full,
+        "at": None,
+    }
+    assert len(await stage.index.list("carol")) == 1 and not list(stage.spool_dir.iterdir())
 
 
 async def test_a_second_listener_comes_late_and_comes_again(stage: Stage) -> None:
@@ -382,6 +414,10 @@ async def test_a_stream_that_cannot_begin_leaves_nobody_waiting(
     def refuse(thread: SpoolThread) -> None:
         raise RuntimeError("can't start new thread")
 
+    async def begun() -> bool:
+        return await stage.status.read("alice") is not None
+
+    await until(begun)
     monkeypatch.setattr(SpoolThread, "start", refuse)
     stream = stage.make("bob")
     life = asyncio.create_task(stream.run())

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from recordings.writer import RecordingWriter, SpoolFull, SpoolMeta
 from tests.recordings.spools import STARTED_AT, chunks_of, some_meta, some_sound, write_spool
 
 
-def open_writer(folder: Path, **options: int) -> RecordingWriter:
+def open_writer(folder: Path, **options: Any) -> RecordingWriter:
     meta = some_meta()
     return RecordingWriter(folder / f"{meta.recording_id}.wav", meta, **options)
 

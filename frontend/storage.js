@@ -1,0 +1,15 @@
+const NEAR = 0.9;
+
+/**
+ * Say what becomes of the next recording, if the user's recordings have little room left.
+ * @param {{ used_bytes: number, limit_bytes: number | null }} storage
+ */
+export function storageWarning({ used_bytes: used, limit_bytes: limit }) {
+  if (!limit || used < NEAR * limit) return "";
+  const size = `${+(limit / 1e9).toFixed(2)} GB`;
+  if (used >= limit) {
+    return `Your ${size} for recordings is full: you can stream, but it is not recorded. Delete recordings to make room.`;
+  }
+  const share = Math.floor((100 * used) / limit);
+  return `Your recordings take up ${share} % of your ${size}. Once it is full, streams are no longer recorded.`;
+}

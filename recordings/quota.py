@@ -1,0 +1,47 @@
+"""How much of recordings each user may keep, and what to tell them about it."""
+
+import math
+from dataclasses import dataclass
+
+NEAR = 0.9
+"""The share of the limit from which on the user is warned."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """The limit for each user; None for none. A stream beyond it goes on, but is not recorded."""
+
+    max_user_bytes: int | None = None
+
+    def left(self, used_bytes: int) -> float:
+        """Tell how much more a user may record."""
+        return math.inf if self.max_user_bytes is None else self.max_user_bytes - used_bytes
+
+    def near(self, used_bytes: int) -> bool:
+        """Tell whether little is left."""
+        return self.max_user_bytes is not None and used_bytes >= NEAR * self.max_user_bytes
+
+    @property
+    def almost_full(self) -> str:
+        """What to tell a user who is near the limit."""
+        return (
+            f"Your recordings take up {NEAR:.0%} of your {self._size}. Once it is full, your "
+            "streams go on but are no longer recorded."
+        )
+
+    @property
+    def full(self) -> str:
+        """What to tell a user who has nothing left."""
+        return (
+            f"Your {self._size} for recordings is full. Your stream goes on, but it is not "
+            "recorded. Delete recordings to have the next one recorded."
+        )
+
+    @property
+    def _size(self) -> str:
+        return f"{(self.max_user_bytes or 0) / 1e9:g} GB"
+
+
+UNLIMITED = Quota()
+DISK_FULL = "The server has no space left. Your stream goes on, but it is not recorded."
+DISK_FAILED = "The server cannot record your stream any more. The stream itself goes on."

@@ -1,0 +1,152 @@
+"""`hushcast accounts`: the operator's way, which needs no running ingress."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import commands.accounts
+from actors.access import CHANNEL, AccessEnded
+from commands import cli
+from commands.local.signals import Signals
+from recordings.store import ObjectMissing, StoreConfig
+from tests import statuses
+from tests.edge.conftest import PASSWORD, Edge, MakeEdge
+from tests.edge.made_up import live
+from tests.edge.test_recordings import SOUND, stored
+
+Call = Callable[..., Coroutine[Any, Any, tuple[int, str, str]]]
+
+
+@pytest.fixture
+def call(edge: Edge, store_config: StoreConfig, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Call the command as for a cluster: exit code, standard output, standard error."""
+    settings = edge.services.settings.changed(
+        s3_endpoint=store_config.endpoint,
+        s3_bucket=store_config.bucket,
+        s3_access_key=store_config.access_key,
+        s3_secret_key=store_config.secret_key,
+    )
+
+    async def called(*arguments: str, **changes: Any) -> tuple[int, str, str]:
+        options = cli._parser().parse_args(["accounts", *arguments])
+        complete = settings.changed(**changes)
+        code = await asyncio.to_thread(commands.accounts.run, options, complete, Signals())
+        return code, *capsys.readouterr()
+
+    return called
+
+
+async def signs_in(edge: Edge, username: str, password: str) -> int:
+    """Try to sign in; returns the status."""
+    credentials = {"username": username, "password": password}
+    return (await edge.client().post("/api/session", json=credentials)).status_code
+
+
+async def test_an_account_is_created_with_a_password_on_standard_output(
+    edge: Edge, call: Call
+) -> None:
+    """Also for an administrator, whose name nobody can sign up with."""
+    code, password, errors = await call("create", "root", admins=("root",))
+    assert (code, errors) == (0, "") and await signs_in(edge, "root", password.strip()) == 200
+    code, output, errors = await call("create", "root")
+    assert (code, output) == (1, "") and "taken" in errors
+    assert (await call("create", "Root"))[0] == 2
+
+
+async def test_a_password_is_reset(edge: Edge, call: Call) -> None:
+    """The old one and every sign-in are void."""
+    ada = await edge.person("ada")
+    code, output, _ = await call("reset-password", "ada", "--json")
+    told = json.loads(output)
+    assert code == 0 and told["username"] == "ada"
+    assert (await ada.http.get("/api/me")).status_code == 401
+    assert await signs_in(edge, "ada", PASSWORD) == 401
+    assert await signs_in(edge, "ada", told["password"]) == 200
+
+
+async def test_an_account_is_disabled_and_enabled(
+    edge: Edge, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stream loses its lease, so that it ends even if the news is lost."""
+    monkeypatch.setattr(commands.accounts, "END_LIMIT_S", 0.1)
+    ada = await edge.person("ada")
+    await statuses.write(edge.streams.store, live("ada"))
+    assert (await call("disable", "ada"))[:2] == (0, "ada is disabled.\n")
+    assert not await statuses.write(edge.streams.store, live("ada"))
+    assert (await ada.http.get("/api/me")).status_code == 401
+    assert await signs_in(edge, "ada", PASSWORD) == 403
+    assert (await call("enable", "ada"))[0] == 0
+    assert await signs_in(edge, "ada", PASSWORD) == 200
+
+
+async def test_accounts_are_listed(edge: Edge, call: Call, tmp_path: Path) -> None:
+    """With what they use; JSON has all of it."""
+    await edge.person("ada")
+    await edge.person("root")
+    await stored(edge, "ada", tmp_path)
+    ada, root = json.loads((await call("list", "--json", admins=("root",)))[1])
+    assert (ada["username"], ada["used_bytes"], ada["admin"]) == ("ada", len(SOUND), False)
+    assert (root["username"], root["disabled"], root["admin"]) == ("root", False, True)
+    assert ada["created_at"].endswith("Z") and ada["last_used_at"].endswith("Z")
+    lines = (await call("list", admins=("root",)))[1].splitlines()
+    assert len(lines) == 3 and lines[1].startswith("ada ") and lines[2].endswith("admin")
+
+
+async def test_invitations_are_printed(make_edge: MakeEdge, call: Call) -> None:
+    """With an address that fills the code in, where one is known."""
+    edge = make_edge(sign_up="invite")
+    code, output, _ = await call("invite", public_url="https://cast.example.org")
+    invitation, url = output.splitlines()
+    assert code == 0 and url == f"https://cast.example.org/#invite={invitation}"
+    told = json.loads((await call("invite", "--uses", "2", "--days", "1", "--json"))[1])
+    assert told["uses"] == 2 and told["url"] is None
+    for name, invite, status in (
+        ("ada", invitation, 201),
+        ("bob", invitation, 403),
+        ("bob", told["code"], 201),
+        ("eve", told["code"], 201),
+        ("zoe", told["code"], 403),
+    ):
+        body = {"username": name, "password": PASSWORD, "invite": invite}
+        assert (await edge.client().post("/api/accounts", json=body)).status_code == status, name
+
+
+async def test_an_account_is_deleted_with_everything_in_it(
+    edge: Edge, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recordings, friends, the stream; everybody hears that its access has ended."""
+    monkeypatch.setattr(commands.accounts, "END_LIMIT_S", 0.1)
+    ada, bob = await edge.person("ada"), await edge.person("bob")
+    await edge.befriend("ada", "bob")
+    recording = await stored(edge, "ada", tmp_path)
+    await statuses.write(edge.streams.store, live("ada"))
+    async with edge.redis.pubsub(ignore_subscribe_messages=True) as told:
+        await told.subscribe(edge.redis.channel(CHANNEL))
+        assert await call("delete", "ada") == (0, "ada is deleted.\n", "")
+        while (message := await told.get_message(timeout=5)) is None:
+            pass
+    ended = AccessEnded.from_json(message["data"])
+    assert ended.username == "ada" and ended.covers(ada.token)
+    assert not await statuses.write(edge.streams.store, live("ada"))
+    with pytest.raises(ObjectMissing):
+        edge.services.store.size(recording.key)
+    assert await edge.services.index.get(recording.id) is None
+    assert (await bob.http.get("/api/friends")).json()["friends"] == []
+    assert (await bob.http.get("/api/users/ada")).status_code == 404
+
+
+@pytest.mark.parametrize("action", ["reset-password", "disable", "enable", "delete"])
+async def test_an_unknown_name_is_refused_with_a_sentence(call: Call, action: str) -> None:
+    """Exit code 1, nothing on standard output."""
+    code, output, errors = await call(action, "nobody")
+    assert (code, output, errors) == (1, "", "There is no user called nobody.\n")
+
+
+async def test_without_redis_it_says_so(call: Call) -> None:
+    """Exit code 1 and one line."""
+    code, output, errors = await call("list", redis_url="redis://127.0.0.1:9/0")
+    assert (code, output) == (1, "") and errors.startswith("Redis") and errors.count("\n") == 1

@@ -1,0 +1,99 @@
+"""The table of limits in docs/api.md says what the code does, and leaves none of these out."""
+
+import inspect
+from pathlib import Path
+
+from actors import live_stream, sdp
+from commands import cli
+from deployments import presence, subscription
+from recordings import writer
+from serve_app import bodies, friends, passwords, rates, settings, sign_ins
+from serve_app.routes import presence as socket
+from serve_app.routes import recordings
+
+API = Path(__file__).parent.parent / "docs/api.md"
+DAY_S = 86_400
+KIB, MIB = 1024, 1024 * 1024
+
+
+def setting(name: str) -> object:
+    """Get a setting's default."""
+    return settings.Settings.model_fields[name].default
+
+
+def invite(option: str) -> object:
+    """Get a default of `hushcast accounts invite`."""
+    return getattr(cli._parser().parse_args(["accounts", "invite"]), option)
+
+
+def page_limit() -> int:
+    """Get how many recordings one may ask for."""
+    limit = inspect.signature(recordings.list_recordings, eval_str=True).parameters["limit"]
+    [most] = [each.le for each in limit.annotation.__metadata__[0].metadata if hasattr(each, "le")]
+    return int(most)
+
+
+IN_CODE: dict[str, object] = {
+    "new accounts of an address": rates.USUAL["accounts"],
+    "wrong passwords for a username from an address": rates.USUAL["sign_ins"],
+    "wrong passwords from an address, for all usernames": rates.USUAL["sign_ins_per_address"],
+    "wrong passwords for a username, from all addresses": rates.USUAL["sign_ins_per_name"],
+    "wrong passwords of a signed-in user (change, deletion)": rates.USUAL["passwords"],
+    "POST /whip and /whep of a user": rates.USUAL["offers"],
+    "friend requests, acceptances and blocks of a user": rates.USUAL["friends"],
+    "GET /api/users/NAME of a user": rates.USUAL["look_ups"],
+    "PATCH /api/stream and trickling of a user": rates.USUAL["changes"],
+    "streams from an address at a time": rates.USUAL["streams"],
+    "passwords that a replica checks at a time": passwords.AT_ONCE,
+    "passwords that wait to be checked, per replica": passwords.MAX_WAITING,
+    "accounts that an invitation makes": invite("uses"),
+    "days that an invitation is valid": invite("days"),
+    "characters of a username": settings.USERNAME.partition("{")[2].strip("}").replace(",", " to "),
+    "characters of a password": f"{passwords.MIN_CHARS} to {passwords.MAX_CHARS}",
+    "sign-ins of a user": sign_ins.MAX_SIGN_INS,
+    "days that a sign-in lasts unused": sign_ins.TTL_S // DAY_S,
+    "friends and pending requests of a user": friends.MAX_FRIENDS,
+    "blocks of a user": friends.MAX_BLOCKS,
+    "recordings of a user": f"{setting('max_gb_per_user')} GB",
+    "free space on every disk": f"{writer.RESERVE_BYTES // MIB} MiB",
+    "recordings in one answer": page_limit(),
+    "body of JSON": f"{bodies.MAX_JSON_BYTES // KIB} KiB",
+    "body of SDP": f"{bodies.MAX_SDP_BYTES // KIB} KiB",
+    "sections of an offer": sdp.MAX_SECTIONS,
+    "lines of an offer": sdp.MAX_LINES,
+    "sessions that try to publish a stream at a time": live_stream.MAX_PUBLISHERS,
+    "sessions of one listener to a stream": live_stream.MAX_SESSIONS_OF_A_LISTENER,
+    "seconds until a session is connected": setting("connect_timeout_s"),
+    "seconds without sound": setting("publisher_timeout_s"),
+    "seconds that a stream waits for its publisher": setting("grace_s"),
+    "presence sockets of a user, per replica": presence.MAX_SOCKETS_OF_A_USER,
+    "events that wait for a presence socket": subscription.MAX_QUEUED_EVENTS,
+    "characters of a presence message": socket.MAX_MESSAGE_CHARS,
+    "sessions published over a presence socket": socket.MAX_SESSIONS,
+}
+"""Every limit of the table, with its default."""
+
+
+def table() -> dict[str, tuple[str, str]]:
+    """Read the table: default and setting by limit."""
+    text = API.read_text().partition("## Limits")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return {limit: (default, named) for limit, default, named, _ in rows[2:]}
+
+
+def written(value: object) -> str:
+    """Write a default as the table does."""
+    return f"{value:,g}" if isinstance(value, int | float) else str(value)
+
+
+def test_every_default_is_the_codes() -> None:
+    """A limit that changes is changed in the document; a new one is added to both."""
+    told = {limit: default for limit, (default, _) in table().items()}
+    assert told == {limit: written(value) for limit, value in IN_CODE.items()}
+
+
+def test_rates_that_can_be_set_are_all_there() -> None:
+    """Each name in HUSHCAST_LIMITS has its row."""
+    named = [named for _, named in table().values()]
+    for name in rates.USUAL:
+        assert f"`HUSHCAST_LIMITS`: `{name}`" in named
