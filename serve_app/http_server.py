@@ -25,8 +25,6 @@ from uvicorn.server import ServerState
 from serve_app.addresses import address_of
 from serve_app.requests import GIVEN_ID, HEADER
 
-IMPORT_PATH = f"{__name__}.bounded"
-
 
 @dataclass(frozen=True)
 class Bounds:

@@ -8,13 +8,14 @@ import ssl
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from commands.local.child import Child, Command, StartFailed
 from commands.local.data_dir import DataDirRefused, locked, private_folder
+from commands.local.forgetting import Forgetting
 from commands.local.guardian import Guardian
 from commands.local.paths import temp_folder
 from commands.local.ports import refusal
@@ -166,7 +167,8 @@ def _run(
     publish_settings(complete, guardian)
     progress.show(f"hushcast is ready: {_url(settings)}")
     try:
-        _watch(storage, (ray.child, application.child), guardian, signals, progress)
+        forgetting = stack.enter_context(closing(Forgetting(storage, guardian)))
+        _watch(storage, (ray.child, application.child), forgetting, guardian, signals, progress)
     except Interrupted:
         progress.say("stopping: ending streams, storing recordings; a second signal stops at once")
         raise
@@ -240,6 +242,7 @@ class _Readiness:
 def _watch(
     storage: Storage,
     indispensable: Sequence[Child],
+    forgetting: Forgetting,
     guardian: Guardian,
     signals: Signals,
     progress: Progress,
@@ -250,6 +253,9 @@ def _watch(
             if server.child.ended is not None:
                 _revive(server, signals, progress)
         _refuse_to_lose(indispensable)
+        for child in (*indispensable, *(server.child for server in storage.servers)):
+            child.turn_over_log()
+        forgetting.when_due()
         if not guardian.alive:
             raise PartLost("The guardian ended, and hushcast does not run without one.")
         signals.pause(WATCH_INTERVAL_S)

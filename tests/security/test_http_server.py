@@ -12,6 +12,7 @@ from ray.serve._private.utils import call_function_from_import_path
 from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect
 
+from commands.local.ray_head import HTTP_SERVER
 from serve_app import http_server
 from serve_app.http_server import BoundedHttp, BoundedWebSocket, Bounds, Untold, place_of
 from tests.waiting import until
@@ -291,7 +292,7 @@ def test_uvicorn_is_bounded_where_serve_starts_it(monkeypatch: pytest.MonkeyPatc
     """As Serve configures it, and by the name that Serve calls."""
     for table in ("HTTP_PROTOCOLS", "WS_PROTOCOLS"):
         monkeypatch.setattr(uvicorn.config, table, dict(getattr(uvicorn.config, table)))
-    assert call_function_from_import_path(http_server.IMPORT_PATH)
+    assert call_function_from_import_path(HTTP_SERVER)
     config = uvicorn.Config(Echo(), lifespan="off", log_config=None)
     config.load()
     assert (config.http_protocol_class, config.ws_protocol_class) == (
