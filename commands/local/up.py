@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 
@@ -140,6 +141,8 @@ def _run(
     _refuse_a_busy_port(settings)
     _refuse_an_unfit_redis(settings)
     progress.show(f"hushcast {settings.release} is starting; its data is in {settings.data_dir}")
+    for danger in dangers(settings, os.geteuid()):
+        progress.show(f"warning: {danger}")
     private_folder(settings.spool_dir)
     guardian = stack.enter_context(Guardian())
     storage, ray = _prepare(settings, guardian, signals)
@@ -183,6 +186,30 @@ def _prepare(
     prepare = partial(RayHead.prepare, settings.data_dir / "ray", log, temp)
     ray = Server(prepare, guardian, signals, RAY_LIMIT_S)
     return Storage.prepare(settings, guardian, signals), ray
+
+
+def dangers(settings: Settings, user: int) -> list[str]:
+    """Say what is unsafe about running with these settings, as this user."""
+    found = []
+    if user == 0:
+        found.append(
+            "hushcast runs as root, so a fault in it is a fault of the whole machine. "
+            "Give it a user of its own; docs/operating.md has a unit for systemd."
+        )
+    if not settings.tls_cert and not on_loopback(settings.host):
+        found.append(
+            f"hushcast listens on {settings.host} without TLS: whoever is on the way can read "
+            "passwords. Use --tls-cert and --tls-key, or a proxy that alone reaches this port."
+        )
+    return found
+
+
+def on_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a host that we listen on."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _refuse_a_busy_port(settings: Settings) -> None:
