@@ -69,7 +69,10 @@ class StreamActorConfig:
 
 @dataclass(frozen=True)
 class ActorDescription:
-    """What the directory wants to know of an actor. Its capacity is 0 while it has no model."""
+    """What the directory wants to know of an actor. Its capacity is 0 while it has no model.
+
+    So it is once it no longer learns whose access ended.
+    """
 
     name: str
     version: str
@@ -135,7 +138,7 @@ class StreamHost:
         users = tuple(self._users())
         idle_s = 0.0 if users or self._recorder.busy else time.monotonic() - self._used_at
         warm = self._sound_thread is not None and self._sound_thread.alive
-        capacity = self._config.streams_per_actor if warm else 0
+        capacity = self._config.streams_per_actor if warm and not self._access.failed else 0
         return ActorDescription(self._name, self._config.version, users, capacity, idle_s)
 
     async def reserve(self, username: str) -> str | None:
