@@ -94,8 +94,7 @@ class LiteConnection(IceConnection):
     """An ICE connection that is answered, never made.
 
     Attributes:
-        selected: where the session sends to; None until the peer has nominated an address, and
-            proved that it is there.
+        selected: where the session sends to; None until a peer has proved that it is there.
         heard_at: when the last datagram came from a checked address, `time.monotonic()`.
         client_waits: the client will not begin DTLS itself, so the first check that nominates its
             address gets our request, even if that is a little more than its 1.5 times.
@@ -220,13 +219,14 @@ class LiteConnection(IceConnection):
     def _select(self, source: Source) -> None:
         """Send to an address from now on, if the peer means it rather than the former one.
 
-        A peer that moves nominates the new address alone. One that nominates every pair means the
-        one with the highest priority (RFC 8445, section 8.1.1).
+        The first that has answered is used even before it is nominated (RFC 8445, section 12.1): a
+        peer that begins DTLS there has found it good. A peer that moves nominates the new address
+        alone. One that nominates every pair means that of the highest priority (section 8.1.1).
         """
-        if source.nominated_at is None or source is self.selected:
-            return
         former = self.selected
-        if former is not None and former.nominated_at is not None:
+        if source is former or (former is not None and source.nominated_at is None):
+            return
+        if former is not None and former.nominated_at is not None and source.nominated_at:
             stale = source.nominated_at - former.nominated_at > STALE_NOMINATION_S
             if source.priority < former.priority and not stale:
                 return
@@ -252,9 +252,9 @@ class LiteConnection(IceConnection):
         self._send(source, bytes(answer))
 
     def _ask(self, source: Source) -> None:
-        """Ask a nominated address to prove that it is there, again whenever it is heard."""
+        """Ask an address to prove that it is there, again whenever it is heard."""
         now = time.monotonic()
-        if source.nominated_at is None or now - source.requested_at < REQUEST_INTERVAL_S:
+        if now - source.requested_at < REQUEST_INTERVAL_S:
             return
         request = source.request or self._request(source)
         if source.may_get(len(request)) or (self.client_waits and not source.request):
