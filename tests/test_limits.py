@@ -7,7 +7,7 @@ from actors import live_stream, sdp, stream
 from commands import cli
 from deployments import presence, subscription
 from recordings import writer
-from serve_app import bodies, friends, passwords, rates, settings, sign_ins
+from serve_app import bodies, friends, passwords, rates, readiness, settings, sign_ins
 from serve_app.routes import presence as socket
 from serve_app.routes import recordings
 
@@ -65,6 +65,8 @@ IN_CODE: dict[str, object] = {
     "sessions of one listener to a stream": live_stream.MAX_SESSIONS_OF_A_LISTENER,
     "of these, sessions that are still connecting": live_stream.MAX_CONNECTING_OF_A_LISTENER,
     "sessions of an actor that are still connecting": stream.MAX_CONNECTING,
+    "checks that /readyz makes": f"{1 / readiness.FRESH_S:g}/second",
+    "length of a stream": f"{setting('max_stream_hours'):g} hours",
     "seconds until a session is connected": setting("connect_timeout_s"),
     "seconds without sound": setting("publisher_timeout_s"),
     "seconds that a stream waits for its publisher": setting("grace_s"),
