@@ -14,7 +14,8 @@ from typing import Any
 from actors.access import AccessEnded, tell
 from foundation.redis import RedisClient
 from serve_app import passwords, security
-from serve_app.friends import LEAVE, AccountError, Friends, NoSuchUser
+from serve_app.friend_scripts import LEAVE
+from serve_app.friends import AccountError, Friends, NoSuchUser
 from serve_app.invitations import REFUSED, InvitationRefused, invitation_key
 from serve_app.passwords import Hasher
 from serve_app.sign_ins import (

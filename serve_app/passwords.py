@@ -80,7 +80,7 @@ class Hasher:
             raise TooManyPasswords("Too many people are signing in right now. Please try again.")
         self._pending += 1
         future = self._threads.submit(work)
-        # Counted until it is done: who gives up waiting leaves the work behind.
+        # It counts until it is done, even if nobody waits for it any more.
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: _tell(loop, self._finished))
         return await asyncio.wrap_future(future)

@@ -7,7 +7,7 @@ from actors import live_stream, sdp, stream
 from commands import cli
 from deployments import presence, subscription
 from recordings import writer
-from serve_app import bodies, friends, passwords, rates, settings, sign_ins
+from serve_app import bodies, friends, passwords, rates, readiness, settings, sign_ins
 from serve_app.routes import presence as socket
 from serve_app.routes import recordings
 
@@ -40,8 +40,8 @@ IN_CODE: dict[str, object] = {
     "wrong passwords for a username, from all addresses": rates.USUAL["sign_ins_per_name"],
     "wrong passwords of a signed-in user (change, deletion)": rates.USUAL["passwords"],
     "POST /whip and /whep of a user": rates.USUAL["offers"],
-    "friend requests, acceptances and blocks of a user": rates.USUAL["friends"],
-    "GET /api/users/NAME of a user": rates.USUAL["look_ups"],
+    "changes of friends, requests and blocks by a user": rates.USUAL["friends"],
+    "GET /api/users/NAME and its recordings by a user": rates.USUAL["look_ups"],
     "PATCH /api/stream and trickling of a user": rates.USUAL["changes"],
     "streams from an address at a time": rates.USUAL["streams"],
     "passwords that a replica checks at a time": passwords.AT_ONCE,
@@ -65,6 +65,8 @@ IN_CODE: dict[str, object] = {
     "sessions of one listener to a stream": live_stream.MAX_SESSIONS_OF_A_LISTENER,
     "of these, sessions that are still connecting": live_stream.MAX_CONNECTING_OF_A_LISTENER,
     "sessions of an actor that are still connecting": stream.MAX_CONNECTING,
+    "checks that /readyz makes": f"{1 / readiness.FRESH_S:g}/second",
+    "length of a stream": f"{setting('max_stream_hours'):g} hours",
     "seconds until a session is connected": setting("connect_timeout_s"),
     "seconds without sound": setting("publisher_timeout_s"),
     "seconds that a stream waits for its publisher": setting("grace_s"),

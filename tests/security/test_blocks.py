@@ -150,9 +150,13 @@ async def test_blocks_are_limited(edge: Edge, monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_later_account_of_a_blocked_name_is_not_blocked(edge: Edge) -> None:
     """And one of the name that blocked inherits no blocks."""
-    ada, bob, _ = await trio(edge)
+    ada, bob, eve = await trio(edge)
     await bob.delete_account()
     again = await edge.person("bob")
     assert (await ada.http.get("/api/blocks")).json() == []
     await again.http.put("/api/friends/ada")
     assert await lists(ada) == NOBODY | {"incoming": ["bob"]}
+    await ada.http.put("/api/blocks/eve")
+    await eve.http.put("/api/friends/ada")
+    await ada.delete_account()
+    assert await lists(eve) == await lists(again) == NOBODY

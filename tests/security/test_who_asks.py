@@ -9,11 +9,9 @@ from starlette.requests import HTTPConnection
 from actors.status import StreamState
 from serve_app import publishers
 from serve_app.addresses import Proxies
-from serve_app.rates import USUAL
 from tests import statuses
 from tests.edge.conftest import PASSWORD, Edge, MakeEdge
 from tests.edge.made_up import OFFER, live
-from tests.test_docs import ROOT
 
 SDP = {"content-type": "application/sdp"}
 
@@ -193,10 +191,3 @@ async def test_numbers_and_switches_are_what_they_say(edge: Edge) -> None:
     for value in (0, 1, "true", None):
         assert (await ada.http.patch("/api/stream", json={"denoise": value})).status_code == 422
     assert (await ada.http.patch("/api/stream", json={"of_tomorrow": 1})).status_code == 200
-
-
-def test_every_limit_stands_in_the_contract() -> None:
-    """With its name and its default."""
-    text = (ROOT / "docs/api.md").read_text()
-    for name, limit in USUAL.items():
-        assert f"`{name}` | {limit.replace(';', ', ')} |" in text, name
