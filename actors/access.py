@@ -5,12 +5,40 @@ away, so what holds a session also asks again now and then.
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
 from foundation.redis import RedisClient
 
 CHANNEL = "hushcast:access"
 """Access that ended, as an `AccessEnded`."""
+SIGNED_OUT = "You were signed out. Please sign in again."
+NO_FRIEND = "You are no longer friends."
+KEPT_S = 24 * 3600
+"""While a media session rests on a sign-in, that one does not expire within this time."""
+
+# KEYS: sign-ins. ARGV[1]: the time in ms to which a shorter rest of life is extended. Returns the
+# places (from 1) of those that are gone.
+_GONE = """
+local gone = {}
+for place, key in ipairs(KEYS) do
+  local left = redis.call('PTTL', key)
+  if left == -2 then table.insert(gone, place) end
+  if left >= 0 and left < tonumber(ARGV[1]) then redis.call('PEXPIRE', key, ARGV[1]) end
+end
+return gone
+"""
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What a session rests on: a user's sign-in, and friendship when it hears somebody else.
+
+    `sign_in` is None when an ingress of an earlier release did not tell it.
+    """
+
+    username: str
+    sign_in: str | None
 
 
 @dataclass(frozen=True)
@@ -46,6 +74,35 @@ class AccessEnded:
 async def tell(redis: RedisClient, ended: AccessEnded) -> None:
     """Tell everybody. Raises RedisUnavailable."""
     await redis.publish(redis.channel(CHANNEL), ended.to_json())
+
+
+async def gone(redis: RedisClient, sign_ins: Collection[str]) -> set[str]:
+    """Tell which sign-ins are no longer valid. Raises RedisUnavailable."""
+    asked = list(sign_ins)
+    places = await redis.eval(_GONE, len(asked), *map(sign_in_key, asked), "0") if asked else []
+    return {asked[place - 1] for place in places}
+
+
+async def lapsed(
+    redis: RedisClient, streamer: str, grounds: Collection[Grounds]
+) -> list[AccessEnded]:
+    """Ask in one round trip which grounds of a user's stream no longer hold.
+
+    Keeps the sign-ins that do from expiring. Raises RedisUnavailable.
+    """
+    signed = [each for each in grounds if each.sign_in is not None]
+    others = sorted({each.username for each in grounds} - {streamer})
+    keys = [sign_in_key(each.sign_in or "") for each in signed]
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.eval(_GONE, len(keys), *keys, str(KEPT_S * 1000))
+    if others:
+        pipeline.smismember(friends_key(streamer), others)
+    places, *friends = await pipeline.execute()
+    ended = [AccessEnded(signed[n - 1].username, SIGNED_OUT, signed[n - 1].sign_in) for n in places]
+    for name, befriended in zip(others, friends[0] if friends else [], strict=True):
+        if not befriended:
+            ended.append(AccessEnded(name, NO_FRIEND, stream=streamer))
+    return ended
 
 
 def sign_in_key(sign_in: str) -> str:

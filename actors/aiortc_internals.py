@@ -5,6 +5,7 @@ No other file touches their private attributes (tests/test_house.py checks this)
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -42,7 +43,12 @@ async def check_aiortc() -> None:
     """
     make: Any = rtcicetransport.Connection  # type: ignore[attr-defined]
     made: list[Connection] = []
-    make_ice_connections_with(lambda *args, **kwargs: made.append(make(*args, **kwargs)) or made[0])
+
+    def noted(*args: Any, **kwargs: Any) -> Connection:
+        made.append(make(*args, **kwargs))
+        return made[-1]
+
+    make_ice_connections_with(noted)
     try:
         transceiver = RTCPeerConnection(RTCConfiguration(iceServers=[])).addTransceiver("audio")
     finally:
@@ -53,6 +59,8 @@ async def check_aiortc() -> None:
         _require(transceiver.sender, name)
     dtls: Any = transceiver.receiver.transport
     _require(dtls, "_tx_srtp")
+    _require(dtls._rtp_router, "route_rtp")
+    _require(dtls._rtp_router, "ssrc_table")
     _require(dtls.transport, "_connection")
     connection = dtls.transport._connection
     for name in ("_protocols", "get_component_candidates"):
@@ -121,6 +129,57 @@ def as_received(packet: RtpPacket) -> RtpPacket:
     return packet
 
 
+def bound_sources(transceiver: RTCRtpTransceiver, most: int) -> None:
+    """Drop packets of a connection's SSRCs beyond `most`.
+
+    aiortc keeps a table entry, statistics and a part of each report for every SSRC that it has
+    seen. A limit of its own would remove this.
+    """
+    router: Any = transceiver.receiver.transport._rtp_router
+    route = router.route_rtp
+
+    def bounded(packet: RtpPacket) -> Any:
+        known = router.ssrc_table
+        return None if packet.ssrc not in known and len(known) >= most else route(packet)
+
+    router.route_rtp = bounded
+
+
+def bound_messages(
+    connection: RTCPeerConnection,
+    *,
+    per_second: float,
+    unfinished: int,
+    give_up: Callable[[], None],
+) -> None:
+    """Bound what a connection's data channels may receive; before the connection is established.
+
+    Drops SCTP packets beyond `per_second`, of which ten seconds' worth may come at once, and calls
+    `give_up` if more chunks than `unfinished` wait for the rest of their message: for each chunk
+    aiortc looks at all of them. Limits of its own would remove this.
+    """
+    sctp: Any = connection.sctp
+    if sctp is None:
+        return
+    handle = sctp._handle_data
+    allowed, since = 10 * per_second, time.monotonic()
+
+    async def bounded(data: bytes) -> None:
+        nonlocal allowed, since
+        now = time.monotonic()
+        allowed, since = min(10 * per_second, allowed + (now - since) * per_second), now
+        if allowed < 1:
+            return
+        allowed -= 1
+        await handle(data)
+        streams = sctp._inbound_streams
+        waiting = sum(len(each.reassembly) for each in streams.values())
+        if waiting + len(sctp._sack_misordered) > unfinished or len(streams) > unfinished:
+            give_up()
+
+    sctp._handle_data = bounded
+
+
 # -- sending
 
 
@@ -171,7 +230,7 @@ def make_ice_connections_with(make: Callable[..., Connection]) -> None:
 
     aiortc offers no other way; an option in RTCConfiguration would remove this.
     """
-    rtcicetransport.Connection = make  # type: ignore[attr-defined]
+    rtcicetransport.Connection = make  # type: ignore[attr-defined, assignment]
 
 
 def add_socket(connection: Connection, protocol: StunProtocol) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from actors.status import SessionRecord, StatusStore, StreamState, StreamStatus
+from actors.status import Listening, SessionRecord, StatusStore, StreamState, StreamStatus
 from foundation.ids import new_id
 from foundation.lease import Lease
 from foundation.logs import fields, request_id
@@ -16,6 +16,8 @@ from foundation.redis import RedisUnavailable
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
+COUNT_INTERVAL_S = 1.0
+"""The number of listeners alone is written at most this often."""
 REDIS_TIMEOUT_S = 2.0
 """How long Redis may take before a stream goes on without it."""
 
@@ -43,6 +45,8 @@ class Announcer:
         self._change = Change()
         self._written: StreamStatus | None = None
         """What Redis took last."""
+        self._counted_at = -COUNT_INTERVAL_S
+        """When it took another number of listeners, by the monotonic clock."""
         self._sessions: set[str] = set()
 
     @property
@@ -51,13 +55,18 @@ class Announcer:
         return self._lease.lost
 
     def change(self, **changes: Any) -> None:
-        """Change fields of the status; `run` writes them at once."""
+        """Change fields of the status; `run` writes them at once.
+
+        Another number of listeners alone may wait for the next heartbeat.
+        """
         before, self.status = self.status, replace(self.status, **changes)
         assert before.state is not StreamState.ENDED or before == self.status, "it has ended"
         if before == self.status:
             return
         self._change = Change()
-        self._changed.set()
+        only_counts = replace(before, listeners=self.status.listeners) == self.status
+        if not only_counts or time.monotonic() - self._counted_at >= COUNT_INTERVAL_S:
+            self._changed.set()
 
     async def run(self) -> None:
         """Write every change and renew status and lease every second.
@@ -107,6 +116,10 @@ class Announcer:
             )
         )
 
+    async def tell_listeners(self, people: list[Listening]) -> None:
+        """Tell the publisher's pages who listens, if Redis is there."""
+        await self._tell(self._store.tell_listeners(self.status.username, people))
+
     async def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
@@ -133,6 +146,8 @@ class Announcer:
     def _note_published(self, status: StreamStatus, change: Change) -> None:
         if status == self._written or self._lease.lost:
             return
+        if self._written is None or status.listeners != self._written.listeners:
+            self._counted_at = time.monotonic()
         self._written = status
         told = fields(
             change=change.change_id,

@@ -33,6 +33,10 @@ class OriginalNotShared(StreamError):
     """The publisher does not share the original sound."""
 
 
+class RemovedFromStream(StreamError):
+    """The publisher removed the listener; the stream is closed to them while it lasts."""
+
+
 class NoCapacity(StreamError):
     """There is no room for another stream or session now; retry after `retry_after_s` seconds."""
 

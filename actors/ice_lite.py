@@ -19,6 +19,7 @@ from typing import Any
 from aioice import Candidate, stun
 from aioice.candidate import candidate_priority
 from aioice.ice import StunProtocol
+from aioice.utils import random_transaction_id
 
 from actors.ice import CONNECTION, IceConnection
 
@@ -60,7 +61,7 @@ class Source:
     """It has answered our request: it is not a spoofed one."""
     received: int = 0
     sent: int = 0
-    transaction_id: bytes = field(default_factory=stun.random_transaction_id)
+    transaction_id: bytes = field(default_factory=random_transaction_id)
     """Of our request: whoever can repeat it is at this address."""
     request: bytes = b""
     requested_at: float = 0.0

@@ -6,15 +6,24 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 
-from actors.announcer import Announcer
-from actors.errors import NoPlace, NotLive, OriginalNotShared, TooManySessions, UnknownSession
+from actors.access import AccessEnded, Grounds
+from actors.announcer import COUNT_INTERVAL_S, Announcer
+from actors.audience import Audience
+from actors.errors import (
+    NoPlace,
+    NotLive,
+    OriginalNotShared,
+    RemovedFromStream,
+    TooManySessions,
+    UnknownSession,
+)
 from actors.fanout import EncodedFrame, Fanout
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, decodes
 from actors.pipeline import Gap, Heard, Pipeline
 from actors.receive import Opus, Packet, RtpOrder, Segment
 from actors.sessions import ListenerSession, PublisherSession, Session
 from actors.sound_thread import SoundThread
-from actors.status import StatusStore, StreamState, StreamStatus
+from actors.status import Listening, StatusStore, StreamState, StreamStatus
 from actors.stream_core import StreamCore, StreamTimes, Verdict
 from foundation.ids import new_id
 from foundation.lease import Lease
@@ -88,7 +97,10 @@ class LiveStream:
         self._recording = recorder.record(username, status.stream_id, tell=self._tell_quota)
         self._fanout = Fanout()
         self._publishers: dict[str, Publisher] = {}
-        self._listeners: dict[str, ListenerSession] = {}
+        self._audience = Audience(username)
+        self._audience_changed = asyncio.Event()
+        self._rests_on: str | None = None
+        """The sign-in of the session that publishes, or published last."""
         self._tasks = TaskSet()
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
@@ -105,6 +117,15 @@ class LiveStream:
     def status(self) -> StreamStatus:
         """What everybody may know of the stream now."""
         return self._announcer.status
+
+    @property
+    def grounds(self) -> set[Grounds]:
+        """What its sessions rest on, and the stream itself."""
+        publishers = {each.session.sign_in for each in self._publishers.values()}
+        return {
+            *(Grounds(self.username, sign_in) for sign_in in {*publishers, self._rests_on}),
+            *(Grounds(each.listener, each.sign_in) for each in self._audience),
+        }
 
     @property
     def stopping(self) -> bool:
@@ -126,6 +147,7 @@ class LiveStream:
                 stack.push_async_callback(rounds.cancel)
                 rounds.start(self._watch(), name=f"{self._name} watch")
                 rounds.start(self._send_stats(), name=f"{self._name} stats")
+                rounds.start(self._tell_listeners(), name=f"{self._name} listeners")
                 stack.callback(self._end, "its actor ends")
                 await self._stopping.wait()
         finally:
@@ -139,7 +161,7 @@ class LiveStream:
 
     # -- what people ask for
 
-    async def publish(self, session_id: str, offer_sdp: str) -> str:
+    async def publish(self, session_id: str, offer_sdp: str, *, sign_in: str | None = None) -> str:
         """Answer a publisher's offer. It takes the stream over once it is heard.
 
         Raises OfferRefused, TooManySessions, NoPlace once the stream has ended, or RedisUnavailable
@@ -150,24 +172,36 @@ class LiveStream:
         if len(self._publishers) >= MAX_PUBLISHERS:
             raise TooManySessions("Too many attempts to start this stream. Please wait a moment.")
         session = PublisherSession(
-            session_id, connect_timeout_s=self._times.connect_timeout_s, deliver=self._take_packet
+            session_id,
+            connect_timeout_s=self._times.connect_timeout_s,
+            deliver=self._take_packet,
+            sign_in=sign_in,
         )
         self._publishers[session_id] = Publisher(session)
         self._core.session_opened(session_id, time.monotonic())
         return await self._open(session, offer_sdp, owner=self.username)
 
     async def listen(
-        self, session_id: str, offer_sdp: str, *, listener: str, original: bool
+        self,
+        session_id: str,
+        offer_sdp: str,
+        *,
+        listener: str,
+        original: bool,
+        sign_in: str | None = None,
     ) -> str:
         """Answer a listener's offer.
 
-        Raises NotLive, OriginalNotShared, TooManySessions, OfferRefused or RedisUnavailable.
+        Raises NotLive, OriginalNotShared, RemovedFromStream, TooManySessions, OfferRefused or
+        RedisUnavailable.
         """
         if self.stopping or self.status.state not in HEARD_STATES:
             raise NotLive(f"{self.username} is not live.")
         if original and not self.status.share_original and listener != self.username:
             raise OriginalNotShared(f"{self.username} does not share the original sound.")
-        own = sum(session.listener == listener for session in self._listeners.values())
+        if self._audience.is_removed(listener):
+            raise RemovedFromStream(_removed_by(self.username))
+        own = len(self._audience.of(listener))
         if own >= MAX_SESSIONS_OF_A_LISTENER:
             raise TooManySessions(f"You already listen to {self.username} {own} times.")
         session = ListenerSession(
@@ -175,8 +209,9 @@ class LiveStream:
             connect_timeout_s=self._times.connect_timeout_s,
             listener=listener,
             original=original,
+            sign_in=sign_in,
         )
-        self._listeners[session_id] = session
+        self._audience.add(session)
         self._fanout.add(session, original=original)
         self._count_listeners()
         return await self._open(session, offer_sdp, owner=listener)
@@ -194,6 +229,42 @@ class LiveStream:
         if session := self._session(session_id):
             session.close()
 
+    async def remove(self, listener: str, session_id: str) -> None:
+        """Close a person's sessions; while the stream lasts they cannot listen again.
+
+        Does nothing if this session of theirs belonged to an earlier stream.
+        """
+        earlier = session_id < self.status.stream_id  # ids sort by time
+        if self.stopping or (earlier and self._audience.get(session_id) is None):
+            return
+        told = fields(stream=self.status.stream_id, session=session_id)
+        log.info("the publisher removes a listener", extra=told)
+        self._audience.remove(listener)
+        reason = _removed_by(self.username)
+        await self._announcer.tell_pages(listener, "removed", session_id, reason=reason)
+
+    def listeners(self) -> list[Listening]:
+        """List who listens, without the publisher. Raises NotLive."""
+        if self.status.state not in HEARD_STATES:
+            raise NotLive("You are not live.")
+        return self._audience.people
+
+    def end_access(self, ended: AccessEnded) -> None:
+        """Close what rested on access that was taken back; the stream itself ends at once."""
+        resting: list[Session] = []
+        if ended.stream in (None, self.username):
+            resting += self._audience.of(ended.username)
+        owned = ended.username == self.username and ended.stream is None
+        if owned:
+            resting += [publisher.session for publisher in self._publishers.values()]
+        for session in resting:
+            if ended.covers(session.sign_in):
+                told = fields(stream=self.status.stream_id, session=session.session_id)
+                log.info("session loses its access", extra=told)
+                session.close()
+        if owned and self._core.publisher and ended.covers(self._rests_on):
+            self._end("its publisher lost access", self._core.publisher)
+
     def publisher_socket(self, session_id: str, *, connected: bool) -> None:
         """Note that a presence socket said `publishing` for a session, or that it is gone."""
         self._core.socket_changed(session_id, time.monotonic(), connected=connected)
@@ -209,7 +280,7 @@ class LiveStream:
             denoise=status.denoise, attenuation_limit_db=status.attenuation_limit_db
         )
         if not status.share_original:
-            for session in self._listeners.values():
+            for session in self._audience:
                 if session.original and session.listener != self.username:
                     session.close()
         return status
@@ -272,7 +343,7 @@ class LiveStream:
             self._announcer.remove_session(session.session_id)
             if isinstance(session, ListenerSession):
                 self._fanout.remove(session)
-                self._listeners.pop(session.session_id, None)
+                self._audience.drop(session)
                 self._count_listeners()
             else:
                 self._publishers.pop(session.session_id, None)
@@ -281,18 +352,19 @@ class LiveStream:
 
     def _session(self, session_id: str) -> Session | None:
         publisher = self._publishers.get(session_id)
-        return publisher.session if publisher else self._listeners.get(session_id)
+        return publisher.session if publisher else self._audience.get(session_id)
 
     def _count_listeners(self) -> None:
+        self._audience_changed.set()
         self._pipeline.encode_denoised = self._fanout.wants_denoised
         self._pipeline.encode_original = self._fanout.wants_original
         if not self.stopping:
-            self._announcer.change(listeners=len(self._listeners))
+            self._announcer.change(listeners=self._audience.count)
 
     async def _close_sessions(self) -> None:
         for publisher in list(self._publishers.values()):
             publisher.session.close()
-        for listener in list(self._listeners.values()):
+        for listener in self._audience:
             listener.close()
         await self._tasks.wait()
 
@@ -324,6 +396,7 @@ class LiveStream:
 
     def _take_over(self, session: PublisherSession, before: str | None, silent_s: float) -> None:
         """Let a session publish from now on: its first sound was decoded."""
+        self._rests_on = session.sign_in
         started_at = self.status.started_at
         if started_at is None:
             started_at = time.time()
@@ -368,10 +441,31 @@ class LiveStream:
     async def _watch(self) -> None:
         """Let the core see time pass. What that changes, no request asked for."""
         request_id.set("")
+        told = False
         while True:
             await asyncio.sleep(min(0.2, self._times.grace_s / 4))
             self._core.tick(time.monotonic())
             self._follow_core()
+            if self._core.nearly_over and not told:
+                told = True
+                self._tasks.start(self._tell_nearly_over(), name=f"{self._name} quota")
+
+    async def _tell_nearly_over(self) -> None:
+        """Tell the publisher's pages when the stream reaches its greatest length."""
+        longest_s = self._times.max_stream_s
+        at = (self.status.started_at or time.time()) + longest_s
+        minutes = max(1, round((at - time.time()) / 60))
+        reason = f"Streams last {longest_s / 3600:g} hours at most: yours ends in {minutes} min."
+        await self._announcer.tell_pages(self.username, "quota", "", reason=reason, at=at)
+
+    async def _tell_listeners(self) -> None:
+        """Tell the publisher's pages who listens when that changes, at most once a second."""
+        while True:
+            await self._audience_changed.wait()
+            self._audience_changed.clear()
+            telling = self._announcer.tell_listeners(self._audience.people)
+            self._tasks.start(telling, name=f"{self._name} listeners told")
+            await asyncio.sleep(COUNT_INTERVAL_S)
 
     async def _send_stats(self) -> None:
         """Tell the publisher's page the levels, ten times a second."""
@@ -382,6 +476,10 @@ class LiveStream:
                 stats = asdict(self._pipeline.levels)
                 stats["loss"] = publisher.order.counts.loss
                 publisher.session.send_stats(stats)
+
+
+def _removed_by(username: str) -> str:
+    return f"{username} removed you from this stream."
 
 
 def _any_decodes(segments: list[Segment]) -> bool:

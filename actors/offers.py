@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
 from actors.sdp import (
     MAX_FORMATS,
+    MAX_LINES,
     TOKEN,
     Attribute,
     Attributes,
@@ -274,6 +275,8 @@ def read_fragment(fragment: str, offer: Offer) -> None:
     """
     if fragment.strip() and not re.search(r"^\s*[a-z]=", fragment, re.MULTILINE):
         raise FragmentRefused("The body is not a trickle fragment (RFC 8840).")
+    if fragment.count("\n") > MAX_LINES:
+        raise FragmentRefused(f"The fragment has more than {MAX_LINES} lines.")
     for number, line in enumerate(fragment.split("\n"), 1):
         name, _, value = line.strip().partition(":")
         if name == "a=ice-ufrag" and value.strip() != offer.transport.ufrag:

@@ -18,7 +18,13 @@ from aiortc import (
     RTCSessionDescription,
 )
 
-from actors.aiortc_internals import ice_connection, renumber_codec, tap_packets
+from actors.aiortc_internals import (
+    bound_messages,
+    bound_sources,
+    ice_connection,
+    renumber_codec,
+    tap_packets,
+)
 from actors.ice_lite import LiteConnection, serving
 from actors.offers import (
     Offer,
@@ -36,6 +42,11 @@ log = logging.getLogger(__name__)
 LISTENER_TIMEOUT_S = 8.0
 """A listener silent for this long is treated as gone."""
 MAX_UNSENT_STATS_BYTES = 4096
+MAX_SOURCES = 64
+"""SSRCs of one publisher session. A source that changes with each track stays far below."""
+MESSAGES_PER_SECOND = 50.0
+MAX_UNFINISHED_CHUNKS = 64
+"""Our page sends no messages of its own, only what opens the channel, and acknowledgements."""
 
 
 class SessionState(StrEnum):
@@ -51,8 +62,12 @@ class Session:
 
     publishes: bool
 
-    def __init__(self, session_id: str, *, connect_timeout_s: float) -> None:
+    def __init__(
+        self, session_id: str, *, connect_timeout_s: float, sign_in: str | None = None
+    ) -> None:
         self.session_id = session_id
+        self.sign_in = sign_in
+        """The sign-in that it rests on, if we were told."""
         self.state = SessionState.CONNECTING
         self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._connect_timeout_s = connect_timeout_s
@@ -107,7 +122,7 @@ class Session:
     def _attach(self, connection: RTCPeerConnection) -> None:
         """Prepare the connection before the offer is applied."""
 
-    def _opened(self, transceiver: RTCRtpTransceiver) -> None:
+    def _opened(self, connection: RTCPeerConnection, transceiver: RTCRtpTransceiver) -> None:
         """Use the connection's only transceiver once the offer is applied."""
 
     def _begin(self, connection: RTCPeerConnection) -> None:
@@ -131,7 +146,7 @@ class Session:
         ice.client_waits = offer.transport.setup == "passive"
         self.ice = ice
         renumber_codec(transceiver, offer.payload_type)
-        self._opened(transceiver)
+        self._opened(connection, transceiver)
         await connection.setLocalDescription(await connection.createAnswer())
         return write_answer(offer, connection.localDescription.sdp)
 
@@ -173,8 +188,9 @@ class PublisherSession(Session):
         *,
         connect_timeout_s: float,
         deliver: Callable[["PublisherSession", Packet], None],
+        sign_in: str | None = None,
     ) -> None:
-        super().__init__(session_id, connect_timeout_s=connect_timeout_s)
+        super().__init__(session_id, connect_timeout_s=connect_timeout_s, sign_in=sign_in)
         self._deliver = deliver
         self._stats: RTCDataChannel | None = None
 
@@ -193,8 +209,15 @@ class PublisherSession(Session):
         if channel.label == "stats":
             self._stats = channel
 
-    def _opened(self, transceiver: RTCRtpTransceiver) -> None:
+    def _opened(self, connection: RTCPeerConnection, transceiver: RTCRtpTransceiver) -> None:
         tap_packets(transceiver.receiver, self._take)
+        bound_sources(transceiver, MAX_SOURCES)
+        bound_messages(
+            connection,
+            per_second=MESSAGES_PER_SECOND,
+            unfinished=MAX_UNFINISHED_CHUNKS,
+            give_up=self.close,
+        )
 
     def _take(self, packet: Packet) -> None:
         if not self._closing.is_set():
@@ -224,10 +247,12 @@ class ListenerSession(Session):
         connect_timeout_s: float,
         listener: str,
         original: bool,
+        sign_in: str | None = None,
         listener_timeout_s: float = LISTENER_TIMEOUT_S,
     ) -> None:
-        super().__init__(session_id, connect_timeout_s=connect_timeout_s)
+        super().__init__(session_id, connect_timeout_s=connect_timeout_s, sign_in=sign_in)
         self.listener = listener
+        self.since = time.time()
         self.original = original
         self._listener_timeout_s = listener_timeout_s
         self._sender: RtpSender | None = None

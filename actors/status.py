@@ -69,6 +69,15 @@ class StreamStatus:
 
 
 @dataclass(frozen=True)
+class Listening:
+    """One person's listening: since when, in seconds since the epoch, and by which sessions."""
+
+    username: str
+    since: float
+    sessions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StatusChange:
     """A published change; `stream` is None when the stream has ended.
 
@@ -311,6 +320,11 @@ class StatusStore:
             "at": at,
         }
         await self._redis.publish(self._redis.channel(CONTROL_CHANNEL), json.dumps(message))
+
+    async def tell_listeners(self, username: str, people: list[Listening]) -> None:
+        """Tell a user's pages who listens now."""
+        message = {"username": username, "listeners": [asdict(each) for each in people]}
+        await self._redis.publish(self._redis.channel(LISTENERS_CHANNEL), json.dumps(message))
 
     async def write_session(self, record: SessionRecord) -> None:
         """Write a session's record, so that any ingress replica finds its actor."""

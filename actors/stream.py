@@ -14,6 +14,7 @@ from typing import Any
 import ray
 import ray.actor
 
+from actors.access_watch import AccessWatch
 from actors.aiortc_internals import check_aiortc
 from actors.denoiser import Device, ModelName, load_model
 from actors.errors import NoPlace, NotLive, UnknownSession
@@ -21,7 +22,7 @@ from actors.ice import gather_on
 from actors.live_stream import LiveStream
 from actors.models import DEFAULT_MODEL
 from actors.sound_thread import SoundThread
-from actors.status import LEASE_TTL_S, StatusStore, StreamStatus
+from actors.status import LEASE_TTL_S, Listening, StatusStore, StreamStatus
 from actors.stream_core import StreamTimes
 from foundation import logs
 from foundation.lease import Lease
@@ -101,6 +102,7 @@ class StreamHost:
             [Path(folder) for folder in config.other_disks],
         )
         self._streams: dict[str, LiveStream] = {}
+        self._access = AccessWatch(config.redis_url, redis, self._streams)
         self._reserved: dict[str, Reservation] = {}
         self._tasks = TaskSet()
         self._asked_at = self._used_at = time.monotonic()
@@ -115,6 +117,7 @@ class StreamHost:
             await check_aiortc()
             self._sound_thread = await asyncio.to_thread(_make_sound_thread, self._config)
             self._sound_thread.start()
+            self._tasks.start(self._access.run(), name="access watch")
             self._tasks.start(self._recorder.recover(), name="recovery")
             self._tasks.start(self._recorder.sweep(), name="sweep")
             self._tasks.start(self._end_when_orphaned(), name="orphan watch")
@@ -161,9 +164,12 @@ class StreamHost:
         grant = reserved.lease.grant  # None: the user stopped the stream meanwhile
         return grant.holder if grant else None
 
-    async def publish(self, username: str, session_id: str, offer_sdp: str) -> str:
+    async def publish(
+        self, username: str, session_id: str, offer_sdp: str, *, sign_in: str | None = None
+    ) -> str:
         """Answer a publisher's offer; begins the user's stream if there is none.
 
+        The session ends with the sign-in that it rests on, and the stream with that session.
         Raises OfferRefused, RedisUnavailable, or NoPlace when none is reserved.
         """
         stream = self._streams.get(username)
@@ -173,15 +179,35 @@ class StreamHost:
             stream = self._streams.get(username)
         if stream is None:
             stream = self._begin(username)
-        return await stream.publish(session_id, offer_sdp)
+        answer = await stream.publish(session_id, offer_sdp, sign_in=sign_in)
+        self._access.check_soon()  # the sign-in may have ended since it was verified
+        return answer
 
     async def listen(
-        self, username: str, session_id: str, offer_sdp: str, listener: str, original: bool
+        self,
+        username: str,
+        session_id: str,
+        offer_sdp: str,
+        listener: str,
+        original: bool,
+        *,
+        sign_in: str | None = None,
     ) -> str:
         """Answer a listener's offer. Raises what `LiveStream.listen` does."""
-        return await self._stream(username).listen(
-            session_id, offer_sdp, listener=listener, original=original
+        answer = await self._stream(username).listen(
+            session_id, offer_sdp, listener=listener, original=original, sign_in=sign_in
         )
+        self._access.check_soon()
+        return answer
+
+    async def listeners(self, username: str) -> list[Listening]:
+        """List who listens to a user's stream. Raises NotLive."""
+        return self._stream(username).listeners()
+
+    async def remove(self, username: str, listener: str, session_id: str) -> None:
+        """Remove the person of a listener's session from a user's stream, if there is one."""
+        if stream := self._streams.get(username):
+            await stream.remove(listener, session_id)
 
     async def trickle(self, username: str, session_id: str, fragment: str) -> None:
         """Add a session's candidates. Raises UnknownSession, or what `Session.trickle` does."""

@@ -7,6 +7,8 @@ from actors.status import StreamState
 
 PAGELESS_TIMEOUT_S = 1.0
 """Once its page is gone, a publisher is lost after this long without a packet."""
+TOLD_BEFORE_END_S = 600.0
+"""How long before a stream reaches its greatest length its pages are told."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,7 @@ class StreamTimes:
     connect_timeout_s: float = 15.0
     publisher_timeout_s: float = 5.0
     grace_s: float = 10.0
+    max_stream_s: float = 12 * 3600.0
 
 
 class Verdict(Enum):
@@ -50,6 +53,7 @@ class StreamCore:
         publisher: the session that publishes, or published last; None until the first sound.
         end_reason: why it ended; None before.
         last_heard: when the last packet was heard.
+        nearly_over: whether it has at most ten minutes left of `max_stream_s`.
     """
 
     def __init__(self, times: StreamTimes, now: float) -> None:
@@ -57,8 +61,11 @@ class StreamCore:
         self.publisher: str | None = None
         self.end_reason: str | None = None
         self.last_heard = now
+        self.nearly_over = False
         self._times = times
         self._born = now
+        self._began: float | None = None
+        """When the first sound was heard."""
         self._lost_at: float | None = None
         self._sessions: dict[str, _Publisher] = {}
 
@@ -97,6 +104,7 @@ class StreamCore:
             if before := self._sessions.get(self.publisher or ""):
                 before.retired = True
             self.publisher = session
+            self._began = now if self._began is None else self._began
             verdict = Verdict.TOOK_OVER
         sender.last_packet = self.last_heard = now
         self._lost_at = None
@@ -125,6 +133,7 @@ class StreamCore:
             if now - self._born > self._times.connect_timeout_s:
                 self._end("no sound came in time")
             return
+        self._note_length(now)
         publisher = self._sessions.get(self.publisher or "")
         if publisher and now - publisher.last_packet > self._patience_s(publisher):
             self._lose(now)
@@ -133,6 +142,13 @@ class StreamCore:
         socket_lost_at = publisher.socket_lost_at if publisher else None
         if socket_lost_at is not None and now - socket_lost_at > self._times.grace_s:
             self._end("the publisher's page is gone")
+
+    def _note_length(self, now: float) -> None:
+        lasted_s = 0.0 if self._began is None else now - self._began
+        left_s = self._times.max_stream_s - lasted_s
+        self.nearly_over = left_s <= TOLD_BEFORE_END_S
+        if left_s <= 0:
+            self._end("it reached the greatest length")
 
     def _is_alone(self, session: str) -> bool:
         return self.publisher is None and list(self._sessions) == [session]

@@ -8,17 +8,23 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from actors.access import CHANNEL as ACCESS_CHANNEL
+from actors import access
 from actors.access import AccessEnded
 from actors.status import CHANNEL as STATUS_CHANNEL
-from actors.status import CONTROL_CHANNEL, StatusChange, StatusStore
+from actors.status import (
+    CONTROL_CHANNEL,
+    LISTENERS_CHANNEL,
+    Listening,
+    StatusChange,
+    StatusStore,
+)
 from deployments.subscription import (
     Control,
     FriendsChanged,
+    ListenersChanged,
     ShuttingDown,
     SignedOut,
     Snapshot,
@@ -27,20 +33,18 @@ from deployments.subscription import (
     Subscriptions,
     TooManySockets,
 )
+from foundation.follower import Follower
 from foundation.logs import fields
-from foundation.redis import RedisUnavailable, connect_subscriber, translated
+from foundation.redis import RedisUnavailable
 from recordings.index import CHANNEL as RECORDINGS_CHANNEL
 from recordings.index import RecordingChange
 
 log = logging.getLogger(__name__)
 
-Receiver = Callable[[str], Awaitable[None]]
-"""Takes what is published on one channel."""
-
 MAX_SOCKETS_OF_A_USER = 64
-RETRY_S = 0.5
-SILENCE_S = 5.0
-"""Redis gets a PING after this much silence, and is given up after as much again."""
+CHECK_INTERVAL_S = 10.0
+"""How often sign-ins are asked for, in case the news that one ended was lost."""
+CHECK_PAUSE_S = 0.2
 
 
 class Presence:
@@ -52,48 +56,51 @@ class Presence:
         store: StatusStore,
         friends_of: Callable[[str], Awaitable[set[str]]],
         friends_channel: str,
+        gone: Callable[[Collection[str]], Awaitable[set[str]]],
     ) -> None:
-        self._redis_url = redis_url
         self._store = store
         self._friends_of = friends_of
+        self._gone = gone
         self._subscriptions = Subscriptions()
         self._greeted: set[Subscription] = set()
         """The subscriptions that get a new snapshot after an outage."""
-        self._connected = asyncio.Event()
-        self._receivers: dict[str, Receiver] = {
-            STATUS_CHANNEL: self._fan_out_status,
-            RECORDINGS_CHANNEL: self._fan_out_recording,
-            CONTROL_CHANNEL: self._fan_out_control,
-            friends_channel: self._fan_out_friendship,
-            ACCESS_CHANNEL: self._end_access,
-        }
+        self._follower = Follower(
+            redis_url,
+            {
+                STATUS_CHANNEL: self._fan_out_status,
+                RECORDINGS_CHANNEL: self._fan_out_recording,
+                CONTROL_CHANNEL: self._fan_out_control,
+                LISTENERS_CHANNEL: self._fan_out_listeners,
+                friends_channel: self._fan_out_friendship,
+                access.CHANNEL: self._end_signed_out,
+            },
+            joined=self._greet_again,
+            name="presence",
+        )
+        self._connected = self._follower.connected
+        self._check_due = asyncio.Event()
 
     async def run(self) -> None:
         """Follow Redis until cancelled. After an outage everybody gets a new snapshot."""
         try:
-            while True:
-                try:
-                    with translated():
-                        await self._follow()
-                except RedisUnavailable as error:
-                    log.warning("presence: Redis is away, trying again: %r", error)
-                self._connected.clear()
-                await asyncio.sleep(RETRY_S)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follower.run(), name="presence follower")
+                tasks.create_task(self._check_sign_ins(), name="presence check")
         finally:
-            self._connected.clear()
             for subscription in self._subscriptions.all():
                 subscription.end(ShuttingDown())
 
     @contextmanager
-    def subscribe(self, username: str, token_id: str | None = None) -> Iterator[Subscription]:
+    def subscribe(self, username: str, sign_in: str | None = None) -> Iterator[Subscription]:
         """Add a subscription for a user; then call `greet`, which begins it with a snapshot.
 
-        It ends with SignedOut when the token is revoked, or at once with TooManySockets.
+        It ends with SignedOut when the sign-in ends, or at once with TooManySockets.
         """
-        subscription = Subscription(username, token_id)
+        subscription = Subscription(username, sign_in)
         if len(self._subscriptions.of_user(username)) >= MAX_SOCKETS_OF_A_USER:
             subscription.end(TooManySockets())
         self._subscriptions.add(subscription)
+        self._check_due.set()  # the sign-in may have ended since it was verified
         try:
             yield subscription
         finally:
@@ -110,33 +117,10 @@ class Presence:
         self._greeted.add(subscription)
         await self._read(subscription, from_the_beginning=True)
 
-    async def _follow(self) -> None:
-        async with connect_subscriber(self._redis_url) as redis, redis.pubsub() as pubsub:
-            receivers = {redis.channel(name): each for name, each in self._receivers.items()}
-            await pubsub.subscribe(*receivers)
-            self._connected.set()
-            for subscription in list(self._greeted):
-                await self._read(subscription, from_the_beginning=True)
-            asked = False
-            while True:
-                message = await pubsub.get_message(timeout=SILENCE_S)
-                if message is not None:
-                    asked = False
-                    await self._take(message, receivers)
-                elif asked:
-                    raise ConnectionError("Redis has fallen silent")
-                else:
-                    await pubsub.ping()
-                    asked = True
-
-    async def _take(self, message: dict[str, Any], receivers: dict[str, Receiver]) -> None:
-        """Pass on a published message; skip one that cannot be read, such as another release's."""
-        if message["type"] != "message":
-            return
-        try:
-            await receivers[message["channel"]](message["data"])
-        except (ValueError, TypeError, KeyError) as error:
-            log.error("presence: unrecognised message on %s: %r", message["channel"], error)
+    async def _greet_again(self) -> None:
+        self._check_due.set()
+        for subscription in list(self._greeted):
+            await self._read(subscription, from_the_beginning=True)
 
     async def _fan_out_status(self, message: str) -> None:
         change = StatusChange.from_json(message)
@@ -165,6 +149,15 @@ class Presence:
         for subscription in self._subscriptions.of_user(message["username"]):
             subscription.tell(event)
 
+    async def _fan_out_listeners(self, text: str) -> None:
+        message = json.loads(text)
+        people = message["listeners"]
+        event = ListenersChanged(
+            [Listening(p["username"], p["since"], tuple(p["sessions"])) for p in people]
+        )
+        for subscription in self._subscriptions.of_user(message["username"]):
+            subscription.tell(event)
+
     async def _fan_out_friendship(self, text: str) -> None:
         for username in json.loads(text)["usernames"]:
             for subscription in self._subscriptions.of_user(username):
@@ -172,11 +165,31 @@ class Presence:
                 if subscription in self._greeted and not subscription.reading.locked():
                     await self._read(subscription)
 
-    async def _end_access(self, text: str) -> None:
+    async def _end_signed_out(self, text: str) -> None:
         ended = AccessEnded.from_json(text)
         for subscription in self._subscriptions.of_user(ended.username):
-            if ended.stream is None and ended.covers(subscription.token_id):
-                subscription.end(SignedOut())
+            if ended.stream is None and ended.covers(subscription.sign_in):
+                subscription.end(SignedOut(ended.reason))
+
+    async def _check_sign_ins(self) -> None:
+        """Ask now and then whether sign-ins are still valid; while Redis is away nothing ends."""
+        while True:
+            try:
+                async with asyncio.timeout(CHECK_INTERVAL_S):
+                    await self._check_due.wait()
+            except TimeoutError:
+                pass
+            self._check_due.clear()
+            held = self._subscriptions.all()
+            try:
+                gone = await self._gone({each.sign_in for each in held if each.sign_in})
+            except RedisUnavailable as error:
+                log.warning("presence: sign-ins not checked: %s", error)
+                gone = set()
+            for subscription in held:
+                if subscription.sign_in in gone:
+                    subscription.end(SignedOut(access.SIGNED_OUT))
+            await asyncio.sleep(CHECK_PAUSE_S)
 
     async def _read(self, subscription: Subscription, *, from_the_beginning: bool = False) -> None:
         """Read whom a subscriber may hear, and tell it what changed.

@@ -56,6 +56,10 @@ class ActorGone(StreamError):
     """The actor no longer exists."""
 
 
+class ActorOutdated(StreamError):
+    """The actor is of an earlier release, which does not know the method."""
+
+
 class ActorFailed(Exception):
     """An actor's method raised an unexpected error; the cause has the trace."""
 
@@ -141,6 +145,12 @@ class RayStreamActors:
             with _translated(f"{method.__name__} of {name}"):
                 async with asyncio.timeout(limit_s):
                     handle = self._handles.get(name) or await self._find(name)
+                    if not hasattr(handle, StreamHost.remove.__name__):  # of a release before 0.3
+                        kwargs.pop("sign_in", None)
+                        if not hasattr(handle, method.__name__):
+                            raise ActorOutdated(
+                                "This stream began before an update. Please start it again."
+                            )
                     if not hasattr(handle, "answer"):  # of a release before 0.2
                         old: R = await getattr(handle, method.__name__).remote(*args, **kwargs)
                         return old

@@ -14,7 +14,7 @@ from actors.errors import (
     UnknownSession,
 )
 from actors.offers import read_offer
-from actors.status import SessionRecord, StatusStore, StreamStatus
+from actors.status import Listening, SessionRecord, StatusStore, StreamStatus
 from actors.stream import StreamHost
 from deployments.stream_actors import ActorGone, StreamActors
 from foundation.ids import new_id
@@ -59,11 +59,11 @@ class Streams:
         self._directory = directory
         self._actors = actors
 
-    async def publish(self, username: str, offer_sdp: str) -> SessionAnswer:
+    async def publish(self, username: str, offer_sdp: str, *, sign_in: str) -> SessionAnswer:
         """Open a publisher session; it begins the user's stream, or takes it over once heard.
 
-        Raises OfferRefused, NoCapacity, RedisUnavailable, or ActorSilent while an actor that does
-        not answer holds the user's lease.
+        It ends with the sign-in. Raises OfferRefused, NoCapacity, RedisUnavailable, or ActorSilent
+        while an actor that does not answer holds the user's lease.
         """
         read_offer(offer_sdp, publishes=True)
         session_id = new_id()
@@ -77,7 +77,7 @@ class Streams:
             arguments = (username, session_id, offer_sdp)
             try:
                 answer = await self._actors.ask(
-                    grant.holder, limit_s, StreamHost.publish, *arguments
+                    grant.holder, limit_s, StreamHost.publish, *arguments, sign_in=sign_in
                 )
                 return SessionAnswer(session_id, answer)
             except (ActorGone, NoPlace):
@@ -90,9 +90,12 @@ class Streams:
         raise NoCapacity("Could not start the stream. Please try again.")
 
     async def listen(
-        self, listener: str, username: str, offer_sdp: str, *, original: bool
+        self, listener: str, username: str, offer_sdp: str, *, original: bool, sign_in: str
     ) -> SessionAnswer:
-        """Open a listener session. Raises OfferRefused, NotLive or OriginalNotShared."""
+        """Open a listener session, which ends with the sign-in.
+
+        Raises OfferRefused, NotLive, OriginalNotShared or RemovedFromStream.
+        """
         read_offer(offer_sdp, publishes=False)
         status = await self._store.read(username)
         if status is None:
@@ -101,7 +104,7 @@ class Streams:
         arguments = (username, session_id, offer_sdp, listener, original)
         try:
             answer = await self._actors.ask(
-                status.actor, ANSWER_TIMEOUT_S, StreamHost.listen, *arguments
+                status.actor, ANSWER_TIMEOUT_S, StreamHost.listen, *arguments, sign_in=sign_in
             )
         except ActorGone as gone:
             raise NotLive(f"{username} is not live.") from gone
@@ -128,8 +131,14 @@ class Streams:
     async def end_session(self, session_id: str, caller: str) -> None:
         """End a session, and the stream if it publishes; calling it again is fine.
 
-        Raises UnknownSession or NotYourSession.
+        The owner of a stream removes the person whose session it is: they cannot listen again
+        while the stream lasts. Raises UnknownSession or NotYourSession.
         """
+        record = await self._store.read_session(session_id)
+        if record and record.username == caller != record.owner:
+            arguments = (caller, record.owner, session_id)
+            await self._ask_if_there(record.actor, StreamHost.remove, *arguments)
+            return
         record = await self._session(session_id, caller)
         await self._ask_if_there(record.actor, StreamHost.end_session, record.username, session_id)
 
@@ -152,6 +161,18 @@ class Streams:
         try:
             return await self._actors.ask(
                 status.actor, ANSWER_TIMEOUT_S, StreamHost.control, username, changes
+            )
+        except ActorGone as gone:
+            raise NotLive("You are not live.") from gone
+
+    async def listeners(self, username: str) -> list[Listening]:
+        """List who listens to a user's live stream. Raises NotLive."""
+        status = await self._store.read(username)
+        if status is None:
+            raise NotLive("You are not live.")
+        try:
+            return await self._actors.ask(
+                status.actor, ANSWER_TIMEOUT_S, StreamHost.listeners, username
             )
         except ActorGone as gone:
             raise NotLive("You are not live.") from gone

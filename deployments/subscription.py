@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from actors.status import StatusChange, StreamStatus
+from actors.status import Listening, StatusChange, StreamStatus
 from recordings.index import RecordingChange
 
 MAX_QUEUED_EVENTS = 500
@@ -46,7 +46,14 @@ class Control:
     at: float | None = None
 
 
-Event = Snapshot | StreamChanged | FriendsChanged | RecordingChange | Control
+@dataclass(frozen=True)
+class ListenersChanged:
+    """Who listens to the subscriber's own stream now."""
+
+    listeners: list[Listening]
+
+
+Event = Snapshot | StreamChanged | FriendsChanged | RecordingChange | Control | ListenersChanged
 
 
 class SubscriptionEnded(Exception):
@@ -62,7 +69,7 @@ class TooSlow(SubscriptionEnded):
 
 
 class SignedOut(SubscriptionEnded):
-    """The token was revoked, or the account deleted."""
+    """The sign-in ended; `str(error)` is a sentence for the user."""
 
 
 class ShuttingDown(SubscriptionEnded):
@@ -127,7 +134,7 @@ class Subscription:
     """The events for one socket. Iterate over it; iteration ends with SubscriptionEnded."""
 
     username: str
-    token_id: str | None = None
+    sign_in: str | None = None
     order: StatusOrder = field(default_factory=StatusOrder)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while its friends and statuses are being read."""

@@ -96,9 +96,10 @@ export class Api extends EventTarget {
   /**
    * Delete what is there; the request outlives the page.
    * @param {string} path
+   * @param {object} [body]
    */
-  delete(path) {
-    return this.#json("DELETE", path, undefined, { keepalive: true });
+  delete(path, body) {
+    return this.#json("DELETE", path, body, { keepalive: true });
   }
 
   /**

@@ -58,6 +58,11 @@ export class App {
       notice: this.#shell.notice,
     });
     this.#visit = visit;
+    visit.presence.addEventListener("control", (/** @type {CustomEvent} */ { detail }) => {
+      if (detail.action !== "signed_out" || visit !== this.#visit) return;
+      this.#forget();
+      this.#shell.notice.show(detail.reason);
+    });
     this.#shell.attend(visit);
     visit.start();
     this.#show();

@@ -1,7 +1,7 @@
 import { HeldConnection } from "./held.js";
 
 /**
- * @import { Api, Stream } from "./api.js"
+ * @import { Api, Control, Stream } from "./api.js"
  * @import { Presence } from "./presence.js"
  */
 
@@ -31,6 +31,8 @@ export class Listener extends HeldConnection {
     const { signal } = this.#abort;
     const follow = (/** @type {CustomEvent} */ { detail }) => this.#follow(detail);
     presence.addEventListener("stream", follow, { signal });
+    const obey = (/** @type {CustomEvent} */ { detail }) => this.#obey(detail);
+    presence.addEventListener("control", obey, { signal });
   }
 
   get url() {
@@ -135,6 +137,18 @@ export class Listener extends HeldConnection {
     const another = this.#streamId && stream && stream.stream_id !== this.#streamId;
     if (another && this.#isHeard && this.phase === "connected") this.renew();
     this.#checkSound();
+  }
+
+  /**
+   * The publisher may remove a listener.
+   * @param {Control} control
+   */
+  async #obey({ action, stream_id: streamId, reason = "" }) {
+    if (action !== "removed" || this.phase === "off" || streamId !== this.#streamId) return;
+    const stopped = this.stop({ tell: false });
+    this.say(reason);
+    this.dispatchEvent(new Event("ended"));
+    await stopped;
   }
 
   #checkSound() {

@@ -187,12 +187,13 @@ export class Publisher extends HeldConnection {
   // -- news
 
   /** @param {Control} control */
-  #obey({ action, session, stream_id: streamId }) {
+  #obey({ action, session, stream_id: streamId, reason = "" }) {
     if (this.phase === "off") return;
     const meant = session ? session === this.session : streamId === this.#seenStream;
     if (!meant) return;
     if (action === "republish") this.renew();
     if (action === "taken_over") this.#yield();
+    if (action === "quota") this.say(reason);
   }
 
   /** The stream continues from elsewhere. */

@@ -99,6 +99,7 @@ STATUS: dict[type[Exception], int] = {
     stream.NotYourSession: 403,
     stream.NotLive: 409,
     stream.OriginalNotShared: 403,
+    stream.RemovedFromStream: 403,
     stream.TooManySessions: 429,
     stream.NoCapacity: 503,
     stream.ActorSilent: 503,

@@ -54,6 +54,7 @@ def pool_config(settings: Settings, other_disks: tuple[str, ...] = ()) -> PoolCo
             connect_timeout_s=settings.connect_timeout_s,
             publisher_timeout_s=settings.publisher_timeout_s,
             grace_s=settings.grace_s,
+            max_stream_s=settings.max_stream_hours * 3600,
         ),
         retention=_retention(settings),
         quota=settings.quota,

@@ -1,18 +1,74 @@
-"""Whether the object storage works, for /readyz. Many ask; one thread at a time looks."""
+"""Whether a stream could start now, for /readyz. Anybody may ask, often; we look now and then."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+from ray.exceptions import RayError
+
+from actors.errors import StreamError
+from deployments.streams import Streams
+from foundation.redis import RedisClient, RedisUnavailable
 from recordings.probe import Probe
 from recordings.store import RecordingStore, StoreUnavailable
 
+log = logging.getLogger(__name__)
+
+CHECK_TIMEOUT_S = 5.0
+FRESH_S = 1.0
+"""An answer counts for this long, for everybody who asks."""
 PROVEN_S = 300.0
 """A probe is a dozen requests, some of which cost money: a good result counts for this long."""
 REFUSED_S = 5.0
 """After a bad one, the next probe may follow this soon."""
 
 Verdict = StoreUnavailable | None
+
+
+class Readiness:
+    """Checks Redis, the object storage and the stream directory."""
+
+    def __init__(self, redis: RedisClient, store: RecordingStore, streams: Streams) -> None:
+        self._redis = redis
+        self._storage = StorageReadiness(store)
+        self._streams = streams
+        self._checking: asyncio.Task[list[str]] | None = None
+        self._began = 0.0
+
+    async def problems(self) -> list[str]:
+        """Say what is wrong, a sentence each."""
+        fresh = time.monotonic() - self._began < FRESH_S
+        if self._checking is None or (self._checking.done() and not fresh):
+            self._began = time.monotonic()
+            self._checking = asyncio.create_task(self._check(), name="readiness")
+        return await asyncio.shield(self._checking)
+
+    async def _check(self) -> list[str]:
+        async with asyncio.TaskGroup() as group:  # leaves no check behind, whatever is raised
+            checks = [
+                group.create_task(_problem("Redis", self._redis.prove())),
+                group.create_task(_problem("The object storage", self._storage.check())),
+                group.create_task(_problem("The stream directory", self._streams.ready())),
+            ]
+        return [problem for check in checks if (problem := check.result())]
+
+
+async def _problem(part: str, check: Awaitable[Any]) -> str | None:
+    """Say what is wrong with a part; None when nothing is."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await check
+    except StreamError as error:
+        return str(error)
+    except (RedisUnavailable, StoreUnavailable) as error:
+        log.warning("not ready: %s: %r", part, error)
+        return f"{part} {error.reason}."
+    except (RayError, TimeoutError) as error:
+        log.warning("not ready: %s: %r", part, error)
+        return f"{part} does not answer."
+    return None
 
 
 class StorageReadiness:

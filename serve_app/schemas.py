@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StrictBool
 
-from actors.status import StreamState, StreamStatus
+from actors.status import Listening, StreamState, StreamStatus
 from recordings.index import Recording as KeptRecording
 from recordings.index import RecordingState
 from serve_app.settings import USERNAME
@@ -90,6 +90,15 @@ class Stream(BaseModel):
     attenuation_limit_db: float | None
     share_original: bool
     muted: bool
+
+
+class Listener(BaseModel):
+    """Somebody who listens, and by which sessions."""
+
+    username: str
+    label: None = None
+    since: str
+    sessions: list[str]
 
 
 class Storage(BaseModel):
@@ -206,6 +215,15 @@ def stream_of(status: StreamStatus | None) -> Stream | None:
         attenuation_limit_db=status.attenuation_limit_db,
         share_original=status.share_original,
         muted=status.muted,
+    )
+
+
+def listener_of(listening: Listening) -> Listener:
+    """Describe a listener to the stream's owner."""
+    return Listener(
+        username=listening.username,
+        since=rfc3339(listening.since),
+        sessions=list(listening.sessions),
     )
 
 

@@ -1,12 +1,13 @@
 """What the routes use, built once in each ingress replica."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, cast
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from actors import access
 from actors.status import StatusStore
 from deployments.presence import Presence
 from deployments.stream_actors import StreamActors
@@ -20,7 +21,7 @@ from serve_app.friends import CHANNEL as FRIENDS_CHANNEL
 from serve_app.invitations import Invitations
 from serve_app.publishers import Publishers
 from serve_app.rates import Rates
-from serve_app.readiness import StorageReadiness
+from serve_app.readiness import Readiness
 from serve_app.settings import Settings
 
 
@@ -53,9 +54,9 @@ class Services:
         return Publishers(self.redis, self.streams)
 
     @cached_property
-    def storage(self) -> StorageReadiness:
-        """Whether the object storage does what recordings need."""
-        return StorageReadiness(self.store)
+    def readiness(self) -> Readiness:
+        """Whether a stream could start now."""
+        return Readiness(self.redis, self.store, self.streams)
 
 
 def build_services(settings: Settings, directory: Directory, actors: StreamActors) -> Services:
@@ -75,6 +76,7 @@ def build_services(settings: Settings, directory: Directory, actors: StreamActor
             status,
             people.friends_of,
             FRIENDS_CHANNEL,
+            partial(access.gone, redis),
         ),
         index=RecordingIndex(redis),
         store=RecordingStore(store_config(settings), wait_s=PEOPLE_WAIT_S),

@@ -323,6 +323,8 @@ class Settings(BaseSettings):
     """Seconds a stream waits for its publisher to come back."""
     publisher_timeout_s: float = Field(5.0, gt=0)
     """Seconds without sound after which a publisher counts as lost."""
+    max_stream_hours: float = Field(12.0, gt=0)
+    """Hours a stream may last; its pages are told 10 minutes before it ends and is stored."""
 
     # People.
     secret_key: str = Field("", repr=False, json_schema_extra=_shown("made at the first start"))

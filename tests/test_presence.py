@@ -4,17 +4,20 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from actors.announcer import HEARTBEAT_S, Announcer
-from actors.status import StatusChange, StatusStore, StreamState, StreamStatus
+from actors.access import gone
+from actors.announcer import COUNT_INTERVAL_S, HEARTBEAT_S, Announcer
+from actors.status import Listening, StatusChange, StatusStore, StreamState, StreamStatus
 from deployments.presence import Presence
 from deployments.subscription import (
     MAX_QUEUED_EVENTS,
     Control,
     Event,
     FriendsChanged,
+    ListenersChanged,
     Snapshot,
     StreamChanged,
     Subscription,
@@ -48,7 +51,8 @@ class Stage:
         self.store = StatusStore(self.redis)
         self.friends: dict[str, set[str]] = {"bob": {"ada"}, "ada": {"bob"}}
         self.replicas = [
-            Presence(url, self.store, self._friends_of, FRIENDS_CHANNEL) for _ in range(2)
+            Presence(url, self.store, self._friends_of, FRIENDS_CHANNEL, partial(gone, self.redis))
+            for _ in range(2)
         ]
         self.tasks = [asyncio.create_task(replica.run()) for replica in self.replicas]
 
@@ -198,7 +202,7 @@ async def test_another_database_is_another_installation(stage: Stage, valkey: st
 
 
 async def test_control_messages_reach_their_user_only(stage: Stage) -> None:
-    """`taken_over` goes only to the pages of the publisher."""
+    """`taken_over`, and who listens, go only to the pages of the publisher."""
     presence = stage.replicas[0]
     with presence.subscribe("ada") as ada, presence.subscribe("bob") as bob:
         for subscription in (ada, bob):
@@ -207,7 +211,10 @@ async def test_control_messages_reach_their_user_only(stage: Stage) -> None:
         await stage.store.tell_pages("ada", "taken_over", "01", "s1")
         await stage.store.tell_pages("ada", "quota", "01", "", reason="It is full.")
         assert await following(ada) == Control("taken_over", "01", "s1")
+        people = [Listening("bob", 1.7e9, ("l1", "l2"))]
+        await stage.store.tell_listeners("ada", people)
         assert await following(ada) == Control("quota", "01", "", "It is full.")
+        assert await following(ada) == ListenersChanged(people)
         assert bob.queue.empty()
 
 
@@ -303,3 +310,33 @@ async def test_a_change_is_followed_through_the_logs(
         assert [f["request"] for what, f in hops if what == "published"] == [request]
         assert sorted(f["sockets"] for what, f in hops if what == "forwarded") == [0, 1]
         assert all(fields["delay_ms"] >= 0 for _, fields in hops)
+
+
+async def test_numbers_of_listeners_alone_come_at_most_once_a_second(stage: Stage) -> None:
+    """The first at once, the last one within a second, and with any other change."""
+    announcer = Announcer(stage.store, ADA, stage.store.lease("ada", actor="actor-1"))
+    announcing = asyncio.create_task(announcer.run())
+    with stage.replicas[0].subscribe("bob") as bob:
+        await stage.replicas[0].greet(bob)
+        await following(bob)
+        times: list[float] = []
+        told: list[StreamStatus] = []
+
+        async def take(listeners: int) -> None:
+            while not told or told[-1].listeners != listeners:
+                event = await following(bob)
+                assert isinstance(event, StreamChanged) and event.stream is not None
+                times.append(asyncio.get_running_loop().time())
+                told.append(event.stream)
+
+        for listeners in range(1, 9):
+            announcer.change(listeners=listeners)
+            await asyncio.sleep(0.01)
+        await take(8)
+        assert len(told) <= 3
+        announcer.change(listeners=9)
+        announcer.change(muted=True)
+        await take(9)
+        assert times[-1] - times[-2] < COUNT_INTERVAL_S / 2
+    announcer.change(state=StreamState.ENDED)
+    await announcing

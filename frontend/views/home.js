@@ -1,5 +1,5 @@
-import { button, el } from "../dom.js";
-import { confirm } from "./confirm.js";
+import { el } from "../dom.js";
+import { AccountPanel } from "./account_panel.js";
 import { FriendsPanel } from "./friends_panel.js";
 import { Recordings } from "./recordings.js";
 import { StreamCard } from "./stream_card.js";
@@ -8,8 +8,6 @@ import { StreamCard } from "./stream_card.js";
 
 /** The own page: the stream, the friends, the recordings. */
 export class HomeView {
-  #visit;
-  #onAccountDeleted;
   #parts;
 
   /**
@@ -17,23 +15,18 @@ export class HomeView {
    * @param {{ onAccountDeleted: () => void }} calls
    */
   constructor(visit, { onAccountDeleted }) {
-    this.#visit = visit;
-    this.#onAccountDeleted = onAccountDeleted;
     const stream = new StreamCard(visit);
     const friends = new FriendsPanel(visit);
     const recordings = new Recordings(visit, visit.username, { heading: "Your recordings" });
-    this.#parts = [stream, friends, recordings];
-    const leave = button(
-      { class: "quiet small", testid: "delete-account", on: { click: () => this.#deleteAccount() } },
-      "Delete account",
-    );
+    const account = new AccountPanel(visit, { onDeleted: onAccountDeleted });
+    this.#parts = [stream, friends, recordings, account];
     this.element = el(
       "div",
       { class: "home" },
       stream.element,
       friends.element,
       recordings.element,
-      el("footer", {}, leave),
+      el("footer", {}, account.element),
     );
   }
 
@@ -43,15 +36,5 @@ export class HomeView {
 
   close() {
     for (const part of this.#parts) part.close();
-  }
-
-  async #deleteAccount() {
-    const sure = await confirm({
-      question: "Delete your account?",
-      consequence: "This permanently deletes your name, your friendships and all your recordings.",
-      yes: "Delete account",
-    });
-    if (!sure) return;
-    if (await this.#visit.attempt(() => this.#visit.api.delete("/api/me"))) this.#onAccountDeleted();
   }
 }

@@ -1,4 +1,5 @@
 import { button, el } from "../dom.js";
+import { confirm } from "./confirm.js";
 import { ListenCard } from "./listen_card.js";
 import { Recordings } from "./recordings.js";
 
@@ -15,8 +16,8 @@ export class ProfileView {
   /** @type {(ListenCard | Recordings)[]} */
   #parts = [];
   #turn = 0;
-  /** @type {boolean | null} */
-  #friend = null;
+  /** @type {"near" | "stranger" | "blocked" | null} */
+  #shown = null;
 
   element = el("div", { class: "profile" });
 
@@ -46,8 +47,10 @@ export class ProfileView {
     const path = `/api/users/${encodeURIComponent(this.#username)}`;
     await this.#visit.attempt(async () => {
       try {
-        const person = await this.#visit.api.get(path);
-        if (turn === this.#turn && !this.#abort.signal.aborted) this.#show(person);
+        const { api } = this.#visit;
+        const [person, blocks] = await Promise.all([api.get(path), api.get("/api/blocks")]);
+        if (turn !== this.#turn || this.#abort.signal.aborted) return;
+        this.#show({ ...person, blocked: blocks.includes(this.#username) });
       } catch (error) {
         if (error.status !== 404) throw error;
         this.#clear();
@@ -56,15 +59,17 @@ export class ProfileView {
     });
   }
 
-  /** @param {{ friend: boolean, stream: Stream | null }} person */
-  #show({ friend, stream }) {
+  /** @param {{ friend: boolean, stream: Stream | null, blocked: boolean }} person */
+  #show({ friend, stream, blocked }) {
     const mine = this.#username === this.#visit.username;
     const near = friend || mine;
     if (near) this.#visit.presence.learn(this.#username, stream);
-    if (near === this.#friend) return;
+    const wanted = near ? "near" : blocked ? "blocked" : "stranger";
+    if (wanted === this.#shown) return;
     this.#clear();
-    this.#friend = near;
+    this.#shown = wanted;
     if (near) this.#showNear(mine);
+    else if (blocked) this.#showBlocked();
     else this.#showStranger();
   }
 
@@ -74,7 +79,7 @@ export class ProfileView {
     const heading = mine ? "Your recordings" : "Recordings";
     const recordings = new Recordings(this.#visit, this.#username, { heading });
     this.#parts = [listen, recordings];
-    this.#place(listen.element, recordings.element);
+    this.#place(listen.element, recordings.element, ...(mine ? [] : [this.#blockButton()]));
     for (const part of this.#parts) part.start();
   }
 
@@ -87,7 +92,7 @@ export class ProfileView {
       : `You and ${name} are not friends. Only friends can listen to each other.`;
     const ask = async () => {
       if (await this.#visit.attempt(() => friends.add(name))) {
-        this.#friend = null;
+        this.#shown = null;
         this.#load();
       }
     };
@@ -100,7 +105,46 @@ export class ProfileView {
         el("p", { class: "lead" }, text),
         asked ? null : button({ class: "primary", testid: "ask", on: { click: ask } }, words),
       ),
+      this.#blockButton(),
     );
+  }
+
+  #showBlocked() {
+    const name = this.#username;
+    const unblock = () => this.#change(() => this.#visit.api.delete(`/api/blocks/${name}`));
+    this.#place(
+      el(
+        "section",
+        { class: "card stranger" },
+        el("h1", {}, name),
+        el("p", { class: "lead" }, `You have blocked ${name}, who cannot send you requests.`),
+        button({ class: "primary", testid: "unblock", on: { click: unblock } }, `Unblock ${name}`),
+      ),
+    );
+  }
+
+  #blockButton() {
+    const name = this.#username;
+    const block = async () => {
+      const sure = await confirm({
+        question: `Block ${name}?`,
+        consequence: `You are no longer friends then. ${name} is not told, and cannot ask you again.`,
+        yes: "Block",
+      });
+      if (sure) this.#change(() => this.#visit.api.put(`/api/blocks/${name}`));
+    };
+    return el(
+      "footer",
+      {},
+      button({ class: "quiet small", testid: "block", on: { click: block } }, `Block ${name}`),
+    );
+  }
+
+  /** @param {() => unknown} action */
+  async #change(action) {
+    if (!(await this.#visit.attempt(action))) return;
+    this.#shown = null;
+    await this.#visit.attempt(() => this.#visit.friends.refresh());
   }
 
   /** @param {Node[]} elements */
@@ -111,6 +155,6 @@ export class ProfileView {
   #clear() {
     for (const part of this.#parts) part.close();
     this.#parts = [];
-    this.#friend = null;
+    this.#shown = null;
   }
 }

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from deployments.streams import SessionAnswer
-from serve_app.callers import Caller, From
+from serve_app.callers import Caller, From, Signed
 from serve_app.errors import NotAFriend, SessionChanged, WrongType
 from serve_app.friends import NoSuchUser
 from serve_app.services import Use
@@ -26,13 +26,14 @@ Session = Annotated[str, Path(max_length=64)]
 
 
 @router.post("/whip", status_code=201)
-async def publish(request: Request, caller: Caller, place: From, use: Use) -> Response:
+async def publish(request: Request, token: Signed, place: From, use: Use) -> Response:
     """Begin to publish the caller's stream."""
+    caller = token.username
     offer = await _offer(request)
     await use.rates.count("offers", caller)
     if not place.local:
         await use.publishers.begin(caller, place.counted, use.rates.streams)
-    answer = await asyncio.shield(use.streams.publish(caller, offer))
+    answer = await asyncio.shield(use.streams.publish(caller, offer, sign_in=token.token_id))
     return _created(answer, "/whip/sessions/", use.settings, caller)
 
 
@@ -40,11 +41,12 @@ async def publish(request: Request, caller: Caller, place: From, use: Use) -> Re
 async def listen(
     request: Request,
     name: Annotated[str, Path(max_length=64)],
-    caller: Caller,
+    token: Signed,
     use: Use,
     sound: Annotated[str, Query(pattern="^(original|denoised)$")] = "denoised",
 ) -> Response:
     """Begin to listen to a friend, or to the caller's own stream."""
+    caller, original = token.username, sound == "original"
     offer = await _offer(request)
     await use.rates.count("offers", caller)
     if not await use.accounts.exists(name):
@@ -52,7 +54,7 @@ async def listen(
     if name != caller and not await use.accounts.are_friends(caller, name):
         raise NotAFriend(f"Only friends of {name} can listen.")
     answer = await asyncio.shield(
-        use.streams.listen(caller, name, offer, original=sound == "original")
+        use.streams.listen(caller, name, offer, original=original, sign_in=token.token_id)
     )
     return _created(answer, "/whep/sessions/", use.settings, caller)
 
@@ -75,7 +77,10 @@ async def trickle(request: Request, session: Session, caller: Caller, use: Use) 
 @router.delete("/whip/sessions/{session}")
 @router.delete("/whep/sessions/{session}")
 async def end_session(session: Session, caller: Caller, use: Use) -> Response:
-    """End a session; the stream with it if the session publishes it."""
+    """End a session; the stream with it if the session publishes it.
+
+    The stream's owner thereby removes a listener.
+    """
     await asyncio.shield(use.streams.end_session(session, caller))
     return Response(status_code=200)
 

@@ -168,6 +168,7 @@ async def befriend(name: Name, caller: Caller, use: Use) -> FriendState:
 @router.delete("/friends/{name}", status_code=204)
 async def unfriend(name: Name, caller: Caller, use: Use) -> None:
     """End a friendship, decline a request or withdraw one."""
+    await use.rates.count("friends", caller)
     await use.accounts.unfriend(caller, name)
 
 
@@ -187,6 +188,7 @@ async def block(name: Name, caller: Caller, use: Use) -> None:
 @router.delete("/blocks/{name}", status_code=204)
 async def unblock(name: Name, caller: Caller, use: Use) -> None:
     """Let a user ask again."""
+    await use.rates.count("friends", caller)
     if not await use.accounts.exists(name):
         raise NoSuchUser(name)
     await use.accounts.unblock(caller, name)

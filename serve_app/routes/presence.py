@@ -3,8 +3,7 @@
 import asyncio
 import json
 import logging
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
@@ -15,6 +14,7 @@ from deployments.subscription import (
     Control,
     Event,
     FriendsChanged,
+    ListenersChanged,
     ShuttingDown,
     SignedOut,
     Snapshot,
@@ -28,7 +28,7 @@ from foundation.redis import RedisUnavailable
 from recordings.index import RecordingChange
 from serve_app.accounts import Token, WrongCredentials
 from serve_app.callers import ForeignOrigin, verified_socket
-from serve_app.schemas import plain, recording_of, rfc3339, stream_of
+from serve_app.schemas import listener_of, plain, recording_of, rfc3339, stream_of
 from serve_app.services import Services, services
 
 log = logging.getLogger(__name__)
@@ -43,10 +43,11 @@ CLOSE_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True)
 class Close:
-    """How to close a socket; `code` 0 if the page has already gone."""
+    """How to close a socket, after a last message if there is one; `code` 0: the page has gone."""
 
     code: int
     reason: str = ""
+    message: dict[str, Any] | None = None
 
 
 GONE = Close(0)
@@ -55,11 +56,10 @@ UNREADABLE = Close(1007, "Unrecognised message.")
 TOO_LONG = Close(1009, "The message is too long.")
 TOO_MANY = Close(POLICY_VIOLATION, "Too many sessions were published over this socket.")
 TRY_AGAIN = Close(1013, "Live status is unavailable right now.")
-EXPIRED = Close(4401, "Please sign in again.")
 ENDS: dict[type[SubscriptionEnded], Close] = {
     TooManySockets: Close(1013, "You have too many pages open."),
     TooSlow: Close(1013, "You are reading messages too slowly."),
-    SignedOut: EXPIRED,
+    SignedOut: Close(4401, "Please sign in again."),
     ShuttingDown: Close(1012, "The server is restarting."),
 }
 
@@ -103,9 +103,8 @@ class Page:
             asyncio.create_task(_wait_for_end(subscription), name="presence end"),
         ]
         try:
-            left_s = self._token.expires_at - time.time()
-            done, _ = await asyncio.wait(tasks, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-            await self._close(done.pop().result() if done else EXPIRED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await self._close(done.pop().result())
         finally:
             for task in tasks:
                 task.cancel()
@@ -119,7 +118,7 @@ class Page:
         except (WebSocketDisconnect, WebSocketDisconnected):
             return GONE
         except SubscriptionEnded as end:
-            return ENDS[type(end)]
+            return _close_of(end)
         except (StreamError, RedisUnavailable, TimeoutError) as error:
             log.warning("could not serve a presence socket: %r", error)
             return TRY_AGAIN
@@ -180,6 +179,8 @@ class Page:
             return
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                if end.message is not None:
+                    await self._socket.send_text(json.dumps(end.message))
                 await self._socket.close(end.code, end.reason)
         except (WebSocketDisconnect, WebSocketDisconnected, TimeoutError):
             return
@@ -187,7 +188,15 @@ class Page:
 
 async def _wait_for_end(subscription: Subscription) -> Close:
     await subscription.ended.wait()
-    return ENDS[type(subscription.why)] if subscription.why else GONE
+    return _close_of(subscription.why) if subscription.why else GONE
+
+
+def _close_of(why: SubscriptionEnded) -> Close:
+    close = ENDS[type(why)]
+    if isinstance(why, SignedOut):
+        message = {"type": "control", "action": "signed_out", "reason": str(why)}
+        return replace(close, message=message)
+    return close
 
 
 def message_of(event: Event) -> dict[str, Any]:
@@ -208,6 +217,9 @@ def message_of(event: Event) -> dict[str, Any]:
         case RecordingChange():
             recording = plain(recording_of(event.recording))
             return {"type": "recording", "recording": recording, "removed": event.removed}
+        case ListenersChanged():
+            listeners = [plain(listener_of(each)) for each in event.listeners]
+            return {"type": "listeners", "listeners": listeners}
         case Control():
             told = {
                 "type": "control",

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from serve_app.callers import Caller
-from serve_app.schemas import Stream, StreamChange, stream_of
+from serve_app.schemas import Listener, Stream, StreamChange, listener_of, stream_of
 from serve_app.services import Use
 
 router = APIRouter(prefix="/api", tags=["streams"])
@@ -25,6 +25,12 @@ async def change_stream(body: StreamChange, caller: Caller, use: Use) -> Stream 
     await use.rates.count("changes", caller)
     changes = body.model_dump(exclude_unset=True)
     return stream_of(await use.streams.control(caller, changes))
+
+
+@router.get("/stream/listeners")
+async def listeners(caller: Caller, use: Use) -> list[Listener]:
+    """List who listens to the caller's live stream."""
+    return [listener_of(each) for each in await use.streams.listeners(caller)]
 
 
 @router.post("/stream/stop", status_code=204)

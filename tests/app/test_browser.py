@@ -249,6 +249,39 @@ async def test_people_find_each_other_and_sign_in_and_out(
     await expect(tab.find("sign-in")).to_be_visible()
 
 
+async def test_an_account_is_looked_after_by_hand(
+    app: App, people: People, browser: Browser
+) -> None:
+    """Block and unblock somebody, change the password, end another sign-in, delete the account."""
+    ada, bob = await people(), await people()
+    await ada.befriend(bob)
+    tab = await open_tab(browser, ada, f"/u/{bob.username}")
+    await tab.find("block").click()
+    await tab.find("confirm").click()
+    await expect(tab.find("unblock")).to_be_visible()
+    assert (await ada.http.get("/api/blocks")).json() == [bob.username]
+    await tab.find("unblock").click()
+    await expect(tab.find("ask")).to_be_visible()
+    await tab.page.goto(app.url)
+    credentials = {"username": ada.username, "password": ada.password}
+    other = (await bob.http.post("/api/session", json=credentials)).json()["token"]
+    await tab.find("account").click()
+    await expect(tab.find("sign-ins").get_by_role("listitem")).to_have_count(2)
+    await tab.find("current-password").fill(ada.password)
+    await tab.find("new-password").fill("another horse")
+    await tab.find("change-password").click()
+    await expect(tab.page.get_by_text("Your password is changed")).to_be_visible()
+    await expect(tab.find("sign-ins").get_by_role("listitem")).to_have_count(1)
+    signed = {"authorization": f"Bearer {other}"}
+    assert (await bob.http.get("/api/me", headers=signed)).status_code == 401
+    await tab.find("delete-account").click()
+    await tab.find("confirm-password").fill("another horse")
+    await tab.find("confirm-password").press("Enter")
+    await expect(tab.find("sign-in")).to_be_visible()
+    assert (await bob.http.get(f"/api/users/{ada.username}")).status_code == 404
+    assert not tab.complaints
+
+
 async def test_the_switch_turns_denoising_off(app: App, people: People, browser: Browser) -> None:
     """The switch on the page reaches the stream, and what friends see of it."""
     ada = await people()

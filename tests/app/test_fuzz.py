@@ -85,7 +85,7 @@ def test_requests(app: App, account: httpx.Client, answers: Counter[str]) -> Non
         if operation.method == "delete" and operation.path in ("/api/me", "/api/session"):
             continue
 
-        @settings(PATIENT, max_examples=25)
+        @settings(PATIENT, max_examples=12)
         @given(operation.as_strategy(), st.booleans())
         def request(case: Any, anonymous: bool) -> None:
             answer = case.call(headers=None if anonymous else signed_in)
@@ -113,7 +113,7 @@ FRAGMENT = (
 def test_offers(app: App, account: httpx.Client, answers: Counter[str]) -> None:
     """An offer is answered or refused with a sentence; its session ends, and leaves no socket."""
 
-    @settings(PATIENT, max_examples=200)
+    @settings(PATIENT, max_examples=80)
     @given(mangled(OFFER))
     def offer(sdp: str) -> None:
         body = sdp.encode(errors="surrogatepass")
@@ -135,7 +135,7 @@ def test_fragments(app: App, account: httpx.Client, answers: Counter[str]) -> No
     found = re.search(r"a=ice-ufrag:(\S+)", OFFER)
     assert found
 
-    @settings(PATIENT, max_examples=150)
+    @settings(PATIENT, max_examples=80)
     @given(mangled(FRAGMENT.format(ufrag=found[1])))
     def trickle(fragment: str) -> None:
         nonlocal location

@@ -97,6 +97,21 @@ async def test_sign_in_is_refused_after_ten_failures(app: App) -> None:
         assert (await http.post("/api/session", json=nobody)).status_code == 401
 
 
+async def test_the_address_of_a_sign_in_is_what_a_trusted_proxy_says(people: People) -> None:
+    """Serve's own proxy changes none of it."""
+    ada = await people()
+    credentials = {"username": ada.username, "password": ada.password}
+    for told, address in (
+        ("192.0.2.66, 198.51.100.1", "198.51.100.1"),
+        ("198.51.100.2, 127.0.0.1", "198.51.100.2"),
+        ("127.0.0.1", "127.0.0.1"),
+    ):
+        headers = {"x-forwarded-for": told}
+        assert (await ada.http.post("/api/session", json=credentials, headers=headers)).is_success
+        newest = max((await ada.http.get("/api/me/sign-ins")).json(), key=lambda s: s["created_at"])
+        assert newest["address"] == address
+
+
 async def test_friends_are_refused_where_there_are_none(people: People) -> None:
     """An unknown user, oneself, and nothing to end."""
     ada, bob = await people(), await people()

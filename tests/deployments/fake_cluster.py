@@ -27,6 +27,8 @@ class FakeActor:
     idle_s: float = 0.0
     users: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
+    sign_ins: list[str | None] = field(default_factory=list)
+    ended: list[tuple[str, ...]] = field(default_factory=list)
     frozen: bool = False
     fails: Exception | None = None
     """What `publish` raises, once."""
@@ -47,14 +49,25 @@ class FakeActor:
             self.users.discard(username)
         return host
 
-    async def publish(self, username: str, session_id: str, offer_sdp: str) -> str:
+    async def publish(
+        self, username: str, session_id: str, offer_sdp: str, *, sign_in: str | None = None
+    ) -> str:
         """Answer."""
+        self.sign_ins.append(sign_in)
         if self.fails is not None:
             failure, self.fails = self.fails, None
             raise failure
         if username not in self.users:
             raise NoPlace("This actor has no place for the stream.")
         return f"answer of {self.name}"
+
+    async def remove(self, *arguments: str) -> None:
+        """Note who is removed."""
+        self.ended.append(("removed", *arguments))
+
+    async def end_session(self, *arguments: str) -> None:
+        """Note what ends."""
+        self.ended.append(("ended", *arguments))
 
     async def leave(self) -> None:
         """Exit, unless somebody is here."""

@@ -34,6 +34,10 @@ class Host:
         """Tell on whose behalf it was asked."""
         return request
 
+    async def publish(self, *args: object) -> str:
+        """Answer, as an actor before 0.3: it does not know what sessions rest on."""
+        return "an answer"
+
     async def stop(self, *args: object) -> None:
         """Find no Redis."""
         raise RedisUnavailable("Redis: away")
@@ -59,7 +63,10 @@ async def main() -> None:
     request_id.set("a-request")
     told = {"names": sorted(await actors.names())}
     told["describe"] = [str(await actors.ask(NAME, 30, StreamHost.describe))]
+    publish = actors.ask(NAME, 30, StreamHost.publish, "ada", "s1", "an offer", sign_in="a1")
+    told["publish"] = [await publish]
     calls = {
+        "listeners": actors.ask(NAME, 30, StreamHost.listeners, "ada"),
         "stop": actors.ask(NAME, 30, StreamHost.stop, "ada", None, "the end"),
         "control": actors.ask(NAME, 30, StreamHost.control, "ada", {}),
         "reserve": actors.ask(NAME, 30, StreamHost.reserve, "ada"),
@@ -99,6 +106,11 @@ def test_what_an_actor_raises_arrives_as_what_it_is(tmp_path: Path) -> None:
     assert json.loads(line.removeprefix("told ")) == {
         "names": [NAME],
         "describe": ["a-request"],
+        "publish": ["an answer"],
+        "listeners": [
+            "ActorOutdated",
+            "This stream began before an update. Please start it again.",
+        ],
         "stop": ["RedisUnavailable", "Redis: away"],
         "control": ["NoCapacity", "All are busy."],
         "reserve": ["ActorFailed", f"reserve of {NAME} failed"],

@@ -8,8 +8,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 
 import deployments.directory
 import deployments.streams
-from actors.errors import ActorSilent, NoCapacity, NoPlace
-from actors.status import StatusStore, StreamState
+from actors.errors import ActorSilent, NoCapacity, NoPlace, NotYourSession
+from actors.status import SessionRecord, StatusStore, StreamState
 from deployments.directory import publish_ends
 from deployments.stream_actors import ActorFailed, drain_all
 from deployments.streams import Streams
@@ -86,16 +86,19 @@ async def test_a_stream_is_begun_where_the_directory_says_and_stays_there(
     """The second offer goes to the same actor without asking the directory."""
     for name in ("actor-0", "actor-1"):
         stage.cluster.add(name, capacity=2)
-    answers = [await stage.streams.publish("ada", offer) for _ in range(2)]
+    answers = [await stage.streams.publish("ada", offer, sign_in="s") for _ in range(2)]
     assert [answer.answer_sdp for answer in answers] == ["answer of actor-0"] * 2
     assert answers[0].session_id != answers[1].session_id and stage.assigned == 1
+    assert stage.cluster.actors["actor-0"].sign_ins == ["s", "s"]
 
 
 async def test_a_burst_of_offers_of_one_user_finds_one_actor(stage: Stage, offer: str) -> None:
     """However many come at once."""
     for n in range(4):
         stage.cluster.add(f"actor-{n}")
-    answers = await asyncio.gather(*(stage.streams.publish("ada", offer) for _ in range(8)))
+    answers = await asyncio.gather(
+        *(stage.streams.publish("ada", offer, sign_in="s") for _ in range(8))
+    )
     assert {answer.answer_sdp for answer in answers} == {f"answer of {await stage.host()}"}
 
 
@@ -107,7 +110,7 @@ async def test_an_actor_that_dies_between_reserve_and_publish_is_replaced(
     await stage.assign("ada")
     stage.cluster.kill("actor-0")
     stage.cluster.add("actor-1")
-    answer = await stage.streams.publish("ada", offer)
+    answer = await stage.streams.publish("ada", offer, sign_in="s")
     assert answer.answer_sdp == "answer of actor-1" and await stage.host() == "actor-1"
 
 
@@ -116,7 +119,7 @@ async def test_a_place_that_was_lost_is_sought_anew(stage: Stage, offer: str) ->
     actor = stage.cluster.add("actor-0")
     await stage.assign("ada")
     actor.users.clear()
-    answer = await stage.streams.publish("ada", offer)
+    answer = await stage.streams.publish("ada", offer, sign_in="s")
     assert answer.answer_sdp == "answer of actor-0" and stage.assigned == 2
 
 
@@ -127,7 +130,7 @@ async def test_only_the_grant_that_was_seen_is_revoked(stage: Stage, offer: str)
     await stage.assign("ada")
     refused = NoPlace("This actor has no place for the stream.")
 
-    async def refuse(*arguments: str) -> str:
+    async def refuse(*arguments: str, sign_in: str) -> str:
         grant = await stage.store.host_of("ada")
         assert grant is not None
         await stage.store.revoke("ada", grant)
@@ -135,7 +138,7 @@ async def test_only_the_grant_that_was_seen_is_revoked(stage: Stage, offer: str)
         raise refused
 
     actor.publish = refuse  # type: ignore[method-assign, assignment]
-    answer = await stage.streams.publish("ada", offer)
+    answer = await stage.streams.publish("ada", offer, sign_in="s")
     assert answer.answer_sdp == "answer of actor-1" and await stage.host() == "actor-1"
     assert stage.assigned == 1
 
@@ -150,9 +153,9 @@ async def test_a_frozen_holder_is_waited_for_until_its_lease_lapses(
     stage.cluster.add("actor-1")
     frozen.frozen = True
     with pytest.raises(ActorSilent):
-        await stage.streams.publish("ada", offer)
+        await stage.streams.publish("ada", offer, sign_in="s")
     assert await stage.host() == "actor-0" and frozen.calls == ["publish"]
-    waiting = asyncio.create_task(stage.streams.publish("ada", offer))
+    waiting = asyncio.create_task(stage.streams.publish("ada", offer, sign_in="s"))
     await until(lambda: len(frozen.calls) == 2)
     await stage.redis.delete("hushcast:lease:stream:ada")  # what its TTL does after 10 s
     assert (await waiting).answer_sdp == "answer of actor-1"
@@ -163,7 +166,7 @@ async def test_a_bug_in_an_actor_stays_one(stage: Stage, offer: str) -> None:
     actor = stage.cluster.add("actor-0")
     actor.fails = AttributeError("a bug")
     with pytest.raises(ActorFailed) as failure:
-        await stage.streams.publish("ada", offer)
+        await stage.streams.publish("ada", offer, sign_in="s")
     assert isinstance(failure.value.__cause__, AttributeError)
     assert await stage.host() == "actor-0" and actor.calls == ["publish"]
 
@@ -172,12 +175,12 @@ async def test_somebody_who_finds_no_place_three_times_is_told_so(stage: Stage, 
     """A fault of ours does not keep a client for ever."""
     actor = stage.cluster.add("actor-0")
 
-    async def refuse(*arguments: str) -> str:
+    async def refuse(*arguments: str, sign_in: str) -> str:
         raise NoPlace("This actor has no place for the stream.")
 
     actor.publish = refuse  # type: ignore[method-assign, assignment]
     with pytest.raises(NoCapacity):
-        await stage.streams.publish("ada", offer)
+        await stage.streams.publish("ada", offer, sign_in="s")
     assert actor.calls == ["publish"] * 3
 
 
@@ -211,3 +214,16 @@ async def test_a_drain_ends_every_actors_streams_though_one_is_dead(stage: Stage
     stage.cluster.add("actor-1").drain = drain  # type: ignore[attr-defined]
     await drain_all(stage.cluster, "the end")
     assert drained == ["the end"]
+
+
+async def test_only_the_streams_owner_removes_a_listener(stage: Stage) -> None:
+    """The listener ends a session of their own; anybody else is refused."""
+    actor = stage.cluster.add("actor-0")
+    record = SessionRecord("l1", "bob", "ada", "actor-0", publishes=False)
+    await stage.store.write_session(record)
+    with pytest.raises(NotYourSession):
+        await stage.streams.end_session("l1", "eve")
+    assert actor.calls == []
+    await stage.streams.end_session("l1", "ada")
+    await stage.streams.end_session("l1", "bob")
+    assert actor.ended == [("removed", "ada", "bob", "l1"), ("ended", "ada", "l1")]

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from actors import access
 from actors.status import StatusStore
 from deployments.presence import Presence
 from foundation.redis import RedisClient, connect
@@ -113,13 +115,14 @@ async def make_edge(redis_url: str, store: RecordingStore) -> AsyncIterator[Make
         redis = connect(url)
         status, people = StatusStore(redis), Accounts(redis, SECRET)
         streams = MadeUpStreams(status)
+        sources = (people.friends_of, friends.CHANNEL, partial(access.gone, redis))
         services = Services(
             settings=Settings(redis_url=url, **settings),
             redis=redis,
             accounts=people,
             rates=Rates(redis, RATES if rates is None else rates),
             streams=streams,
-            presence=Presence(url, status, people.friends_of, friends.CHANNEL),
+            presence=Presence(url, status, *sources),
             index=RecordingIndex(redis),
             store=other_store or store,
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from actors.errors import NoCapacity, NotLive, NotYourSession, OfferRefused, UnknownSession
-from actors.status import StatusStore, StreamState, StreamStatus
+from actors.status import Listening, StatusStore, StreamState, StreamStatus
 from deployments.streams import SessionAnswer, Streams
 from foundation.redis import RedisUnavailable
 from tests import statuses
@@ -38,6 +38,7 @@ class MadeUpStreams(Streams):
     def __init__(self, store: StatusStore) -> None:
         self.store = store
         self.owners: dict[str, str] = {}
+        self.sign_ins: dict[str, str] = {}
         self.sockets: list[tuple[str, bool]] = []
         self.stopped: list[tuple[str, str | None]] = []
         self.fragments: list[str] = []
@@ -46,7 +47,7 @@ class MadeUpStreams(Streams):
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
 
-    async def publish(self, username: str, offer_sdp: str) -> SessionAnswer:
+    async def publish(self, username: str, offer_sdp: str, *, sign_in: str) -> SessionAnswer:
         """Open a session, once it may go on."""
         if "m=audio" not in offer_sdp:
             raise OfferRefused("This is not an offer with audio.")
@@ -54,17 +55,17 @@ class MadeUpStreams(Streams):
             raise NoCapacity("All stream actors are busy.", retry_after_s=7)
         self.waiting += 1
         await self.may_go_on.wait()
-        return self._open(username)
+        return self._open(username, sign_in)
 
     async def listen(
-        self, listener: str, username: str, offer_sdp: str, *, original: bool
+        self, listener: str, username: str, offer_sdp: str, *, original: bool, sign_in: str
     ) -> SessionAnswer:
         """Open a session while there is a status."""
         if "m=audio" not in offer_sdp:
             raise OfferRefused("This is not an offer with audio.")
         if await self.store.read(username) is None:
             raise NotLive(f"{username} is not live.")
-        return self._open(listener)
+        return self._open(listener, sign_in)
 
     async def trickle(self, session_id: str, caller: str, fragment: str) -> None:
         """Keep a fragment."""
@@ -88,6 +89,12 @@ class MadeUpStreams(Streams):
         changed = replace(status, **changes)  # type: ignore[arg-type]
         await statuses.write(self.store, changed)
         return changed
+
+    async def listeners(self, username: str) -> list[Listening]:
+        """List one listener of whoever has a status."""
+        if await self.store.read(username) is None:
+            raise NotLive("You are not live.")
+        return [Listening("bob", 1.7e9, ("session-of-bob",))]
 
     async def publisher_socket(self, session_id: str, caller: str, *, connected: bool) -> None:
         """Note it; a page that came, once it may go on."""
@@ -116,8 +123,9 @@ class MadeUpStreams(Streams):
         if self.full:
             raise NoCapacity("No stream actor is ready yet.")
 
-    def _open(self, owner: str) -> SessionAnswer:
+    def _open(self, owner: str, sign_in: str) -> SessionAnswer:
         session_id = f"session{len(self.owners)}"
+        self.sign_ins[session_id] = sign_in
         self.owners[session_id] = owner
         return SessionAnswer(session_id, ANSWER)
 

@@ -84,6 +84,7 @@ TABLE = [
     Row("GET", "/api/users/{name}", SIGNED, told=STREAM),
     Row("GET", "/api/streams", SIGNED, told=STREAM),
     Row("PATCH", "/api/stream", (401, 409, 409, 200), {"denoise": False}),
+    Row("GET", "/api/stream/listeners", (401, 409, 409, 200)),
     Row("POST", "/api/stream/stop", (401, 204, 204, 204)),
     Row("GET", "/api/users/{name}/recordings", (401, 403, 200, 200), told="peaks"),
     Row("GET", "/api/recordings/{recording_id}", (401, 404, 200, 200), told="peaks"),

@@ -70,6 +70,32 @@ async def test_bodies_are_limited_whatever_they_say(edge: Edge, said: str | None
     assert edge.streams.owners == {}
 
 
+async def test_sessions_rest_on_the_sign_in_of_their_caller(edge: Edge) -> None:
+    """What publishes and what listens knows which sign-in ends it."""
+    ada = await edge.person("ada")
+    await statuses.write(edge.streams.store, live("ada"))
+    token = await edge.services.accounts.verify(ada.token)
+    for path in ("/whip", "/whep/ada"):
+        created = await ada.http.post(path, content=OFFER, headers=SDP)
+        session = created.headers["location"].rpartition("/")[2]
+        assert edge.streams.sign_ins[session] == token.token_id
+
+
+async def test_the_owner_sees_who_listens(edge: Edge) -> None:
+    """Names, times and sessions; 409 while there is no stream."""
+    ada = await edge.person("ada")
+    assert (await ada.http.get("/api/stream/listeners")).status_code == 409
+    await statuses.write(edge.streams.store, live("ada"))
+    assert (await ada.http.get("/api/stream/listeners")).json() == [
+        {
+            "username": "bob",
+            "label": None,
+            "since": "2023-11-14T22:13:20.000Z",
+            "sessions": ["session-of-bob"],
+        }
+    ]
+
+
 async def test_a_session_is_found_by_its_location(edge: Edge) -> None:
     """Location, ETag and the answer; then candidates, an end, and the end again."""
     ada, eve = await edge.person("ada"), await edge.person("eve")
@@ -147,7 +173,7 @@ async def test_a_bug_in_an_actor_is_a_500_and_an_actor_out_of_reach_a_503(
     """The bug is logged once, with its trace; only what may get better says when to try again."""
     ada = await edge.person("ada")
 
-    async def fail(*arguments: str) -> None:
+    async def fail(*arguments: str, sign_in: str) -> None:
         raise error
 
     monkeypatch.setattr(edge.streams, "publish", fail)

@@ -14,7 +14,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import deployments.presence
-from actors.access import CHANNEL as ACCESS_CHANNEL
+import serve_app.sign_ins
+from actors import access
 from actors.status import CHANNEL, StreamState
 from deployments.subscription import Control, Subscription
 from tests import statuses
@@ -173,15 +174,26 @@ async def test_what_cannot_be_read_ends_nothing(
     async with signed_in(replica, "ada") as socket:
         tomorrow = '{"version": 9, "username": "ada", "stream": {"of": "tomorrow"}}'
         for garbage in ("", "[]", "7", '{"version": 1}', tomorrow):
-            for channel in (CHANNEL, "hushcast:friends", "hushcast:recordings", ACCESS_CHANNEL):
+            for channel in (CHANNEL, "hushcast:friends", "hushcast:recordings", access.CHANNEL):
                 await redis.publish(redis.channel(channel), garbage)
         await statuses.write(replica.edge.streams.store, live("ada"))
         assert (await next_of(socket))["stream"]["state"] == "live"
     assert "unrecognised message" in caplog.text
 
 
+async def last_of(socket: ClientConnection) -> tuple[dict[str, Any], int]:
+    """Read to the end; get the last message and the code."""
+    messages: list[dict[str, Any]] = []
+    try:
+        while True:
+            messages.append(await next_of(socket))
+    except ConnectionClosed as closed:
+        assert closed.rcvd is not None
+        return messages[-1], closed.rcvd.code
+
+
 async def test_a_sign_out_or_deletion_closes_the_sockets_it_concerns(serve: Serve) -> None:
-    """4401 for the sockets of a revoked token; all of them for a deleted account."""
+    """They are told why, then 4401: those of a sign-in, or all of a deleted account."""
     replica = await serve()
     ada = await replica.edge.person("ada")
     other_token, _ = await replica.edge.services.accounts.sign_in("ada", "correct horse")
@@ -193,13 +205,32 @@ async def test_a_sign_out_or_deletion_closes_the_sockets_it_concerns(serve: Serv
         for socket in (first, second):
             await next_of(socket)
         assert (await ada.http.delete("/api/session")).status_code == 204
-        assert (await close_of(first))[0] == 4401
+        told = {"type": "control", "action": "signed_out", "reason": "You signed out."}
+        assert await last_of(first) == (told, 4401)
         other = replica.edge.client(authorization=f"Bearer {other_token}")
         farewell = {"password": PASSWORD}
         assert (await other.request("DELETE", "/api/me", json=farewell)).status_code == 204
-        assert (await close_of(second))[0] == 4401
+        assert await last_of(second) == (told | {"reason": "This account was deleted."}, 4401)
         await statuses.write(replica.edge.streams.store, live("bob"))
         assert (await next_of(bob))["type"] == "stream"
+
+
+async def test_a_socket_lasts_as_long_as_its_sign_in_whatever_news_is_lost(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is renewed outlives its first expiry; one that ended in silence is found."""
+    monkeypatch.setattr(serve_app.sign_ins, "TTL_S", 2)
+    monkeypatch.setattr(deployments.presence, "CHECK_INTERVAL_S", 0.05)
+    replica = await serve()
+    redis = replica.edge.redis
+    async with signed_in(replica, "ada") as ada, signed_in(replica, "bob") as bob:
+        for subscription in replica.edge.services.presence._subscriptions.of_user("ada"):
+            await redis.persist(access.sign_in_key(subscription.sign_in or ""))
+        message, code = await last_of(bob)  # after 2 s
+        assert (message["action"], code) == ("signed_out", 4401)
+        await edge_tells(replica, "ada", ada)
+        await redis.delete(access.sign_in_key(subscription.sign_in or ""))
+        assert (await last_of(ada))[1] == 4401
 
 
 async def test_the_end_of_a_replica_is_told(serve: Serve) -> None:

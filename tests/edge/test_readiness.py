@@ -18,6 +18,12 @@ from tests.waiting import until
 PUTS_OF_A_PROBE = 2
 
 
+@pytest.fixture(autouse=True)
+def at_each_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again, whenever somebody asks."""
+    monkeypatch.setattr(serve_app.readiness, "FRESH_S", 0.0)
+
+
 @pytest.fixture
 def stub(tmp_path: Path) -> Iterator[S3Stub]:
     with s3_stub(tmp_path) as stub:
@@ -50,6 +56,17 @@ async def test_a_store_is_proven_once_and_then_only_asked(edge: Edge, stub: S3St
     polls += [await ready(edge) for _ in range(3)]
     assert [poll.status_code for poll in polls] == [200] * 6
     assert stub.count("PUT") == PUTS_OF_A_PROBE and not stub.objects
+
+
+async def test_many_polls_are_one_look(
+    edge: Edge, stub: S3Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may poll, as often as they like; for a second all get the same answer."""
+    monkeypatch.setattr(serve_app.readiness, "FRESH_S", 60.0)
+    await ready(edge)
+    looks = stub.count("HEAD")
+    polls = await asyncio.gather(*(ready(edge) for _ in range(10)))
+    assert {poll.status_code for poll in polls} == {200} and stub.count("HEAD") == looks
 
 
 async def test_a_store_that_refuses_puts_is_not_ready(

@@ -48,9 +48,9 @@ async def test_the_id_reaches_what_is_asked_of_streams(
     seen: list[str] = []
     listen = edge.streams.listen
 
-    async def note(*arguments: str, original: bool) -> object:
+    async def note(*arguments: str, original: bool, sign_in: str) -> object:
         seen.append(request_id.get())
-        return await listen(*arguments, original=original)
+        return await listen(*arguments, original=original, sign_in=sign_in)
 
     monkeypatch.setattr(edge.streams, "listen", note)
     ada = await edge.person("ada")

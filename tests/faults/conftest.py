@@ -62,9 +62,9 @@ def small_disk(folder: Path) -> Iterator[Path]:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    """Start all three."""
+    """Start all three, once for all tests of this folder."""
     folder = tmp_path_factory.mktemp("faults")
     valkey = Valkey.prepare(folder / "valkey", folder / "valkey.log")
     weed = SeaweedFS.prepare(folder / "s3", folder / "s3.log")

@@ -54,13 +54,7 @@ async def killed(times: int, instance: Instance, people: People) -> None:
     print(f"{times} killed, {times} recovered, {max(lost):.2f} s lost at most")
 
 
-@pytest.mark.slow
-async def test_two_killed_actors(instance: Instance, people: People) -> None:
-    """Each leaves a playable recording that misses at most a second."""
-    await killed(2, instance, people)
-
-
 @pytest.mark.soak
 async def test_twenty_killed_actors(instance: Instance, people: People) -> None:
-    """The long form of the above; `SEED` repeats the same moments."""
+    """The long form of tests/app/test_faults.py; `SEED` repeats the same moments."""
     await killed(20, instance, people)

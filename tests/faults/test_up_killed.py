@@ -15,7 +15,7 @@ from tests.waiting import until
 PACKETS = encode(speech_like(2.0))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 async def test_everything_is_killed_at_once(tmp_path: Path) -> None:
     """With its servers: the account is there, the token valid, the recording recovered."""

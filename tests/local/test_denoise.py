@@ -192,7 +192,7 @@ def test_starting_it_loads_neither_ray_nor_the_server() -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """A minute and a half of sound (17 MB) takes no more memory than ten seconds."""
+    """Forty seconds of sound take no more memory than five."""
     # Not ru_maxrss: a process begins with its parent's.
     code = (
         "import sys; from pathlib import Path; from commands.cli import main;"
@@ -200,10 +200,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         "print(status.split('VmHWM:')[1].split()[0]); sys.exit(code)"
     )
     peaks = []
-    for seconds in (10, 90):
+    for seconds in (5, 40):
         source = write(tmp_path / f"{seconds}.wav", np.zeros(48000 * seconds, np.float32))
         command = [sys.executable, "-c", code, "denoise", str(source), str(tmp_path / "out.wav")]
         run = subprocess.run([*command, "--force"], capture_output=True, text=True, check=True)
         peaks.append(int(run.stdout) / 1024)
     print(f"peak memory: {peaks[0]:.0f} and {peaks[1]:.0f} MiB")
-    assert peaks[1] < peaks[0] + 8
+    assert peaks[1] < peaks[0] + 4

@@ -48,9 +48,15 @@ class Stage:
     """One user's stream with everything around it."""
 
     def __init__(
-        self, valkey: str, s3: StoreConfig, spool_dir: Path, sound_thread: SoundThread
+        self,
+        valkey: str,
+        s3: StoreConfig,
+        spool_dir: Path,
+        sound_thread: SoundThread,
+        times: StreamTimes = TIMES,
     ) -> None:
-        self.redis = connect(valkey.removesuffix("/0") + "/5")  # emptied after each test
+        self.redis_url = valkey.removesuffix("/0") + "/5"  # emptied after each test
+        self.redis = connect(self.redis_url)
         self.status = StatusStore(self.redis)
         self.index = RecordingIndex(self.redis)
         self.spool_dir = spool_dir
@@ -58,6 +64,7 @@ class Stage:
         self.states: list[str] = []
         self.peers: list[PublisherPeer | ListenerPeer] = []
         self.sound_thread = sound_thread
+        self.times = times
         self.stream = self.make("alice")
         self.life = asyncio.create_task(self.stream.run())
 
@@ -68,31 +75,41 @@ class Stage:
             actor="actor-1",
             lease=self.status.lease(username, actor="actor-1"),
             sound_thread=self.sound_thread,
-            times=TIMES,
+            times=self.times,
             store=self.status,
             recorder=self.recorder,
         )
 
-    async def publish(self, session_id: str, *, stats: bool = True) -> PublisherPeer:
+    async def publish(
+        self, session_id: str, *, stats: bool = True, sign_in: str | None = None
+    ) -> PublisherPeer:
         """Start a client that publishes."""
         peer = PublisherPeer(PACKETS, stats=stats)
         self.peers.append(peer)
-        await peer.accept(await self.stream.publish(session_id, await peer.offer()))
+        answer = await self.stream.publish(session_id, await peer.offer(), sign_in=sign_in)
+        await peer.accept(answer)
         return peer
 
-    async def go_live(self, session_id: str = "p1") -> PublisherPeer:
+    async def go_live(self, session_id: str = "p1", *, sign_in: str | None = None) -> PublisherPeer:
         """Publish until live, undenoised: the model takes the test's synthetic voice for noise."""
-        peer = await self.publish(session_id)
+        peer = await self.publish(session_id, sign_in=sign_in)
         await self.reach(StreamState.LIVE)
         self.stream.control({"denoise": False})
         return peer
 
-    async def listen(self, session_id: str, *, original: bool = False) -> ListenerPeer:
+    async def listen(
+        self,
+        session_id: str,
+        *,
+        listener: str = "bob",
+        original: bool = False,
+        sign_in: str | None = None,
+    ) -> ListenerPeer:
         """Start a client that listens."""
         peer = ListenerPeer()
         self.peers.append(peer)
         answer = await self.stream.listen(
-            session_id, await peer.offer(), listener="bob", original=original
+            session_id, await peer.offer(), listener=listener, original=original, sign_in=sign_in
         )
         await peer.accept(answer)
         return peer
@@ -182,11 +199,11 @@ async def test_a_second_listener_comes_late_and_comes_again(stage: Stage) -> Non
     await stage.go_live()
     first = await stage.listen("l1")
     await asyncio.wait_for(first.first_sound.wait(), 10)
-    second = await stage.listen("l2")
+    second = await stage.listen("l2", listener="cid")
     await asyncio.wait_for(second.first_sound.wait(), 10)
     await second.close()
     await until(lambda: stage.stream.status.listeners == 1)
-    again = await stage.listen("l3")
+    again = await stage.listen("l3", listener="cid")
     await asyncio.wait_for(again.first_sound.wait(), 10)
     heard = len(first.sound)
     await until(lambda: len(first.sound) > heard + 9600)

@@ -477,7 +477,7 @@ def offers(draw: st.DrawFn) -> str:
 def test_any_offer_made_of_valid_pieces_is_answered_validly(publishes: bool) -> None:
     """In any order, with any of what clients add."""
 
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     @given(offers())
     def check(sdp: str) -> None:
         if not publishes:
@@ -487,7 +487,7 @@ def test_any_offer_made_of_valid_pieces_is_answered_validly(publishes: bool) -> 
     check()
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(st.one_of(mangled(ANSWERED["data twice"][0]), st.text(max_size=400), offers()))
 def test_no_offer_is_a_fault_of_ours(sdp: str) -> None:
     """However mangled it is, it is read and can be answered, or it is refused in a sentence."""

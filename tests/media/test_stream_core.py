@@ -1,6 +1,7 @@
 """A stream's state machine in virtual time: whole histories, and every order an end can take."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -14,7 +15,13 @@ from hypothesis.stateful import (
 )
 
 from actors.status import StreamState
-from actors.stream_core import PAGELESS_TIMEOUT_S, StreamCore, StreamTimes, Verdict
+from actors.stream_core import (
+    PAGELESS_TIMEOUT_S,
+    TOLD_BEFORE_END_S,
+    StreamCore,
+    StreamTimes,
+    Verdict,
+)
 
 TIMES = StreamTimes(connect_timeout_s=15, publisher_timeout_s=5, grace_s=10)
 TICK_S = 0.2
@@ -147,7 +154,7 @@ class Histories(RuleBasedStateMachine):
         self.ended = state is StreamState.ENDED
 
 
-Histories.TestCase.settings = settings(max_examples=300, stateful_step_count=40)
+Histories.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestHistories = Histories.TestCase
 
 
@@ -241,3 +248,25 @@ def test_a_stream_whose_packets_come_never_ends_by_itself() -> None:
         now = played.pass_until(now + 4.6, now)
         assert played.core.packet("A", now, decodes=False) is Verdict.HEARD
     assert played.core.state is StreamState.LIVE
+
+
+def test_a_stream_ends_at_its_greatest_length_whoever_publishes_it() -> None:
+    """Counted from the first sound, through a loss and a takeover; told ten minutes before."""
+    core = StreamCore(replace(TIMES, max_stream_s=3600), 0.0)
+    core.session_opened("A", 0.0)
+    core.tick(10.0)
+    core.packet("A", 10.0, decodes=True)
+    told_at, now, session = None, 10.0, "A"
+    while not core.ended:
+        now += TICK_S
+        if round(now, 1) == 1800:
+            core.session_closed("A", now)
+        if round(now, 1) == 1808:
+            session = "B"
+            core.session_opened("B", now)
+        core.packet(session, now, decodes=True)
+        core.tick(now)
+        told_at = now if told_at is None and core.nearly_over else told_at
+    assert told_at == pytest.approx(10 + 3600 - TOLD_BEFORE_END_S, abs=TICK_S)
+    assert now == pytest.approx(10 + 3600, abs=TICK_S)
+    assert core.end_reason == "it reached the greatest length"

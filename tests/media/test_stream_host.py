@@ -13,7 +13,7 @@ from actors.stream_core import StreamTimes
 from foundation.redis import connect
 from recordings.index import RecordingIndex, RecordingState
 from recordings.store import RecordingStore, StoreConfig
-from tests.peers import PublisherPeer, encode
+from tests.peers import Peer, PublisherPeer, encode
 from tests.sounds import speech_like
 from tests.waiting import until
 
@@ -61,12 +61,18 @@ async def test_streams_share_a_process_and_end_on_their_own(
     await peers[2].accept(await host.publish("cid", "session-cid", await peers[2].offer()))
     await until(lambda: live("cid"))
     assert await live("bob") and not await live("ada")
+    gone = Peer()  # signed out between the check of the token and the offer
+    gone.connection.addTransceiver("audio", direction="recvonly")
+    offer = await gone.offer()
+    await gone.accept(await host.listen("bob", "l1", offer, "bob", False, sign_in="gone"))
+    await until(lambda: gone.connection.connectionState == "closed")
     await host.drain("the test is over")
     for user in USERS:
         (recording,) = await index.list(user)
         assert recording.state is RecordingState.READY and recording.duration_s > 0
     for peer in peers:
         await peer.close()
+    await gone.close()
     await host._tasks.cancel()
     assert host._sound_thread is not None
     await asyncio.to_thread(host._sound_thread.close)

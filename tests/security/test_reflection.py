@@ -307,16 +307,20 @@ async def test_a_session_without_a_peer_keeps_nothing() -> None:
 async def test_a_client_that_moves_takes_the_sound_along() -> None:
     """Another address that is nominated and answers is where the session sends from then on."""
     async with answered(await offer_of(PublisherPeer(PACKETS))) as one:
-        ice = one.session.ice
-        assert isinstance(ice, LiteConnection)
-        for priority in (100, 200):
-            async with bystander() as client:
-                for _ in range(3):
-                    client.send(one.check(PRIORITY=priority), one.port)
-                await until(lambda client=client: bool(client.asked))
-                client.send(one.answer_to(client.asked), one.port)
-                await until(lambda client=client: ice.selected is not None
-                            and ice.selected.address[1] == client.port)  # fmt: skip
+        await arrive(one, priority=100)
+        await arrive(one, priority=200)
+
+
+async def arrive(one: Answered, priority: int) -> None:
+    """Nominate a new address, answer from there, and wait until it is used."""
+    ice = one.session.ice
+    assert ice is not None
+    async with bystander() as client:
+        for _ in range(3):
+            client.send(one.check(PRIORITY=priority), one.port)
+        await until(lambda: bool(client.asked))
+        client.send(one.answer_to(client.asked), one.port)
+        await until(lambda: ice.selected is not None and ice.selected.address[1] == client.port)
 
 
 async def test_the_clients_of_the_tests_are_no_servers() -> None:

@@ -164,7 +164,13 @@ async def test_what_people_do_often_has_a_limit(make_edge: MakeEdge) -> None:
         assert [answer.status_code == 429 for answer in answers] == [False, False, True], path
         assert answers[-1].headers["retry-after"]
         assert (await bob.http.request(method, path, json={})).status_code != 429
-    assert (await ada.http.put("/api/blocks/bob")).status_code == 429
+    for method, path in (
+        ("DELETE", "/api/friends/bob"),
+        ("PUT", "/api/blocks/bob"),
+        ("DELETE", "/api/blocks/bob"),
+        ("GET", "/api/users/bob/recordings"),
+    ):
+        assert (await ada.http.request(method, path)).status_code == 429, path
     assert (await ada.http.patch("/whip/sessions/any")).status_code == 429
 
 
