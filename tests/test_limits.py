@@ -3,11 +3,11 @@
 import inspect
 from pathlib import Path
 
-from actors import live_stream, sdp
+from actors import ice_lite, live_stream, sdp, sessions
 from commands import cli
 from deployments import presence, subscription
 from recordings import writer
-from serve_app import bodies, friends, passwords, rates, settings, sign_ins
+from serve_app import bodies, friends, passwords, rates, readiness, settings, sign_ins
 from serve_app.routes import presence as socket
 from serve_app.routes import recordings
 
@@ -54,6 +54,8 @@ IN_CODE: dict[str, object] = {
     "days that a sign-in lasts unused": sign_ins.TTL_S // DAY_S,
     "friends and pending requests of a user": friends.MAX_FRIENDS,
     "blocks of a user": friends.MAX_BLOCKS,
+    "checks that /readyz makes": f"{1 / readiness.FRESH_S:g}/second",
+    "length of a stream": f"{setting('max_stream_hours'):g} hours",
     "recordings of a user": f"{setting('max_gb_per_user')} GB",
     "free space on every disk": f"{writer.RESERVE_BYTES // MIB} MiB",
     "recordings in one answer": page_limit(),
@@ -64,6 +66,12 @@ IN_CODE: dict[str, object] = {
     "sessions that try to publish a stream at a time": live_stream.MAX_PUBLISHERS,
     "sessions of one listener to a stream": live_stream.MAX_SESSIONS_OF_A_LISTENER,
     "seconds until a session is connected": setting("connect_timeout_s"),
+    "addresses that a session hears": ice_lite.MAX_SOURCES,
+    "datagrams that wait in a session": ice_lite.MAX_DATAGRAMS,
+    "seconds without a datagram": ice_lite.CONSENT_S,
+    "SSRCs of a publisher's session": sessions.MAX_SOURCES,
+    "data channel packets of a publisher's session": f"{sessions.MESSAGES_PER_SECOND:g}/second",
+    "unfinished data channel chunks of a publisher's session": sessions.MAX_UNFINISHED_CHUNKS,
     "seconds without sound": setting("publisher_timeout_s"),
     "seconds that a stream waits for its publisher": setting("grace_s"),
     "presence sockets of a user, per replica": presence.MAX_SOCKETS_OF_A_USER,
