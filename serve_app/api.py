@@ -26,6 +26,9 @@ from serve_app.services import Services
 
 log = logging.getLogger(__name__)
 
+NO_STORE = {"Cache-Control": "no-store"}
+"""For what is about people: no cache keeps it, and no browser shows it after a sign-out."""
+
 
 def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
     """Make the application of one ingress replica. It follows Redis while it runs."""
@@ -44,7 +47,9 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
     api.add_middleware(BodyLimit)
     api.add_middleware(TokenOutOfSight)
     api.add_middleware(ClientAddress, proxies=services.proxies)
-    api.add_middleware(Headers, storage=services.store.browser_origin)
+    api.add_middleware(
+        Headers, storage=services.store.browser_origin, https=services.settings.https
+    )
     api.add_middleware(RequestId, behind_serve=behind_serve)
     api.add_middleware(HeadAndSlashes)
     for kind in (*STATUS, ActorFailed):
@@ -135,12 +140,14 @@ async def _refuse_invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 class Headers:
-    """Adds headers to every answer: security headers, and CORS on WHIP and WHEP."""
+    """Adds headers to every answer: for security, for caches, and CORS on WHIP and WHEP."""
 
-    def __init__(self, app: ASGIApp, storage: str | None) -> None:
+    def __init__(self, app: ASGIApp, storage: str | None, https: bool) -> None:
         self._app = app
-        self._always = _encoded(_security(storage or ""))
-        self._cors = _encoded(media.CORS)
+        hsts = {"Strict-Transport-Security": "max-age=31536000"} if https else {}
+        self._always = _encoded(_security(storage or "") | hsts)
+        self._media = _encoded(media.CORS | NO_STORE)
+        self._private = _encoded(NO_STORE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and add headers to the answer."""
@@ -160,7 +167,9 @@ class Headers:
     def _more(self, path: str) -> list[tuple[bytes, bytes]]:
         """Get headers by path. Modules have no version in their names, so no caching."""
         if path.startswith(("/whip", "/whep")):
-            return self._cors
+            return self._media
+        if path.startswith("/api/"):
+            return self._private
         return [(b"cache-control", b"no-cache")] if path.startswith("/static/") else []
 
 

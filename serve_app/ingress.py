@@ -9,6 +9,7 @@ from deployments.directory import DirectoryClient
 from deployments.stream_actors import RayStreamActors
 from foundation import logs
 from serve_app.api import build_api
+from serve_app.cluster import refuse_an_open_cluster
 from serve_app.services import build_services
 from serve_app.settings import Settings
 
@@ -25,6 +26,7 @@ class Ingress:
     def __init__(self, settings_json: str, directory: Any) -> None:
         self._settings = Settings.from_json(settings_json)
         logs.configure("ingress", self._settings.logs)
+        refuse_an_open_cluster()
         self._directory = directory
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -14,6 +14,7 @@ from deployments.pool import PoolConfig
 from deployments.stream_actors import StreamActorOptions
 from foundation.redis import unfit
 from recordings.retention import Retention
+from serve_app.cluster import refuse_an_open_cluster
 from serve_app.ingress import Ingress
 from serve_app.services import store_config
 from serve_app.settings import Settings, SettingsError, read_settings
@@ -69,8 +70,9 @@ def build_app(args: AppArgs) -> serve.Application:
     """Build the application for `serve deploy`: see serve.yaml.
 
     Raises SettingsError for invalid settings or a Redis that cannot serve, ValueError for missing
-    ones.
+    ones, OpenCluster for a Ray without a token.
     """
+    refuse_an_open_cluster()
     settings = read_settings(args.settings)
     for name in ("redis_url", "s3_bucket", "secret_key"):
         if not getattr(settings, name):

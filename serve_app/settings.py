@@ -151,6 +151,17 @@ def _sign_up(fields: dict[str, Any]) -> SignUp:
     return "open" if all(map(_reached_from_here_alone, hosts)) else "invite"
 
 
+def _hard_to_guess(value: str) -> str:
+    """Refuse a secret that is short, or plainly not random; an empty one is not set."""
+    if not value:
+        return value
+    if len(value) < 32:
+        raise ValueError("this needs 32 characters or more; `openssl rand -hex 32` makes them")
+    if len(set(value)) < 8 or value in (value + value)[1:-1]:
+        raise ValueError("this is easy to guess; `openssl rand -hex 32` makes a good one")
+    return value
+
+
 def _folder(path: Path) -> Path:
     try:
         os.fsencode(path).decode()  # it is sent to other processes as JSON
@@ -194,6 +205,7 @@ CommaList = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), _form("comma-separated list")
 ]
 Rate = Annotated[str, AfterValidator(_rate)]
+Secret = Annotated[str, AfterValidator(_hard_to_guess)]
 Folder = Annotated[Path, AfterValidator(_folder), _form("a folder")]
 File = Annotated[Path, AfterValidator(_readable), _form("a file")]
 
@@ -299,8 +311,8 @@ class Settings(BaseSettings):
         _form("comma-separated turn: or turns: URLs"),
     ] = ()
     """TURN servers to announce to clients."""
-    turn_secret: str | None = Field(None, repr=False)
-    """The TURN servers' shared secret; clients get credentials made with it, valid for a day."""
+    turn_secret: Secret | None = Field(None, repr=False)
+    """The TURN servers' shared secret, 32 characters or more; what clients get lasts two hours."""
 
     # Stream actors.
     model: ModelName = DEFAULT_MODEL
@@ -327,7 +339,7 @@ class Settings(BaseSettings):
     """Hours a stream may last; its pages are told 10 minutes before it ends and is stored."""
 
     # People.
-    secret_key: str = Field("", repr=False, json_schema_extra=_shown("made at the first start"))
+    secret_key: Secret = Field("", repr=False, json_schema_extra=_shown("made at the first start"))
     """Signs sign-in tokens; 32 characters or more, the same on every node of a cluster."""
     sign_up: SignUp = Field(
         default_factory=_sign_up,
@@ -375,8 +387,6 @@ class Settings(BaseSettings):
                 ) from error
         if bool(self.turn_urls) != bool(self.turn_secret):
             raise ValueError("Set both HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET, or neither")
-        if self.secret_key and len(self.secret_key) < 32:
-            raise ValueError("HUSHCAST_SECRET_KEY needs 32 characters or more")
         return self
 
     @property

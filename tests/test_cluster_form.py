@@ -1,6 +1,7 @@
 """Ray and Serve accept the cluster's files, and they fit the code."""
 
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -70,4 +71,4 @@ def test_a_redis_in_cluster_mode_is_not_deployed(tmp_path: Path) -> None:
     with valkey_with(tmp_path, "cluster-enabled yes") as port:
         settings = {"redis_url": f"redis://127.0.0.1:{port}", "s3_bucket": "hushcast"}
         with pytest.raises(SettingsError, match="cluster mode, which hushcast does not support"):
-            build_app(AppArgs(settings={**settings, "secret_key": "k" * 32}))
+            build_app(AppArgs(settings={**settings, "secret_key": secrets.token_hex(16)}))

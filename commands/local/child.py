@@ -13,7 +13,7 @@ from commands.local.guardian import Guardian
 READY_LIMIT_S = 60.0
 STOP_LIMIT_S = 10.0
 LOG_BYTES = 10 * 1024 * 1024
-"""The next start rotates a log longer than this, and keeps one old log."""
+"""A log longer than this is emptied; its end is kept as one old log."""
 
 Pause = Callable[[float], None]
 """Waits for some seconds; may raise to give up waiting."""
@@ -71,7 +71,7 @@ class Child:
         for leftover in command.leftovers:
             self._guardian.remove(leftover)
             leftover.unlink(missing_ok=True)
-        _turn_over(command.log)
+        self.turn_over_log()
         with command.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command.argv,
@@ -84,6 +84,18 @@ class Child:
                 pass_fds=tuple(pass_fds),
             )
         self._guardian.watch(self._process.pid)
+
+    def turn_over_log(self) -> None:
+        """Keep the end of a long log beside it, and empty it; the process goes on appending."""
+        log = self.command.log
+        if not log.exists() or (size := log.stat().st_size) <= LOG_BYTES:
+            return
+        try:
+            with log.open("rb") as whole, log.with_name(f"{log.name}.old").open("wb") as end:
+                whole.seek(size - LOG_BYTES)
+                end.write(whole.read(LOG_BYTES))
+        finally:  # a disk that is full most of all
+            os.truncate(log, 0)
 
     @property
     def started(self) -> bool:
@@ -158,8 +170,3 @@ class Child:
     def _popen(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, f"{self.name} was not started"
         return self._process
-
-
-def _turn_over(log: Path) -> None:
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_suffix(log.suffix + ".old"))

@@ -6,7 +6,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-_TEMP_PATH_CHARACTERS = 30
+_TEMP_PATH_CHARACTERS = 28
 """Ray's socket paths are some 70 characters longer than its folder's; the limit is 107."""
 
 
@@ -20,7 +20,7 @@ def python_path() -> str:
 
 
 def temp_folder() -> Path:
-    """Make a folder for one run of Ray, with a plain name that is short enough for its sockets."""
+    """Make a private folder for one run of Ray, with a plain name, short enough for its sockets."""
     usual = tempfile.gettempdir()
     plain = re.fullmatch(r"[A-Za-z0-9/_.-]+", usual) and len(usual) <= _TEMP_PATH_CHARACTERS
     parent = usual if plain else "/tmp"

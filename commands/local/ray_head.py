@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from commands.local.child import Command
+from commands.local.child import LOG_BYTES, Command
 from commands.local.data_dir import kept_secret, private_folder
 from commands.local.paths import python_path
 from commands.local.ports import free_ports
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Little goes through it, and never sound."""
+HTTP_SERVER = "serve_app.http_server.bounded"
+"""A name, not an import: `hushcast up` loads no web framework."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,15 @@ class RayHead:
 
     @classmethod
     def prepare(cls, folder: Path, log: Path, temp: Path) -> Self:
-        """Create the token if there is none, and find ports. `temp` is for this run only."""
+        """Create the token if there is none, and find ports. `temp` is for this run only.
+
+        Ray opens its own folder to everybody, so it gets one within `temp`, which is private.
+        """
         private_folder(folder)
         kept_secret(folder / "token")
         uses = ("store", "client server", "autoscaler metrics", "dashboard metrics")
         ports = dict(zip(uses, free_ports(len(uses)), strict=True))
-        return cls(folder.absolute(), log, temp, ports)
+        return cls(folder.absolute(), log, temp / "r", ports)
 
     @property
     def address(self) -> str:
@@ -101,6 +106,11 @@ def ray_environment(token: Path) -> dict[str, str]:
         # a proxy is believed is decided in serve_app/addresses.py.
         "FORWARDED_ALLOW_IPS": "",
         "RAY_ADDRESS": "",
+        # The HTTP server of Serve, which it starts without limits.
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": HTTP_SERVER,
+        # Each process of Ray has a log of its own in the temporary folder.
+        "RAY_ROTATION_MAX_BYTES": str(LOG_BYTES),
+        "RAY_ROTATION_BACKUP_COUNT": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": python_path(),
     }

@@ -10,6 +10,7 @@ import json
 import secrets
 import shutil
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,9 +65,8 @@ class SeaweedFS:
         """Write its secrets into files and get its command line."""
         self._write_keys()
         self._write_security()
-        shutil.rmtree(self.folder / "tmp", ignore_errors=True)  # its logs of earlier runs
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
         private_folder(self.folder / "tmp")
-        program = Path(sysconfig.get_path("scripts")) / "weed"
         options = (
             # Relative to the folder it runs in: it takes a comma in a path for a second folder.
             "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
@@ -76,14 +76,15 @@ class SeaweedFS:
             f"-filer.localSocket={self._socket('filer')}", f"-s3.localSocket={self._socket('s3')}",
             *(f"-{role}.port={port}" for role, port in self.ports.items()),
         )  # fmt: skip
-        return Command(
-            (str(program), "mini", *options),
-            self.folder,
-            self.log,
-            # Without a limit it grows to 450 MB. It logs into TMPDIR.
-            {"GOMEMLIMIT": "300MiB", "TMPDIR": str(self.folder / "tmp")},
-            tuple(self._sockets()),
-        )
+        # Without a limit it grows to 450 MB.
+        return self._weed("mini", *options, GOMEMLIMIT="300MiB", leftovers=self._sockets())
+
+    def shell(self) -> Command:
+        """Get the command of a shell for its administrator; it reads what to do from stdin."""
+        master, filer = self.ports["master"], self.ports["filer"]
+        # The port of gRPC is behind the dot.
+        where = f"-master=127.0.0.1:{master}.{master + PAIR}", f"-filer=127.0.0.1:{filer}"
+        return self._weed("shell", *where)
 
     def answers(self) -> bool:
         """Tell whether it does what recordings need, once it has the bucket.
@@ -105,6 +106,12 @@ class SeaweedFS:
             return False
         finally:
             store.close()
+
+    def _weed(self, *words: str, leftovers: Sequence[Path] = (), **environment: str) -> Command:
+        program = Path(sysconfig.get_path("scripts")) / "weed"
+        argv = (str(program), "-logtostderr", *words)
+        environment["TMPDIR"] = str(self.folder / "tmp")
+        return Command(argv, self.folder, self.log, environment, tuple(leftovers))
 
     def _socket(self, role: str) -> Path:
         # Next to the sockets it makes itself, in /tmp: socket paths must be short.

@@ -8,13 +8,15 @@ import ssl
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 
 from commands.local.child import Child, Command, StartFailed
 from commands.local.data_dir import DataDirRefused, locked, private_folder
+from commands.local.forgetting import Forgetting
 from commands.local.guardian import Guardian
 from commands.local.paths import temp_folder
 from commands.local.ports import refusal
@@ -146,6 +148,8 @@ def _run(
     progress.show(f"hushcast {settings.release} is starting; its data is in {settings.data_dir}")
     if settings.sign_up != "open":
         progress.show(SIGN_UP[settings.sign_up])
+    for danger in dangers(settings, os.geteuid()):
+        progress.show(f"warning: {danger}")
     private_folder(settings.spool_dir)
     guardian = stack.enter_context(Guardian())
     storage, ray = _prepare(settings, guardian, signals)
@@ -173,7 +177,8 @@ def _run(
     publish_settings(complete, guardian)
     progress.show(f"hushcast is ready: {_url(settings)}")
     try:
-        _watch(storage, (ray.child, application.child), guardian, signals, progress)
+        forgetting = stack.enter_context(closing(Forgetting(storage, guardian)))
+        _watch(storage, (ray.child, application.child), forgetting, guardian, signals, progress)
     except Interrupted:
         progress.say("stopping: ending streams, storing recordings; a second signal stops at once")
         raise
@@ -188,6 +193,30 @@ def _prepare(
     prepare = partial(RayHead.prepare, settings.data_dir / "ray", log, temp)
     ray = Server(prepare, guardian, signals, RAY_LIMIT_S)
     return Storage.prepare(settings, guardian, signals), ray
+
+
+def dangers(settings: Settings, user: int) -> list[str]:
+    """Say what is unsafe about running with these settings, as this user."""
+    found = []
+    if user == 0:
+        found.append(
+            "hushcast runs as root, so a fault in it is a fault of the whole machine. "
+            "Give it a user of its own; docs/operating.md has a unit for systemd."
+        )
+    if not settings.tls_cert and not on_loopback(settings.host):
+        found.append(
+            f"hushcast listens on {settings.host} without TLS: whoever is on the way can read "
+            "passwords. Use --tls-cert and --tls-key, or a proxy that alone reaches this port."
+        )
+    return found
+
+
+def on_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a host that we listen on."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _refuse_a_busy_port(settings: Settings) -> None:
@@ -247,6 +276,7 @@ class _Readiness:
 def _watch(
     storage: Storage,
     indispensable: Sequence[Child],
+    forgetting: Forgetting,
     guardian: Guardian,
     signals: Signals,
     progress: Progress,
@@ -257,6 +287,9 @@ def _watch(
             if server.child.ended is not None:
                 _revive(server, signals, progress)
         _refuse_to_lose(indispensable)
+        for child in (*indispensable, *(server.child for server in storage.servers)):
+            child.turn_over_log()
+        forgetting.when_due()
         if not guardian.alive:
             raise PartLost("The guardian ended, and hushcast does not run without one.")
         signals.pause(WATCH_INTERVAL_S)

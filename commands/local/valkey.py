@@ -56,12 +56,19 @@ class Valkey:
 
     def answers(self) -> bool:
         """Tell whether it answers a PING, which it does once its data is loaded."""
+        return self._ask("PING") == b"+OK\r\n+PONG\r\n"
+
+    def rewrite(self) -> None:
+        """Begin to write its append-only file anew, without what was deleted."""
+        self._ask("BGREWRITEAOF")
+
+    def _ask(self, command: str) -> bytes:
+        answer = b""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
-                connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
-                answer = b""
+                connection.sendall(f"AUTH {self.password}\r\n{command}\r\n".encode())
                 while answer.count(b"\r\n") < 2 and (received := connection.recv(256)):
                     answer += received
         except OSError:
-            return False
-        return answer == b"+OK\r\n+PONG\r\n"
+            return b""
+        return answer

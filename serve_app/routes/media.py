@@ -20,7 +20,8 @@ router = APIRouter(tags=["media"])
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
-TURN_TTL_S = 24 * 3600
+TURN_TTL_S = 2 * 3600
+"""For making a relay: coturn lets one that was made be refreshed for as long as it is used."""
 
 Session = Annotated[str, Path(max_length=64)]
 
@@ -139,7 +140,7 @@ def _created(answer: SessionAnswer, place: str, settings: Settings, caller: str)
 
 
 def turn_credentials(secret: str, username: str) -> tuple[str, str]:
-    """Make credentials for coturn's `use-auth-secret`, valid for a day: expiry:user, HMAC-SHA1."""
+    """Make credentials for coturn's `use-auth-secret`: expiry:user, HMAC-SHA1."""
     name = f"{int(time.time()) + TURN_TTL_S}:{username}"
     digest = hmac.new(secret.encode(), name.encode(), hashlib.sha1).digest()
     return name, base64.b64encode(digest).decode()

@@ -64,11 +64,10 @@ async def audio(
         url = await asyncio.to_thread(
             use.store.presign, kept.key, download_name=name, expires_s=PRESIGNED_S
         )
-        return RedirectResponse(url, 307, {"Cache-Control": "private, no-store"})
+        return RedirectResponse(url, 307)
     stored = await run_in_threadpool(use.store.open, kept.key, request.headers.get("range"))
-    headers = {**stored.headers, "Cache-Control": "private, no-store"}
-    headers["Content-Disposition"] = f'attachment; filename="{name}"' if name else "inline"
-    return StoredResponse(stored, headers)
+    disposition = f'attachment; filename="{name}"' if name else "inline"
+    return StoredResponse(stored, {**stored.headers, "Content-Disposition": disposition})
 
 
 @router.delete("/recordings/{recording_id}", status_code=204)

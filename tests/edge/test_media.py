@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -186,18 +187,25 @@ async def test_a_bug_in_an_actor_is_a_500_and_an_actor_out_of_reach_a_503(
     assert ("stream.py" in caplog.text) is (status == 500)
 
 
-async def test_turn_credentials_are_told_to_those_who_are_signed_in(make_edge: MakeEdge) -> None:
+async def test_turn_credentials_are_told_to_those_who_may_use_them(make_edge: MakeEdge) -> None:
     """`expiry:user` and its HMAC-SHA1, which coturn verifies; OPTIONS tells none."""
-    edge = make_edge(turn_urls=("turn:turn.example.org",), turn_secret="shared")
-    ada = await edge.person("ada")
+    secret = secrets.token_hex(16)
+    edge = make_edge(turn_urls=("turn:turn.example.org",), turn_secret=secret)
+    ada, ben = await edge.person("ada"), await edge.person("ben")
     link = (await ada.http.post("/whip", content=OFFER, headers=SDP)).headers["link"]
     assert link.startswith("<turn:turn.example.org>") and 'rel="ice-server"' in link
     fields = dict(part.split("=", 1) for part in link.split("; ")[1:])
     username = fields["username"].strip('"')
     expires, name = username.split(":")
-    assert name == "ada" and int(expires) > time.time() + 3600
-    digest = hmac.new(b"shared", username.encode(), hashlib.sha1).digest()
+    assert name == "ada" and 3600 < int(expires) - time.time() <= 7200
+    digest = hmac.new(secret.encode(), username.encode(), hashlib.sha1).digest()
     assert fields["credential"].strip('"') == base64.b64encode(digest).decode()
+    for refused in (
+        await ben.http.post("/whep/ada", content=OFFER, headers=SDP),
+        await ben.http.post("/whep/ben", content=OFFER, headers=SDP),
+        await edge.client().post("/whip", content=OFFER, headers=SDP),
+    ):
+        assert refused.status_code in (401, 403, 409) and "link" not in refused.headers
     for path in ("/whip", "/whep/ada", "/whip/sessions/x", "/whep/sessions/x"):
         told = await edge.client().options(path)
         assert told.status_code in (200, 204) and "link" not in told.headers

@@ -234,7 +234,7 @@ def test_turn(coturn: Coturn, transport: str) -> None:
     url = coturn.url(transport)
     [right] = check_turn(read_settings({"turn_urls": (url,), "turn_secret": coturn.secret}))
     assert right.ok and "relays from 127.0.0.1:" in right.text
-    [wrong] = check_turn(read_settings({"turn_urls": (url,), "turn_secret": "another secret"}))
+    [wrong] = check_turn(read_settings({"turn_urls": (url,), "turn_secret": coturn.secret[::-1]}))
     assert not wrong.ok and "HUSHCAST_TURN_SECRET" in (wrong.to_do or "")
 
 

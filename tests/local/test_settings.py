@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import secrets
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,9 @@ def test_lists_ranges_and_rates_are_read_as_people_write_them(
         ("MODEL", "dfn3", "'dfn2' or 'dfn2_ll'"),
         ("LIMITS", "accounts=often", "'often' is not a rate"),
         ("SECRET_KEY", "short", "needs 32 characters or more"),
+        ("SECRET_KEY", "a" * 64, "easy to guess"),
+        ("SECRET_KEY", "correct horse batt" * 2, "easy to guess"),
+        ("TURN_SECRET", "A-LONG-RANDOM-WORD", "needs 32 characters or more"),
         ("WARM_ACTORS", "-1", "greater than or equal to 0"),
         ("DATA_DIR", os.fsdecode(b"\xff"), "must be UTF-8"),
         ("SPOOL_DIR", "~nobody-of-this-name/x", "is in nobody's home folder"),
@@ -106,7 +110,7 @@ def test_settings_travel_and_stay_the_same(tmp_path: Path) -> None:
 
 def test_secrets_are_not_shown() -> None:
     """Printing or logging the settings reveals no secret."""
-    secret = "s" * 40
+    secret = secrets.token_hex(20)
     settings = read_settings(
         {
             "secret_key": secret,

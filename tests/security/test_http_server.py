@@ -1,0 +1,327 @@
+"""What one client can do to the HTTP server: nothing for long, and nothing large."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+import uvicorn
+import websockets
+from ray.serve._private.utils import call_function_from_import_path
+from starlette.types import Receive, Scope, Send
+from websockets.asyncio.client import ClientConnection, connect
+
+from commands.local.ray_head import HTTP_SERVER
+from serve_app import http_server
+from serve_app.http_server import BoundedHttp, BoundedWebSocket, Bounds, Untold, place_of
+from tests.waiting import until
+
+QUICK = Bounds(
+    head_s=0.2, body_s=0.2, idle_s=0.2, idle_proxy_s=0.2, unread_s=0.2, leaving_s=0.2, look_s=0.05
+)
+"""Times that a test can wait for; sizes as they are."""
+END_LIMIT_S = 5.0
+
+
+@dataclass
+class Echo:
+    """An application that answers with the length of a body, or with much, and echoes messages."""
+
+    seen: list[Scope] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
+    disconnects: int = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or socket."""
+        self.seen.append(scope)
+        if scope["type"] == "websocket":
+            await self._socket(receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        length, more = 0, scope["path"] != "/early"
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self.disconnects += 1
+                return
+            length, more = length + len(message["body"]), message["more_body"]
+        pieces = [b"x" * 65536] * 1000 if scope["path"] == "/much" else [str(length).encode()]
+        size = str(sum(map(len, pieces))).encode()
+        headers = [(b"content-length", size)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async def _socket(self, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] != "websocket.disconnect":
+            if "text" in message:
+                self.received.append(message["text"])
+
+
+@dataclass
+class Door:
+    """A running server."""
+
+    port: int
+    app: Echo
+    server: uvicorn.Server
+
+    @property
+    def open(self) -> int:
+        """How many connections the server has."""
+        return len(self.server.server_state.connections)
+
+    async def connect(self, **options: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to it."""
+        return await asyncio.open_connection("127.0.0.1", self.port, **options)
+
+    async def ask(self, request: bytes) -> bytes:
+        """Send this, and get everything that comes until the server ends the connection."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(request)
+            async with asyncio.timeout(END_LIMIT_S):
+                return await reader.read()
+        finally:
+            writer.close()
+
+    async def until_none_is_open(self) -> None:
+        """Wait until it has ended every connection. Raises TimeoutError."""
+        await until(lambda: not self.open, timeout_s=END_LIMIT_S)
+
+    async def socket(self) -> ClientConnection:
+        """Open a WebSocket."""
+        return await connect(f"ws://127.0.0.1:{self.port}/")
+
+
+MakeDoor = Callable[..., Awaitable[Door]]
+
+
+@pytest.fixture
+async def make_door() -> AsyncIterator[MakeDoor]:
+    """Run servers as Serve does, with other bounds."""
+    running: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
+
+    async def make(bounds: Bounds = QUICK) -> Door:
+        http = type("Http", (BoundedHttp,), {"bounds": bounds})
+        ws = type("WebSocket", (BoundedWebSocket,), {"bounds": bounds})
+        app = Echo()
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(app, http=http, ws=ws, lifespan="off", log_config=None)
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server._serve(sockets=[sock]))
+        running.append((server, task))
+        await until(lambda: server.started)
+        return Door(sock.getsockname()[1], app, server)
+
+    yield make
+    for server, task in running:
+        server.force_exit = server.should_exit = True
+        await task
+
+
+@pytest.fixture
+async def door(make_door: MakeDoor) -> Door:
+    """A server with short times."""
+    return await make_door()
+
+
+GET = b"GET / HTTP/1.1\r\nhost: cast\r\n"
+
+
+async def test_usual_requests_are_answered(door: Door) -> None:
+    """One after another over one connection, with bodies, in pieces, and before they are whole."""
+    reader, writer = await door.connect()
+    body = b"x" * 200_000
+    early = b"POST /early HTTP/1.1\r\nhost: cast\r\ncontent-length: 4\r\n\r\nab"
+    for request, answer in (
+        (GET + b"\r\n", b"0"),
+        (b"POST / HTTP/1.1\r\nhost: cast\r\ncontent-length: 200000\r\n\r\n" + body, b"200000"),
+        (GET + b"x-long: " + b"y" * 30_000 + b"\r\n\r\n", b"0"),
+        (early, b"0"),
+        (b"cd" + GET + b"\r\n", b"0"),
+    ):
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head
+        assert await reader.readexactly(len(answer)) == answer
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (GET + b"x-request-id: " + b"x" * 500_000 + b"\r\n\r\n", 431),
+        (GET + b"x-request-id: " + b"x" * 500_000, 431),
+        (GET + b"x" * 500_000, 431),
+        (GET + b"".join(b"x-%d: 1\r\n" % n for n in range(200)) + b"\r\n", 431),
+        (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nhost: cast\r\n\r\n", 414),
+        (b"GET /?token=" + b"x" * 500_000, 414),
+        (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: " + b"y" * 500_000, 431),
+        (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1;" + b"y" * 500_000, 431),
+        (GET + b"no colon\r\n\r\n", 400),
+    ],
+    ids=["header", "half a header", "name", "many", "address", "query", "trailer", "chunk", "bad"],
+)
+async def test_long_heads_are_refused(door: Door, request_head: bytes, status: int) -> None:
+    """In a sentence that the client can read, and nothing reaches the application for long."""
+    answer = await door.ask(request_head)
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:100]
+    assert b'{"detail": "' in answer
+    await door.until_none_is_open()
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        b"",
+        b"\r\n",
+        b"GET / HT",
+        GET,
+        b"POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc",
+        GET + b"\r\n",
+        GET + b"\r\n\r\n\r\n",
+        b"POST /early HTTP/1.1\r\ncontent-length: 10\r\n\r\nabc",
+    ],
+    ids=["none", "empty", "line", "headers", "body", "chunk", "idle", "lines", "rest"],
+)
+async def test_half_requests_and_idle_connections_end(door: Door, half: bytes) -> None:
+    """300 of each were open after 26 s."""
+    connections = [await door.connect() for _ in range(30)]
+    for _, writer in connections:
+        writer.write(half)
+    await door.until_none_is_open()
+    for _, writer in connections:
+        writer.close()
+    assert door.app.disconnects in (0, 30)
+
+
+async def test_a_body_that_trickles_is_not_waited_for(door: Door) -> None:
+    """It has to arrive at a rate, however often a byte of it comes."""
+    reader, writer = await door.connect()
+    writer.write(b"POST / HTTP/1.1\r\ncontent-length: 100000\r\n\r\n")
+    async with asyncio.timeout(END_LIMIT_S):
+        while not reader.at_eof():
+            writer.write(b"x")
+            await asyncio.wait([asyncio.create_task(reader.read(100))], timeout=0.02)
+    writer.close()
+
+
+async def test_a_download_that_nobody_reads_ends(door: Door) -> None:
+    """Its buffers are freed; one that is read slowly goes on."""
+    _, unread = await door.connect(limit=1024)
+    unread.write(b"GET /much HTTP/1.1\r\nhost: cast\r\n\r\n")
+    await door.until_none_is_open()
+    unread.close()
+
+
+async def test_a_download_that_is_read_slowly_goes_on(door: Door) -> None:
+    """It takes several times as long as one may leave it unread."""
+    reader, writer = await door.connect()
+    writer.write(b"GET /much HTTP/1.1\r\nhost: cast\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    left = 1000 * 65536
+    for _ in range(10):
+        await asyncio.sleep(0.08)
+        left -= len(await reader.readexactly(4_000_000))
+    assert len(await reader.readexactly(left)) == left
+    writer.close()
+
+
+async def test_addresses_have_a_number_of_connections(
+    make_door: MakeDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are served meanwhile; sockets count, and so do connections that have ended not."""
+    door = await make_door(Bounds(per_address=3, connections=5))
+    places = iter(["192.0.2.1"] * 5 + ["192.0.2.2"])
+    monkeypatch.setattr(http_server, "place_of", lambda client: next(places, None))
+    connections = [await door.connect() for _ in range(6)]
+    async with asyncio.timeout(END_LIMIT_S):
+        assert [await reader.read(1) for reader, _ in connections[3:5]] == [b"", b""]
+    connections[5][1].write(GET + b"\r\n")
+    assert (await connections[5][0].readline()).startswith(b"HTTP/1.1 200")
+    for _, writer in connections:
+        writer.close()
+    await door.until_none_is_open()
+
+
+def test_an_address_is_a_customers() -> None:
+    """IPv6 customers have a /64; loopback, where proxies are, counts for nobody."""
+    assert place_of(("2001:db8::1", 1)) == place_of(("2001:db8::2", 1)) == "2001:db8::/64"
+    assert place_of(("::ffff:192.0.2.1", 1)) == "192.0.2.1"
+    assert place_of(("127.0.0.1", 1)) is place_of(("::1", 1)) is place_of(None) is None
+
+
+async def test_messages_of_sockets_are_short(door: Door) -> None:
+    """A long one is refused at its first bytes, in one frame or in many."""
+    async with await door.socket() as page:
+        await page.send("hello")
+        await until(lambda: door.app.received == ["hello"])
+        await page.send("x" * 20_000)
+        with pytest.raises(websockets.ConnectionClosedError) as refused:
+            await page.recv()
+    assert refused.value.rcvd is not None and refused.value.rcvd.code == 1009
+    async with await door.socket() as page:
+        with pytest.raises(websockets.ConnectionClosedError):
+            await page.send("x" * 2_000 for _ in range(20))
+            await page.recv()
+    assert door.app.received == ["hello"]
+
+
+async def test_sockets_that_flood_are_cut_off(door: Door) -> None:
+    """Pings count, and so do frames without content."""
+    async with await door.socket() as page:
+        with pytest.raises(websockets.ConnectionClosedError):
+            for n in range(1000):
+                await page.ping(f"{n:0100}")
+            await page.recv()
+    async with await door.socket() as page:
+        with pytest.raises(websockets.ConnectionClosedError):
+            await page.send("" for _ in range(200))
+            await page.recv()
+
+
+def test_uvicorn_is_bounded_where_serve_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Serve configures it, and by the name that Serve calls."""
+    for table in ("HTTP_PROTOCOLS", "WS_PROTOCOLS"):
+        monkeypatch.setattr(uvicorn.config, table, dict(getattr(uvicorn.config, table)))
+    assert call_function_from_import_path(HTTP_SERVER)
+    config = uvicorn.Config(Echo(), lifespan="off", log_config=None)
+    config.load()
+    assert (config.http_protocol_class, config.ws_protocol_class) == (
+        BoundedHttp,
+        BoundedWebSocket,
+    )
+
+
+async def test_serve_is_told_nothing_by_clients() -> None:
+    """Neither an id that it would log and echo, nor a header that changes how it serves."""
+    seen: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope)
+
+    orders = [
+        (b"x-request-id", b"a" * 500),
+        (b"x-request-id", b"\xff"),
+        (b"serve_multiplexed_model_id", b"\xff"),
+        (b"serve-multiplexed-model-id", b"1"),
+        (b"x-session-id", b"\xff"),
+        (b"x-request-timeout-seconds", b"0"),
+        (b"x-request-disconnect-disabled", b"?1"),
+    ]
+    usual = [(b"x-request-id", b"page-1"), (b"authorization", b"\xff")]
+    scope = {"type": "http", "path": "/-/routes", "headers": orders + usual}
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    await Untold(app)(scope, nothing, nothing)  # type: ignore[arg-type]
+    assert seen == [{"type": "http", "path": "/-", "headers": usual}]
