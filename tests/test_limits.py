@@ -8,11 +8,13 @@ from commands import cli
 from deployments import presence, subscription
 from recordings import writer
 from serve_app import bodies, friends, passwords, rates, readiness, settings, sign_ins
+from serve_app.http_server import Bounds
+from serve_app.routes import media, recordings
 from serve_app.routes import presence as socket
-from serve_app.routes import recordings
 
 API = Path(__file__).parent.parent / "docs/api.md"
 DAY_S = 86_400
+BOUNDS = Bounds()
 KIB, MIB = 1024, 1024 * 1024
 
 
@@ -59,6 +61,23 @@ IN_CODE: dict[str, object] = {
     "recordings of a user": f"{setting('max_gb_per_user')} GB",
     "free space on every disk": f"{writer.RESERVE_BYTES // MIB} MiB",
     "recordings in one answer": page_limit(),
+    "a request's address": f"{BOUNDS.url_bytes // KIB} KiB",
+    "its headers, trailers and chunk headers included": f"{BOUNDS.head_bytes // KIB} KiB",
+    "number of its headers": BOUNDS.headers,
+    "seconds for a request to begin, and for its headers": BOUNDS.head_s,
+    "seconds for its body": BOUNDS.body_s,
+    "seconds that a connection lasts without a request": BOUNDS.idle_s,
+    "the same, from a proxy on loopback": BOUNDS.idle_proxy_s,
+    "seconds that an answer waits to be read, for each 48 KiB": BOUNDS.unread_s,
+    "connections of an IPv4 address or IPv6 /64, not of loopback": BOUNDS.per_address,
+    "connections of all": BOUNDS.connections,
+    "hours that TURN credentials are good for new relays": media.TURN_TTL_S // 3600,
+    "a presence message, all its frames": f"{BOUNDS.message_bytes // KIB} KiB",
+    "frames of a presence message": BOUNDS.frames,
+    f"messages and pings to the presence socket in {BOUNDS.socket_s:g} s": (
+        f"{BOUNDS.socket_bytes // KIB} KiB"
+    ),
+    "sent to a presence socket and not read": f"{BOUNDS.unread_bytes // MIB} MiB",
     "body of JSON": f"{bodies.MAX_JSON_BYTES // KIB} KiB",
     "body of SDP": f"{bodies.MAX_SDP_BYTES // KIB} KiB",
     "sections of an offer": sdp.MAX_SECTIONS,
