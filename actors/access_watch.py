@@ -23,11 +23,15 @@ class AccessWatch:
     News can be lost while Redis is away, or come before a session that was just verified is there.
     So it also asks Redis what still holds: every 10 s, after an outage and when a session opened.
     While Redis is away nothing ends.
+
+    Attributes:
+        failed: whether `run` ended by an error of ours: nobody watches any more.
     """
 
     def __init__(
         self, redis_url: str, redis: RedisClient, streams: Mapping[str, LiveStream]
     ) -> None:
+        self.failed = False
         self._redis = redis
         self._streams = streams
         self._due = asyncio.Event()
@@ -37,9 +41,13 @@ class AccessWatch:
 
     async def run(self) -> None:
         """Follow and ask until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follower.run(), name="access follower")
-            tasks.create_task(self._check(), name="access check")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follower.run(), name="access follower")
+                tasks.create_task(self._check(), name="access check")
+        except ExceptionGroup:
+            self.failed = True
+            raise
 
     def check_soon(self) -> None:
         """Ask Redis now: a session opened."""

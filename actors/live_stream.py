@@ -21,7 +21,7 @@ from actors.fanout import EncodedFrame, Fanout
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, decodes
 from actors.pipeline import Gap, Heard, Pipeline
 from actors.receive import Opus, Packet, RtpOrder, Segment
-from actors.sessions import ListenerSession, PublisherSession, Session
+from actors.sessions import ListenerSession, PublisherSession, Session, SessionState
 from actors.sound_thread import SoundThread
 from actors.status import Listening, StatusStore, StreamState, StreamStatus
 from actors.stream_core import StreamCore, StreamTimes, Verdict
@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 MAX_PUBLISHERS = 8
 """How many sessions may try to publish one stream at a time."""
 MAX_SESSIONS_OF_A_LISTENER = 32
+MAX_CONNECTING_OF_A_LISTENER = 8
+"""How many of these may not be connected yet."""
+CONNECTING = SessionState.CONNECTING
 STATS_INTERVAL_S = 0.1
 HEARD_STATES = (StreamState.LIVE, StreamState.RECONNECTING)
 
@@ -128,6 +131,12 @@ class LiveStream:
         }
 
     @property
+    def connecting(self) -> int:
+        """How many sessions are not connected yet."""
+        publishers = [each.session for each in self._publishers.values()]
+        return sum(each.state is CONNECTING for each in [*publishers, *self._audience])
+
+    @property
     def stopping(self) -> bool:
         """Whether the end has begun; no session is taken any more."""
         return self._stopping.is_set()
@@ -204,6 +213,11 @@ class LiveStream:
         own = len(self._audience.of(listener))
         if own >= MAX_SESSIONS_OF_A_LISTENER:
             raise TooManySessions(f"You already listen to {self.username} {own} times.")
+        connecting = sum(each.state is CONNECTING for each in self._audience.of(listener))
+        if connecting >= MAX_CONNECTING_OF_A_LISTENER:
+            raise TooManySessions(
+                f"{connecting} of your sessions are still connecting. Please wait."
+            )
         session = ListenerSession(
             session_id,
             connect_timeout_s=self._times.connect_timeout_s,

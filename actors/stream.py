@@ -17,7 +17,7 @@ import ray.actor
 from actors.access_watch import AccessWatch
 from actors.aiortc_internals import check_aiortc
 from actors.denoiser import Device, ModelName, load_model
-from actors.errors import NoPlace, NotLive, UnknownSession
+from actors.errors import NoCapacity, NoPlace, NotLive, UnknownSession
 from actors.ice import gather_on
 from actors.live_stream import LiveStream
 from actors.models import DEFAULT_MODEL
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = "hushcast"
 NAME_PREFIX = "hushcast-stream-"
+MAX_CONNECTING = 128
+"""How many sessions of an actor may not be connected yet."""
 ORPHAN_TIMEOUT_S = 60.0
 """An idle actor that no directory has asked about for this long exits."""
 
@@ -67,7 +69,10 @@ class StreamActorConfig:
 
 @dataclass(frozen=True)
 class ActorDescription:
-    """What the directory wants to know of an actor. Its capacity is 0 while it has no model."""
+    """What the directory wants to know of an actor. Its capacity is 0 while it has no model.
+
+    So it is once it no longer learns whose access ended.
+    """
 
     name: str
     version: str
@@ -133,7 +138,7 @@ class StreamHost:
         users = tuple(self._users())
         idle_s = 0.0 if users or self._recorder.busy else time.monotonic() - self._used_at
         warm = self._sound_thread is not None and self._sound_thread.alive
-        capacity = self._config.streams_per_actor if warm else 0
+        capacity = self._config.streams_per_actor if warm and not self._access.failed else 0
         return ActorDescription(self._name, self._config.version, users, capacity, idle_s)
 
     async def reserve(self, username: str) -> str | None:
@@ -170,8 +175,9 @@ class StreamHost:
         """Answer a publisher's offer; begins the user's stream if there is none.
 
         The session ends with the sign-in that it rests on, and the stream with that session.
-        Raises OfferRefused, RedisUnavailable, or NoPlace when none is reserved.
+        Raises OfferRefused, RedisUnavailable, NoCapacity, or NoPlace when none is reserved.
         """
+        self._refuse_a_crowd()
         stream = self._streams.get(username)
         if stream is not None and stream.stopping:
             await stream.stop("a new one begins")
@@ -193,7 +199,8 @@ class StreamHost:
         *,
         sign_in: str | None = None,
     ) -> str:
-        """Answer a listener's offer. Raises what `LiveStream.listen` does."""
+        """Answer a listener's offer. Raises NoCapacity, or what `LiveStream.listen` does."""
+        self._refuse_a_crowd()
         answer = await self._stream(username).listen(
             session_id, offer_sdp, listener=listener, original=original, sign_in=sign_in
         )
@@ -245,6 +252,11 @@ class StreamHost:
         if self._users() or self._recorder.busy:
             return
         ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # ray leaves it untyped
+
+    def _refuse_a_crowd(self) -> None:
+        """Raise NoCapacity while too many sessions are being set up."""
+        if sum(stream.connecting for stream in self._streams.values()) >= MAX_CONNECTING:
+            raise NoCapacity("Many people are connecting right now. Please try again.", 2)
 
     def _reservations(self) -> dict[str, Reservation]:
         """Get the reservations that have not run out; the others are dropped."""

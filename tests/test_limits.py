@@ -3,7 +3,7 @@
 import inspect
 from pathlib import Path
 
-from actors import ice_lite, live_stream, sdp, sessions
+from actors import ice_lite, live_stream, sdp, sessions, stream
 from commands import cli
 from deployments import presence, subscription
 from recordings import writer
@@ -84,6 +84,8 @@ IN_CODE: dict[str, object] = {
     "lines of an offer": sdp.MAX_LINES,
     "sessions that try to publish a stream at a time": live_stream.MAX_PUBLISHERS,
     "sessions of one listener to a stream": live_stream.MAX_SESSIONS_OF_A_LISTENER,
+    "of these, sessions that are still connecting": live_stream.MAX_CONNECTING_OF_A_LISTENER,
+    "sessions of an actor that are still connecting": stream.MAX_CONNECTING,
     "seconds until a session is connected": setting("connect_timeout_s"),
     "addresses that a session hears": ice_lite.MAX_SOURCES,
     "datagrams that wait in a session": ice_lite.MAX_DATAGRAMS,

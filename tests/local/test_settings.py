@@ -66,6 +66,7 @@ def test_lists_ranges_and_rates_are_read_as_people_write_them(
         ("SECRET_KEY", "correct horse batt" * 2, "easy to guess"),
         ("TURN_SECRET", "A-LONG-RANDOM-WORD", "needs 32 characters or more"),
         ("WARM_ACTORS", "-1", "greater than or equal to 0"),
+        ("MAX_STREAM_HOURS", "0", "greater than 0"),
         ("DATA_DIR", os.fsdecode(b"\xff"), "must be UTF-8"),
         ("SPOOL_DIR", "~nobody-of-this-name/x", "is in nobody's home folder"),
     ],

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from actors import live_stream
 from actors.denoiser import load_model
 from actors.errors import NoPlace, NotLive, OfferRefused, OriginalNotShared, TooManySessions
 from actors.live_stream import (
+    MAX_CONNECTING_OF_A_LISTENER,
     MAX_PUBLISHERS,
-    MAX_SESSIONS_OF_A_LISTENER,
     LiveStream,
 )
 from actors.sound_thread import SoundThread
@@ -372,15 +373,21 @@ async def test_nobody_listens_to_what_is_not_live_or_not_shared(stage: Stage) ->
     await until(lambda: stage.stream.status.listeners == 0)
 
 
-async def test_nobody_opens_sessions_without_end(stage: Stage) -> None:
+async def test_nobody_opens_sessions_without_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One listener's sessions are limited without limiting others; so are attempts to publish."""
     await stage.go_live()
     peer = ListenerPeer()
     stage.peers.append(peer)
     offer = await peer.offer()
-    for n in range(MAX_SESSIONS_OF_A_LISTENER):
+    for n in range(MAX_CONNECTING_OF_A_LISTENER):
         await stage.stream.listen(f"l{n}", offer, listener="eve", original=False)
-    with pytest.raises(TooManySessions, match="32 times"):
+    with pytest.raises(TooManySessions, match="still connect"):
+        await stage.stream.listen("one-more", offer, listener="eve", original=False)
+    assert stage.stream.connecting == MAX_CONNECTING_OF_A_LISTENER
+    monkeypatch.setattr(live_stream, "MAX_SESSIONS_OF_A_LISTENER", MAX_CONNECTING_OF_A_LISTENER)
+    with pytest.raises(TooManySessions, match="8 times"):
         await stage.stream.listen("one-more", offer, listener="eve", original=False)
     await stage.stream.listen("bobs", offer, listener="bob", original=False)
     publisher = PublisherPeer(PACKETS)

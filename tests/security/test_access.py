@@ -162,6 +162,17 @@ async def test_lost_news_is_made_up_for_and_silence_ends_nothing(
     assert stage.stream._core.end_reason == "its publisher lost access"
 
 
+async def test_a_watch_that_fails_says_so(stage: Stage) -> None:
+    """Its process then offers no place for another stream; nobody would end what must end."""
+    await stage.go_live(sign_in="a1")
+    await stage.listen("l1", sign_in="b1")
+    async with watching(stage) as watch:
+        assert not watch.failed
+        await stage.redis.set(access.friends_key("alice"), "not a set")
+        watch.check_soon()
+        await until(lambda: watch.failed)
+
+
 async def test_what_ended_before_its_session_was_there_is_found(stage: Stage) -> None:
     """The news came between the check of the token and the session: asking right away helps."""
     await stage.go_live(sign_in="a1")
