@@ -37,7 +37,7 @@ def free_port() -> int:
 
 @contextmanager
 def running_app(data_dir: Path, *arguments: str, **environment: str) -> Iterator[App]:
-    """Start hushcast on loopback, wait for its ready line, and end it with SIGINT.
+    """Start hushcast, by default on loopback, wait for its ready line, and end it with SIGINT.
 
     Raises AssertionError with its output when it does not start, or does not exit with 0.
     """
@@ -52,7 +52,8 @@ def running_app(data_dir: Path, *arguments: str, **environment: str) -> Iterator
         text=True,
     )
     scheme = "https" if "--tls-cert" in arguments else "http"
-    app = App(f"{scheme}://127.0.0.1:{port}", data_dir, process)
+    host = arguments[arguments.index("--host") + 1] if "--host" in arguments else "127.0.0.1"
+    app = App(f"{scheme}://{host}:{port}", data_dir, process)
     ready: queue.Queue[str] = queue.Queue()
     reader = threading.Thread(target=_read, args=(app, ready), daemon=True)
     reader.start()
