@@ -27,8 +27,10 @@ from serve_app.invitations import DAY_S, Invitations
 from serve_app.schemas import rfc3339
 from serve_app.settings import USERNAME, Settings
 
+FOLLOW_LIMIT_S = 3.0
+"""How long an actor may take to end a stream whose sign-ins have ended."""
 END_LIMIT_S = 10.0
-"""How long a stream may take to end. Its status expires after 3 s even if its actor is dead."""
+"""The same, for one that has lost the lease. Its status expires after 3 s even if it is dead."""
 
 POLL_S = 0.1
 
@@ -131,7 +133,7 @@ async def reset_password(use: Use, options: argparse.Namespace) -> None:
 async def disable(use: Use, options: argparse.Namespace) -> None:
     """Let an account sign in no more; its sign-ins and its stream end."""
     await use.accounts.disable(options.name, True)
-    await _end_stream(options.name, use.status)
+    await _end_stream(options.name, use, "This account was disabled.")
     _say(use, options, f"{options.name} is disabled.")
 
 
@@ -151,7 +153,7 @@ async def delete(use: Use, options: argparse.Namespace) -> None:
     try:
         await delete_account(
             options.name,
-            end_stream=lambda: _end_stream(options.name, use.status),
+            end_stream=lambda: _end_stream(options.name, use, "This account was deleted."),
             accounts=use.accounts,
             index=use.index,
             store=store,
@@ -165,15 +167,25 @@ def _say(use: Use, options: argparse.Namespace, text: str) -> None:
     use.print({"username": options.name}, text)
 
 
-async def _end_stream(username: str, status: StatusStore) -> None:
-    """End a user's stream without asking its actor, which ends it once it has lost the lease."""
-    if (grant := await status.void(username)) is None:
+async def _end_stream(username: str, use: Use, why: str) -> None:
+    """End a user's stream without asking its actor, which hears that its sign-ins have ended.
+
+    An actor that does not hear it ends the stream when it has lost the lease.
+    """
+    await use.accounts.end_sign_ins(username, why)
+    grant = await use.status.void(username)
+    if grant is None or await _ended(username, use.status, FOLLOW_LIMIT_S):
         return
-    await status.revoke(username, grant)
-    for _ in range(round(END_LIMIT_S / POLL_S)):
-        if await status.read(username) is None:
-            return
+    await use.status.revoke(username, grant)
+    await _ended(username, use.status, END_LIMIT_S)
+
+
+async def _ended(username: str, status: StatusStore, limit_s: float) -> bool:
+    for _ in range(round(limit_s / POLL_S)):
+        if await status.host_of(username) is None and await status.read(username) is None:
+            return True
         await asyncio.sleep(POLL_S)
+    return False
 
 
 ACTIONS: dict[str, Callable[[Use, argparse.Namespace], Awaitable[None]]] = {

@@ -100,6 +100,8 @@ class LiveRecording:
         Does nothing but tell the user if nothing is left of their quota.
         """
         if self._quota.left(self._used_bytes) <= 0:
+            told = fields(stream=self._stream_id)
+            log.info("stream is not recorded, its user's storage is full", extra=told)
             self._thread.refuse()
             self._tell(self._quota.full)
             return
@@ -147,6 +149,7 @@ class LiveRecording:
         while not self._closed.is_set():
             await self._measure()
             if (why := self._cut_short()) is not None:
+                log.info("recording ends before its stream", extra=fields(stream=self._stream_id))
                 self._tell(why)
                 self._closed.set()
             elif not warned and self._quota.near(self._used_bytes + self._thread.written_bytes):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.wav import SAMPLE_BYTES
-from recordings.writer import RecordingWriter
+from recordings.writer import RecordingWriter, SpoolFull
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,9 @@ class SpoolThread:
                     break
                 self._write(writer, block)
                 self.written_bytes = writer.size_bytes
+        except SpoolFull as error:
+            log.error("%s: the recording is cut short: %s", self._thread.name, error)
+            self.failed = error
         except Exception as error:  # a disk error, or a bug: sound goes on without a recording
             log.exception("%s: the recording is cut short", self._thread.name)
             self.failed = error

@@ -3,16 +3,18 @@
 import inspect
 from pathlib import Path
 
-from actors import live_stream, sdp, stream
+from actors import ice_lite, live_stream, sdp, sessions, stream
 from commands import cli
 from deployments import presence, subscription
 from recordings import writer
 from serve_app import bodies, friends, passwords, rates, readiness, settings, sign_ins
+from serve_app.http_server import Bounds
+from serve_app.routes import media, recordings
 from serve_app.routes import presence as socket
-from serve_app.routes import recordings
 
 API = Path(__file__).parent.parent / "docs/api.md"
 DAY_S = 86_400
+BOUNDS = Bounds()
 KIB, MIB = 1024, 1024 * 1024
 
 
@@ -54,9 +56,28 @@ IN_CODE: dict[str, object] = {
     "days that a sign-in lasts unused": sign_ins.TTL_S // DAY_S,
     "friends and pending requests of a user": friends.MAX_FRIENDS,
     "blocks of a user": friends.MAX_BLOCKS,
+    "checks that /readyz makes": f"{1 / readiness.FRESH_S:g}/second",
+    "length of a stream": f"{setting('max_stream_hours'):g} hours",
     "recordings of a user": f"{setting('max_gb_per_user')} GB",
     "free space on every disk": f"{writer.RESERVE_BYTES // MIB} MiB",
     "recordings in one answer": page_limit(),
+    "a request's address": f"{BOUNDS.url_bytes // KIB} KiB",
+    "its headers, trailers and chunk headers included": f"{BOUNDS.head_bytes // KIB} KiB",
+    "number of its headers": BOUNDS.headers,
+    "seconds for a request to begin, and for its headers": BOUNDS.head_s,
+    "seconds for its body": BOUNDS.body_s,
+    "seconds that a connection lasts without a request": BOUNDS.idle_s,
+    "the same, from a proxy on loopback": BOUNDS.idle_proxy_s,
+    "seconds that an answer waits to be read, for each 48 KiB": BOUNDS.unread_s,
+    "connections of an IPv4 address or IPv6 /64, not of loopback": BOUNDS.per_address,
+    "connections of all": BOUNDS.connections,
+    "hours that TURN credentials are good for new relays": media.TURN_TTL_S // 3600,
+    "a presence message, all its frames": f"{BOUNDS.message_bytes // KIB} KiB",
+    "frames of a presence message": BOUNDS.frames,
+    f"messages and pings to the presence socket in {BOUNDS.socket_s:g} s": (
+        f"{BOUNDS.socket_bytes // KIB} KiB"
+    ),
+    "sent to a presence socket and not read": f"{BOUNDS.unread_bytes // MIB} MiB",
     "body of JSON": f"{bodies.MAX_JSON_BYTES // KIB} KiB",
     "body of SDP": f"{bodies.MAX_SDP_BYTES // KIB} KiB",
     "sections of an offer": sdp.MAX_SECTIONS,
@@ -65,9 +86,13 @@ IN_CODE: dict[str, object] = {
     "sessions of one listener to a stream": live_stream.MAX_SESSIONS_OF_A_LISTENER,
     "of these, sessions that are still connecting": live_stream.MAX_CONNECTING_OF_A_LISTENER,
     "sessions of an actor that are still connecting": stream.MAX_CONNECTING,
-    "checks that /readyz makes": f"{1 / readiness.FRESH_S:g}/second",
-    "length of a stream": f"{setting('max_stream_hours'):g} hours",
     "seconds until a session is connected": setting("connect_timeout_s"),
+    "addresses that a session hears": ice_lite.MAX_SOURCES,
+    "datagrams that wait in a session": ice_lite.MAX_DATAGRAMS,
+    "seconds without a datagram": ice_lite.CONSENT_S,
+    "SSRCs of a publisher's session": sessions.MAX_SOURCES,
+    "data channel packets of a publisher's session": f"{sessions.MESSAGES_PER_SECOND:g}/second",
+    "unfinished data channel chunks of a publisher's session": sessions.MAX_UNFINISHED_CHUNKS,
     "seconds without sound": setting("publisher_timeout_s"),
     "seconds that a stream waits for its publisher": setting("grace_s"),
     "presence sockets of a user, per replica": presence.MAX_SOCKETS_OF_A_USER,

@@ -52,7 +52,7 @@ def pair(folder: Path, proxy: RecordingProxy) -> Iterator[tuple[Instance, Instan
     one, other = free_ports(2)
     with (
         running(folder / "one", one, **proxy.environment) as first,
-        running(folder / "other", other) as second,
+        running(folder / "other", other, HUSHCAST_SIGN_UP="invite") as second,
     ):
         first.wait_ready()
         second.wait_ready()
@@ -225,16 +225,29 @@ def test_a_data_dir_in_use_is_refused(pair: tuple[Instance, Instance]) -> None:
     assert where(pair[0])["pid"]
 
 
-def test_other_commands_find_the_running_instance(pair: tuple[Instance, Instance]) -> None:
-    """`hushcast recordings reconcile` on a data directory in use works on its servers."""
-    reconciled = subprocess.run(
-        [sys.executable, "-m", "commands.cli", "recordings", "reconcile"]
-        + ["--data-dir", str(pair[0].data_dir)],
+def call(instance: Instance, *arguments: str) -> tuple[int, str]:
+    """Call another command on an instance's data directory; returns exit code and output."""
+    called = subprocess.run(
+        [sys.executable, "-m", "commands.cli", *arguments, "--data-dir", str(instance.data_dir)],
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert (reconciled.returncode, reconciled.stdout) == (0, "index and bucket agree\n")
+    return called.returncode, called.stdout
+
+
+def test_other_commands_find_the_running_instance(pair: tuple[Instance, Instance]) -> None:
+    """On a data directory in use they work on its servers."""
+    assert call(pair[0], "recordings", "reconcile") == (0, "index and bucket agree\n")
+    assert call(pair[1], "accounts", "create", "ada")[0] == 0
+    with redis(pair[1].settings()) as client:
+        assert client.exists("hushcast:account:ada")
+
+
+def test_a_start_says_that_people_need_an_invitation(pair: tuple[Instance, Instance]) -> None:
+    """Only where that is so."""
+    told = [any(line.startswith("People need an invitation") for line in i.lines) for i in pair]
+    assert told == [False, True]
 
 
 def test_a_busy_port_is_refused_before_anything_starts(folder: Path) -> None:

@@ -72,6 +72,7 @@ async def test_an_account_is_disabled_and_enabled(
     edge: Edge, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its stream loses its lease, so that it ends even if the news is lost."""
+    monkeypatch.setattr(commands.accounts, "FOLLOW_LIMIT_S", 0.1)
     monkeypatch.setattr(commands.accounts, "END_LIMIT_S", 0.1)
     ada = await edge.person("ada")
     await statuses.write(edge.streams.store, live("ada"))
@@ -119,6 +120,7 @@ async def test_an_account_is_deleted_with_everything_in_it(
     edge: Edge, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Recordings, friends, the stream; everybody hears that its access has ended."""
+    monkeypatch.setattr(commands.accounts, "FOLLOW_LIMIT_S", 0.1)
     monkeypatch.setattr(commands.accounts, "END_LIMIT_S", 0.1)
     ada, bob = await edge.person("ada"), await edge.person("bob")
     await edge.befriend("ada", "bob")

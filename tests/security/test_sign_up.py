@@ -1,13 +1,18 @@
 """Who may create an account: on a public address not everybody who finds it."""
 
 import asyncio
+import time
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
+from commands.load.api import Account, ApiError
 from serve_app.settings import Settings
 from tests.edge.conftest import PASSWORD, Edge, MakeEdge
+from tests.running import free_port
+from tests.waiting import until
 
 
 async def create(edge: Edge, username: str, **more: str) -> httpx.Response:
@@ -86,3 +91,19 @@ async def test_nobody_signs_up_as_an_administrator(make_edge: MakeEdge) -> None:
     refused = await create(edge, "root-ann")
     assert refused.status_code == 409 and "reserved" in refused.json()["detail"]
     assert not await edge.services.accounts.exists("root-ann")
+
+
+async def test_load_tests_come_with_an_invitation(make_edge: MakeEdge) -> None:
+    """Which makes as many accounts as they need."""
+    edge, port = make_edge(sign_up="invite"), free_port()
+    server = uvicorn.Server(uvicorn.Config(edge.api, port=port, log_config=None))
+    serving = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    code = await edge.services.invitations.create(uses=2)
+    accounts = [Account.new(f"http://127.0.0.1:{port}", "ear") for _ in range(3)]
+    for account in accounts[:2]:
+        await asyncio.to_thread(account.create, time.sleep, code)
+    with pytest.raises(ApiError, match="403 This invitation was used"):
+        await asyncio.to_thread(accounts[2].create, time.sleep, code)
+    server.should_exit = True
+    await serving
