@@ -7,10 +7,12 @@ protocols with limits in the place of uvicorn's, and a middleware before Serve's
 
 import asyncio
 import json
+import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
@@ -24,6 +26,9 @@ from uvicorn.server import ServerState
 
 from serve_app.addresses import address_of
 from serve_app.requests import GIVEN_ID, HEADER
+
+LOOPBACK, LOOPBACK_6 = IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")
+EVERYWHERE = IPv4Network("0.0.0.0/0"), IPv6Network("::/0")
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Bounds:
     idle_s: float = 15.0
     """Between two requests."""
     idle_proxy_s: float = 90.0
-    """The same for a proxy on loopback: it is longer than proxies keep connections."""
+    """The same for a proxy: it is longer than proxies keep connections."""
     unread_s: float = 60.0
     """For an answer that waits to be read; about 50 kB have to be read in this time."""
     leaving_s: float = 3.0
@@ -56,8 +61,10 @@ class Bounds:
     unread_bytes: int = 1024 * 1024
     """What a WebSocket may be sent without reading it; pings are answered without asking."""
     per_address: int = 256
-    """Connections from an IPv4 address, or the /64 network of an IPv6 one, but from loopback."""
+    """Connections from an IPv4 address, or the /64 network of an IPv6 one, unless it is a proxy."""
     connections: int = 4096
+    proxies: tuple[IPv4Network | IPv6Network, ...] = (LOOPBACK, LOOPBACK_6)
+    """Where proxies are, which connect for everybody."""
     look_s: float = 1.0
     """How often connections are looked at."""
 
@@ -90,10 +97,17 @@ class Connection(Protocol):
 
     @property
     def place(self) -> str | None:
-        """The address that it counts for; None if it counts for none."""
+        """The address that it counts for; None if it is a proxy's."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it only waits for its client to go on."""
 
     def look(self, now: float) -> None:
         """End it if it is overdue."""
+
+    def cut(self) -> None:
+        """End it now."""
 
 
 class Connections:
@@ -104,8 +118,9 @@ class Connections:
     def __init__(self, loop: asyncio.AbstractEventLoop, bounds: Bounds) -> None:
         self._loop = loop
         self._bounds = bounds
-        self._all: set[Connection] = set()
+        self._all: dict[Connection, None] = {}  # the oldest first
         self._places: Counter[str] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
     def of(
@@ -115,15 +130,18 @@ class Connections:
         return cls._of.setdefault(server, cls(loop, bounds))
 
     def admit(self, connection: Connection) -> bool:
-        """Count a connection, unless there are too many."""
+        """Count a connection, unless there are too many. One that only waits makes room."""
         place = connection.place
-        if len(self._all) >= self._bounds.connections or (
-            place is not None and self._places[place] >= self._bounds.per_address
-        ):
+        if place is not None and self._places[place] >= self._bounds.per_address:
             return False
-        if not self._all:
-            self._loop.call_later(self._bounds.look_s, self._look)
-        self._all.add(connection)
+        if len(self._all) >= self._bounds.connections:
+            waiting = next((other for other in self._all if other.waits), None)
+            if waiting is None:
+                return False
+            waiting.cut()
+            self.leave(waiting)
+        self._all[connection] = None
+        self._look_later()
         if place is not None:
             self._places[place] += 1
         return True
@@ -132,18 +150,22 @@ class Connections:
         """Count it no more. Idempotent."""
         if connection not in self._all:
             return
-        self._all.remove(connection)
+        del self._all[connection]
         if (place := connection.place) is not None:
             self._places[place] -= 1
             if not self._places[place]:
                 del self._places[place]
 
+    def _look_later(self) -> None:
+        if self._timer is None and self._all:
+            self._timer = self._loop.call_later(self._bounds.look_s, self._look)
+
     def _look(self) -> None:
+        self._timer = None
         now = self._loop.time()
         for connection in tuple(self._all):
             connection.look(now)
-        if self._all:
-            self._loop.call_later(self._bounds.look_s, self._look)
+        self._look_later()
 
 
 class Unread:
@@ -186,7 +208,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many connections."""
         super().connection_made(transport)
-        self.place = place_of(self.client)
+        self.place = place_of(self.client, self.bounds)
         if not self._all.admit(self):
             transport.abort()
 
@@ -285,6 +307,15 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
             self._enter(Phase.LEAVING)
 
+    @property
+    def waits(self) -> bool:
+        """Whether neither an answer is made nor one is on its way."""
+        return self.phase is not Phase.ANSWER and not self.transport.get_write_buffer_size()
+
+    def cut(self) -> None:
+        """End it now."""
+        self.transport.abort()
+
     def _limit_s(self) -> float | None:
         """Get how long the present phase may take."""
         bounds = self.bounds
@@ -351,7 +382,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless there are too many connections."""
         super().connection_made(transport)
-        self.place = place_of(self.client)
+        self.place = place_of(self.client, self.bounds)
         if not self._all.admit(self):
             self.transport.abort()
 
@@ -381,18 +412,37 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         ):
             self.transport.abort()
 
+    @property
+    def waits(self) -> bool:
+        """It is always in use."""
+        return False
+
+    def cut(self) -> None:
+        """End it now."""
+        self.transport.abort()
+
     def look(self, now: float) -> None:
         """End it if nobody reads it. Pings are uvicorn's: every 20 s, answered within 20 s."""
         if self._unread.since_s(self.transport, now) > self.bounds.unread_s:
             self.transport.abort()
 
 
-def place_of(client: tuple[str, int] | None) -> str | None:
-    """Get what a connection counts for; None for loopback, from where a proxy connects."""
+def place_of(client: tuple[str, int] | None, bounds: Bounds) -> str | None:
+    """Get what a connection counts for; None for a proxy."""
     found = address_of(client[0]) if client else None
-    if found is None or found.is_loopback:
+    if found is None or any(found in network for network in bounds.proxies):
         return None
     return str(IPv6Network((found, 64), strict=False) if isinstance(found, IPv6Address) else found)
+
+
+def bounds_in(environment: Mapping[str, str]) -> Bounds:
+    """Get the bounds of this process. Settings do not come as far as Serve's proxies."""
+    if environment.get("RAY_SERVE_ENABLE_HA_PROXY") == "1":  # only HAProxy connects to replicas
+        return Bounds(proxies=EVERYWHERE)
+    if given := environment.get("HUSHCAST_TRUSTED_PROXIES"):
+        networks = (ip_network(text.strip(), strict=False) for text in given.split(","))
+        return Bounds(proxies=(LOOPBACK, LOOPBACK_6, *networks))
+    return Bounds()
 
 
 class Untold:
@@ -422,6 +472,7 @@ class Untold:
 
 def bounded() -> list[Middleware]:
     """Bound the HTTP server that this process is about to start; called by Serve."""
+    BoundedHttp.bounds = BoundedWebSocket.bounds = bounds_in(os.environ)
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedHttp.__name__}"
     uvicorn.config.WS_PROTOCOLS["auto"] = f"{__name__}:{BoundedWebSocket.__name__}"
     return [Middleware(Untold)]

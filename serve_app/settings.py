@@ -137,7 +137,8 @@ def _usernames(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _reached_from_here_alone(host: str | None) -> bool:
+def reached_from_here_alone(host: str | None) -> bool:
+    """Tell whether only this machine reaches a host: an address or a name."""
     try:
         return ip_address(host or "").is_loopback
     except ValueError:
@@ -148,7 +149,7 @@ def _sign_up(fields: dict[str, Any]) -> SignUp:
     """Whoever can reach the instance can sign up only while that is this machine."""
     url = fields.get("public_url")
     hosts = (fields.get("host"), urlsplit(url).hostname if url else "localhost")
-    return "open" if all(map(_reached_from_here_alone, hosts)) else "invite"
+    return "open" if all(map(reached_from_here_alone, hosts)) else "invite"
 
 
 def _hard_to_guess(value: str) -> str:

@@ -153,6 +153,15 @@ def test_the_house_is_as_architecture_draws_it() -> None:
     assert not (missing := [str(p.relative_to(ROOT)) for p in named if not p.exists()]), missing
 
 
+def test_the_tests_that_show_a_requirement_exist() -> None:
+    """docs/security.md names no test that is not there."""
+    named = set(re.findall(r"`((?:\w+/)?\w+\.py)`", (ROOT / "docs/security.md").read_text()))
+    assert len(named) > 20
+    assert not (missing := [name for name in named if not (ROOT / "tests" / name).exists()]), (
+        missing
+    )
+
+
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
 def test_paths_in_the_text_exist(name: str) -> None:
     """What looks like a path in backticks exists: from the root, or a bare name anywhere."""

@@ -1,6 +1,7 @@
 """The table of limits in docs/api.md says what the code does, and leaves none of these out."""
 
 import inspect
+from asyncio.constants import SSL_HANDSHAKE_TIMEOUT
 from pathlib import Path
 
 from actors import ice_lite, live_stream, sdp, sessions, stream
@@ -69,8 +70,9 @@ IN_CODE: dict[str, object] = {
     "seconds that a connection lasts without a request": BOUNDS.idle_s,
     "the same, from a proxy on loopback": BOUNDS.idle_proxy_s,
     "seconds that an answer waits to be read, for each 48 KiB": BOUNDS.unread_s,
-    "connections of an IPv4 address or IPv6 /64, not of loopback": BOUNDS.per_address,
+    "connections of an IPv4 address or IPv6 /64, not of a proxy": BOUNDS.per_address,
     "connections of all": BOUNDS.connections,
+    "seconds for a TLS handshake, where hushcast serves HTTPS itself": SSL_HANDSHAKE_TIMEOUT,
     "hours that TURN credentials are good for new relays": media.TURN_TTL_S // 3600,
     "a presence message, all its frames": f"{BOUNDS.message_bytes // KIB} KiB",
     "frames of a presence message": BOUNDS.frames,

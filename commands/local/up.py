@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,7 +24,7 @@ from commands.local.server import Server, stop_together
 from commands.local.signals import Interrupted, Signals
 from commands.local.storage import STOP_LIMIT_S, KeepingServer, Storage, publish_settings
 from foundation.redis import unfit
-from serve_app.settings import Settings
+from serve_app.settings import Settings, reached_from_here_alone
 
 APPLICATION = "commands.local.application"
 DRAIN_STOP_S = 32.0
@@ -203,20 +202,12 @@ def dangers(settings: Settings, user: int) -> list[str]:
             "hushcast runs as root, so a fault in it is a fault of the whole machine. "
             "Give it a user of its own; docs/operating.md has a unit for systemd."
         )
-    if not settings.tls_cert and not on_loopback(settings.host):
+    if not settings.tls_cert and not reached_from_here_alone(settings.host):
         found.append(
             f"hushcast listens on {settings.host} without TLS: whoever is on the way can read "
             "passwords. Use --tls-cert and --tls-key, or a proxy that alone reaches this port."
         )
     return found
-
-
-def on_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches a host that we listen on."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _refuse_a_busy_port(settings: Settings) -> None:
