@@ -203,8 +203,9 @@ async def test_half_requests_and_idle_connections_end(door: Door, half: bytes) -
         writer.close()
 
 
-async def test_a_body_that_trickles_is_not_waited_for(door: Door) -> None:
+async def test_a_body_that_trickles_is_not_waited_for(make_door: MakeDoor) -> None:
     """It has to arrive at a rate, however often a byte of it comes; the application is told."""
+    door = await make_door(replace(QUICK, leaving_s=5.0))  # time to read the answer
     reader, writer = await door.connect()
     writer.write(b"POST / HTTP/1.1\r\ncontent-length: 100000\r\n\r\n")
 
