@@ -16,8 +16,7 @@ async def guess(use: Services, username: str, place: Client) -> AsyncIterator[No
 
     It is counted first, or parallel guesses would all be looked at. Raises TooOften.
     """
-    if not place.local:
-        await use.rates.count("sign_ins_per_address", place.counted)
+    await use.rates.count("sign_ins_per_address", place.counted)
     await use.rates.count("sign_ins", username, place.counted)
     try:
         await use.rates.count("sign_ins_per_name", username)
@@ -36,7 +35,6 @@ async def guess(use: Services, username: str, place: Client) -> AsyncIterator[No
 
 
 async def _take_back(use: Services, username: str, place: Client) -> None:
-    if not place.local:
-        await use.rates.take_back("sign_ins_per_address", place.counted)
+    await use.rates.take_back("sign_ins_per_address", place.counted)
     await use.rates.take_back("sign_ins", username, place.counted)
     await use.rates.take_back("sign_ins_per_name", username)

@@ -12,9 +12,10 @@ from limits.aio.strategies import FixedWindowRateLimiter
 from foundation.redis import RedisClient, translated
 
 USUAL = {
-    "accounts": "60/minute;300/day",
+    "accounts": "60/minute",
+    "accounts_per_day": "300/day",
     "sign_ins": "10/5minutes",
-    "sign_ins_per_address": "30/5minutes",
+    "sign_ins_per_address": "50/5minutes",
     "sign_ins_per_name": "100/hour",
     "passwords": "10/5minutes",
     "offers": "60/minute",

@@ -39,12 +39,15 @@ def page_limit() -> int:
 IN_CODE: dict[str, object] = {
     "new accounts of an address": rates.USUAL["accounts"],
     "wrong passwords for a username from an address": rates.USUAL["sign_ins"],
+    "new accounts of an address, in a day": rates.USUAL["accounts_per_day"],
     "wrong passwords from an address, for all usernames": rates.USUAL["sign_ins_per_address"],
     "wrong passwords for a username, from all addresses": rates.USUAL["sign_ins_per_name"],
     "wrong passwords of a signed-in user (change, deletion)": rates.USUAL["passwords"],
     "POST /whip and /whep of a user": rates.USUAL["offers"],
     "changes of friends, requests and blocks by a user": rates.USUAL["friends"],
-    "GET /api/users/NAME and its recordings by a user": rates.USUAL["look_ups"],
+    "GET /api/users/NAME of others than friends, and of their recordings, by a user": rates.USUAL[
+        "look_ups"
+    ],
     "PATCH /api/stream and trickling of a user": rates.USUAL["changes"],
     "streams from an address at a time": rates.USUAL["streams"],
     "passwords that a replica checks at a time": passwords.AT_ONCE,

@@ -47,8 +47,9 @@ async def sign_up(use: Use) -> SignUp:
 @router.post("/accounts", status_code=201)
 async def create_account(body: NewAccount, place: From, use: Use) -> Created:
     """Create an account, where that is allowed."""
+    await use.rates.count("accounts", place.counted)
     if not place.local:
-        await use.rates.count("accounts", place.counted)
+        await use.rates.count("accounts_per_day", place.counted)
     invitation = await _needed_invitation(body, use)
     await use.accounts.create(body.username, body.password, invitation=invitation)
     return Created(username=body.username)
@@ -197,11 +198,12 @@ async def unblock(name: Name, caller: Caller, use: Use) -> None:
 @router.get("/users/{name}")
 async def user(name: Name, caller: Caller, use: Use) -> User:
     """Describe a user, as far as the caller may see them."""
-    await use.rates.count("look_ups", caller)
-    if not await use.accounts.exists(name):
-        raise NoSuchUser(name)
     friend = await use.accounts.are_friends(caller, name)
     audible = friend or name == caller
+    if not audible:
+        await use.rates.count("look_ups", caller)
+    if not await use.accounts.exists(name):
+        raise NoSuchUser(name)
     stream = stream_of(await use.streams.status(name)) if audible else None
     return User(username=name, friend=friend, stream=stream)
 

@@ -36,10 +36,10 @@ async def list_recordings(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[Recording]:
     """List somebody's recordings, newest first."""
-    await use.rates.count("look_ups", caller)
-    if not await use.accounts.exists(name):
-        raise NoSuchUser(name)
     if not await _may_hear(caller, name, use):
+        await use.rates.count("look_ups", caller)
+        if not await use.accounts.exists(name):
+            raise NoSuchUser(name)
         raise NotAFriend(f"Only friends of {name} can see their recordings.")
     return [recording_of(kept) for kept in await use.index.list(name, before, limit)]
 

@@ -22,7 +22,6 @@ from tests.sounds import speech_like
 from tests.waiting import until
 
 PACKETS = encode(speech_like(2.0))
-AT_A_TIME = 4
 RESTART_S = (0.5, 4.0)
 People = Callable[[], Awaitable[Person]]
 
@@ -46,7 +45,12 @@ class Outcome:
 
 
 async def chaos(
-    streams: int, seconds: tuple[float, float], restarts: int, instance: Instance, people: People
+    streams: int,
+    seconds: tuple[float, float],
+    restarts: int,
+    instance: Instance,
+    people: People,
+    at_a_time: int = 4,
 ) -> None:
     """Run the plan that a seed gives; print and check the results."""
     seed = os.environ.get("SEED") or secrets.token_hex(4)
@@ -55,11 +59,11 @@ async def chaos(
     ends = [("stop", "kill", "cut")[n % 3] for n in range(streams)]
     dice.shuffle(ends)
     plans = [Plan(dice.uniform(*seconds), end) for end in ends]
-    expected_s = sum(plan.seconds for plan in plans) / AT_A_TIME
+    expected_s = sum(plan.seconds for plan in plans) / at_a_time
     faults = [(dice.uniform(0.1, 0.9) * expected_s, dice.uniform(*RESTART_S))
               for _ in range(2 * restarts)]  # fmt: skip
     persons = [await people() for _ in plans]
-    room = asyncio.Semaphore(AT_A_TIME)
+    room = asyncio.Semaphore(at_a_time)
     restarting = asyncio.create_task(_restart(sorted(faults), instance))
     outcomes = await asyncio.gather(
         *(
@@ -197,7 +201,7 @@ async def _orphans(instance: Instance) -> list[str]:
 @pytest.mark.slow
 async def test_a_little_chaos(instance: Instance, people: People) -> None:
     """Six streams, both servers restarted once: every recording is there, no orphan."""
-    await chaos(6, (2.0, 6.0), 1, instance, people)
+    await chaos(6, (2.0, 6.0), 1, instance, people, at_a_time=2)
 
 
 @pytest.mark.soak
