@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
+import pylibsrtp
 from aioice import Connection
 from aioice.ice import StunProtocol
 from aiortc import (
@@ -59,8 +60,7 @@ async def check_aiortc() -> None:
         _require(transceiver.sender, name)
     dtls: Any = transceiver.receiver.transport
     _require(dtls, "_tx_srtp")
-    _require(dtls._rtp_router, "route_rtp")
-    _require(dtls._rtp_router, "ssrc_table")
+    _require(dtls, "_rx_srtp")
     _require(dtls.transport, "_connection")
     connection = dtls.transport._connection
     for name in ("_protocols", "get_component_candidates"):
@@ -129,20 +129,66 @@ def as_received(packet: RtpPacket) -> RtpPacket:
     return packet
 
 
-def bound_sources(transceiver: RTCRtpTransceiver, most: int) -> None:
-    """Drop packets of a connection's SSRCs beyond `most`.
+class TooMuch(pylibsrtp.Error):
+    """Beyond the bounds of a connection: aiortc drops the packet."""
 
-    aiortc keeps a table entry, statistics and a part of each report for every SSRC that it has
-    seen. A limit of its own would remove this.
+
+class BoundedSrtp:
+    """Stands in for what decrypts a peer's RTP and RTCP (RFC 3711), and looks at it first."""
+
+    def __init__(
+        self, session: Any, *, sources: int, reports_per_second: float, heard: Callable[[], None]
+    ) -> None:
+        self._session = session
+        self._sources = sources
+        self._per_second = reports_per_second
+        self._heard = heard
+        self._known: set[bytes] = set()
+        self._reporting: set[bytes] = set()
+        self._allowed, self._since = 10 * reports_per_second, time.monotonic()
+
+    def unprotect(self, data: bytes) -> bytes:
+        """Decrypt RTP. Raises pylibsrtp.Error."""
+        source = data[8:12]
+        if source not in self._known and len(self._known) >= self._sources:
+            raise TooMuch
+        packet: bytes = self._session.unprotect(data)
+        self._known.add(source)
+        self._heard()
+        return packet
+
+    def unprotect_rtcp(self, data: bytes) -> bytes:
+        """Decrypt RTCP. Raises pylibsrtp.Error."""
+        now = time.monotonic()
+        allowed = self._allowed + (now - self._since) * self._per_second
+        self._allowed, self._since = min(10 * self._per_second, allowed), now
+        source = data[4:8]
+        new = source not in self._reporting
+        if self._allowed < 1 or (new and len(self._reporting) >= max(8, self._sources)):
+            raise TooMuch
+        packet: bytes = self._session.unprotect_rtcp(data)
+        self._allowed -= 1
+        self._reporting.add(source)
+        self._heard()
+        return packet
+
+
+def bound_srtp(
+    transceiver: RTCRtpTransceiver,
+    *,
+    sources: int,
+    reports_per_second: float,
+    heard: Callable[[], None],
+) -> None:
+    """Bound what a connected peer may send, and call `heard` for each packet that is authentic.
+
+    libsrtp walks through a list of all SSRCs that it has seen, and aiortc keeps an entry for each
+    in several tables; a report may name thousands of lost packets. Limits there would remove this.
     """
-    router: Any = transceiver.receiver.transport._rtp_router
-    route = router.route_rtp
-
-    def bounded(packet: RtpPacket) -> Any:
-        known = router.ssrc_table
-        return None if packet.ssrc not in known and len(known) >= most else route(packet)
-
-    router.route_rtp = bounded
+    dtls: Any = transceiver.receiver.transport
+    dtls._rx_srtp = BoundedSrtp(
+        dtls._rx_srtp, sources=sources, reports_per_second=reports_per_second, heard=heard
+    )
 
 
 def bound_messages(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from actors.sessions import ListenerSession
+from actors.sessions import ListenerSession, SessionState
 from actors.status import Listening
 
 
@@ -18,15 +18,19 @@ class Audience:
         return iter(list(self._sessions.values()))
 
     @property
+    def _connected(self) -> list[ListenerSession]:
+        return [each for each in self if each.state is SessionState.CONNECTED]
+
+    @property
     def count(self) -> int:
         """How many people listen, not counting the owner."""
-        return len({each.listener for each in self} - {self._owner})
+        return len({each.listener for each in self._connected} - {self._owner})
 
     @property
     def people(self) -> list[Listening]:
         """Who listens, not counting the owner, in the order in which they came."""
         sessions: dict[str, list[ListenerSession]] = {}
-        for each in self:
+        for each in self._connected:
             if each.listener != self._owner:
                 sessions.setdefault(each.listener, []).append(each)
         return [

@@ -30,11 +30,16 @@ MAX_EARLY_DATAGRAMS = 16
 MAX_DATAGRAMS = 512
 """What waits when the event loop is late; datagrams beyond are dropped, as a network does."""
 MAX_STUN_BYTES = 1280
+MAX_DATA_BYTES = 1500
+"""What comes over the internet is smaller; libsrtp's Python binding fails at larger packets."""
+APPLICATION_DATA = 23
+"""The first byte of a DTLS record with a message (RFC 6347, section 4.1)."""
 AMPLIFICATION = 1.5
 REQUEST_INTERVAL_S = 0.1
 CONSENT_S = 30.0
 """A peer from which nothing came for this long is gone (RFC 7675, section 5.1)."""
-STALE_NOMINATION_S = 3.0
+STALE_S = 3.0
+"""After this much silence another address of the peer may take the place of the selected one."""
 
 Address = tuple[str, int]
 
@@ -95,9 +100,11 @@ class LiteConnection(IceConnection):
 
     Attributes:
         selected: where the session sends to; None until a peer has proved that it is there.
-        heard_at: when the last datagram came from a checked address, `time.monotonic()`.
+        heard_at: when something authenticated came from there last, `time.monotonic()`: a check,
+            or what `note_authentic` was called for.
         client_waits: the client will not begin DTLS itself, so the first check that nominates its
             address gets our request, even if that is a little more than its 1.5 times.
+        takes_messages: whether there is a data channel; otherwise messages are dropped here.
     """
 
     socket_protocol = LiteProtocol
@@ -107,8 +114,10 @@ class LiteConnection(IceConnection):
         self.selected: Source | None = None
         self.heard_at = time.monotonic()
         self.client_waits = False
+        self.takes_messages = False
         self.sources: dict[tuple[LiteProtocol, Address], Source] = {}
-        self.datagrams: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.datagrams: asyncio.Queue[tuple[bytes, Source] | None] = asyncio.Queue()
+        self.taken_from: Source | None = None
         self.connected: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.consent: asyncio.Task[None] | None = None
         self.tie_breaker = secrets.randbits(64) | 1  # libjuice takes 0 for none
@@ -124,10 +133,16 @@ class LiteConnection(IceConnection):
 
     async def recv(self) -> bytes:
         """Receive the next datagram that is not STUN. Raises ConnectionError once closed."""
-        data = await self.datagrams.get()
-        if data is None:
+        got = await self.datagrams.get()
+        if got is None:
             raise ConnectionError("the connection was closed")
+        data, self.taken_from = got
         return data
+
+    def note_authentic(self) -> None:
+        """Note that the datagram that `recv` returned last could be decrypted."""
+        if self.taken_from is self.selected:
+            self.heard_at = time.monotonic()
 
     async def send(self, data: bytes) -> None:
         """Send a datagram to the peer. Raises ConnectionError without one."""
@@ -150,16 +165,17 @@ class LiteConnection(IceConnection):
     def take_data(self, data: bytes, key: tuple[LiteProtocol, Address]) -> None:
         """Take what is not STUN, if an authenticated check came from its address."""
         source = self.sources.get(key)
-        if source is None:
+        if source is None or len(data) > MAX_DATA_BYTES:
+            return
+        if data[0] == APPLICATION_DATA and not (self.takes_messages and _is_one_record(data)):
             return
         limit = MAX_DATAGRAMS
         if not source.answered:
             source.received += len(data)
             self._ask(source)
             limit = 0 if self.selected else MAX_EARLY_DATAGRAMS
-        self.heard_at = time.monotonic()
         if self.datagrams.qsize() < limit:
-            self.datagrams.put_nowait(data)
+            self.datagrams.put_nowait((data, source))
 
     def protocol_lost(self, protocol: StunProtocol) -> None:
         """End with the socket that is used."""
@@ -197,14 +213,17 @@ class LiteConnection(IceConnection):
             return
         source = self._source(protocol, address)
         source.received += size
-        self.heard_at = time.monotonic()
+        now = time.monotonic()
+        if source is self.selected:
+            self.heard_at = now
         if "ICE-CONTROLLED" in message.attributes:  # RFC 8445, section 7.3.1.1: we are lite
             self._answer(source, message, stun.Class.ERROR, "ERROR-CODE", (487, "Role Conflict"))
             return
         self._answer(source, message, stun.Class.RESPONSE, "XOR-MAPPED-ADDRESS", address)
         if "USE-CANDIDATE" in message.attributes:
-            source.nominated_at = self.heard_at
+            source.nominated_at = now
             source.priority = message.attributes.get("PRIORITY", 0)
+        if source.nominated_at == now or (self.selected is not None and self._is_stale()):
             self._select(source) if source.answered else self._ask(source)
 
     def _source(self, protocol: LiteProtocol, address: Address) -> Source:
@@ -222,17 +241,25 @@ class LiteConnection(IceConnection):
         The first that has answered is used even before it is nominated (RFC 8445, section 12.1): a
         peer that begins DTLS there has found it good. A peer that moves nominates the new address
         alone. One that nominates every pair means that of the highest priority (section 8.1.1).
+        One whose NAT has given it another port nominates nothing, but checks from there.
         """
         former = self.selected
-        if source is former or (former is not None and source.nominated_at is None):
+        if source is former:
             return
-        if former is not None and former.nominated_at is not None and source.nominated_at:
-            stale = source.nominated_at - former.nominated_at > STALE_NOMINATION_S
-            if source.priority < former.priority and not stale:
+        if former is not None and not self._is_stale():
+            if source.nominated_at is None:
+                return
+            again = former.nominated_at and source.nominated_at - former.nominated_at < STALE_S
+            if again and source.priority < former.priority:
                 return
         self.selected = source
+        self.heard_at = time.monotonic()
         if not self.connected.done():
             self.connected.set_result(True)
+
+    def _is_stale(self) -> bool:
+        """Tell whether the selected address has fallen silent: a NAT may have given it up."""
+        return time.monotonic() - self.heard_at > STALE_S
 
     async def _expire(self) -> None:
         """Close the connection when nothing has come for too long."""
@@ -257,7 +284,8 @@ class LiteConnection(IceConnection):
         if now - source.requested_at < REQUEST_INTERVAL_S:
             return
         request = source.request or self._request(source)
-        if source.may_get(len(request)) or (self.client_waits and not source.request):
+        if source.may_get(len(request)) or self.client_waits:
+            self.client_waits = False  # one more than 1.5 times for each session, not each address
             source.request = request
             source.requested_at = now
             self._send(source, request)
@@ -281,3 +309,8 @@ class LiteConnection(IceConnection):
         if source.may_get(len(data)) or data is source.request:
             source.sent += len(data)
             source.protocol.transport.sendto(data, source.address)
+
+
+def _is_one_record(datagram: bytes) -> bool:
+    """Tell whether a datagram holds one DTLS record: aiortc leaves further ones in memory."""
+    return len(datagram) > 13 and int.from_bytes(datagram[11:13]) == len(datagram) - 13

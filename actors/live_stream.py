@@ -224,6 +224,7 @@ class LiveStream:
             listener=listener,
             original=original,
             sign_in=sign_in,
+            connected=self._count_listeners,
         )
         self._audience.add(session)
         self._fanout.add(session, original=original)

@@ -20,7 +20,7 @@ from aiortc import (
 
 from actors.aiortc_internals import (
     bound_messages,
-    bound_sources,
+    bound_srtp,
     ice_connection,
     renumber_codec,
     tap_packets,
@@ -44,6 +44,8 @@ LISTENER_TIMEOUT_S = 8.0
 MAX_UNSENT_STATS_BYTES = 4096
 MAX_SOURCES = 64
 """SSRCs of one publisher session. A source that changes with each track stays far below."""
+REPORTS_PER_SECOND = 20.0
+"""RTCP packets; clients send one to five."""
 MESSAGES_PER_SECOND = 50.0
 MAX_UNFINISHED_CHUNKS = 64
 """Our page sends no messages of its own, only what opens the channel, and acknowledgements."""
@@ -94,6 +96,7 @@ class Session:
                     return
                 self.answer.set_result(answer)
                 if await self._wait_connected():
+                    self._bound(connection)
                     self._set_state(SessionState.CONNECTED)
                     self._begin(connection)
                     await self._serve()
@@ -118,6 +121,16 @@ class Session:
         """
         if self._offer is not None:
             read_fragment(fragment, self._offer)
+
+    def _bound(self, connection: RTCPeerConnection) -> None:
+        """Bound what the client may send; a listener sends no sound."""
+        assert self.ice is not None
+        bound_srtp(
+            connection.getTransceivers()[0],
+            sources=MAX_SOURCES if self.publishes else 0,
+            reports_per_second=REPORTS_PER_SECOND,
+            heard=self.ice.note_authentic,
+        )
 
     def _attach(self, connection: RTCPeerConnection) -> None:
         """Prepare the connection before the offer is applied."""
@@ -144,6 +157,7 @@ class Session:
         ice = ice_connection(transceiver)
         assert isinstance(ice, LiteConnection)
         ice.client_waits = offer.transport.setup == "passive"
+        ice.takes_messages = offer.data is not None
         self.ice = ice
         renumber_codec(transceiver, offer.payload_type)
         self._opened(connection, transceiver)
@@ -211,7 +225,6 @@ class PublisherSession(Session):
 
     def _opened(self, connection: RTCPeerConnection, transceiver: RTCRtpTransceiver) -> None:
         tap_packets(transceiver.receiver, self._take)
-        bound_sources(transceiver, MAX_SOURCES)
         bound_messages(
             connection,
             per_second=MESSAGES_PER_SECOND,
@@ -248,12 +261,14 @@ class ListenerSession(Session):
         listener: str,
         original: bool,
         sign_in: str | None = None,
+        connected: Callable[[], None] = lambda: None,
         listener_timeout_s: float = LISTENER_TIMEOUT_S,
     ) -> None:
         super().__init__(session_id, connect_timeout_s=connect_timeout_s, sign_in=sign_in)
         self.listener = listener
         self.since = time.time()
         self.original = original
+        self._tell_connected = connected
         self._listener_timeout_s = listener_timeout_s
         self._sender: RtpSender | None = None
 
@@ -268,6 +283,7 @@ class ListenerSession(Session):
     def _begin(self, connection: RTCPeerConnection) -> None:
         (transceiver,) = connection.getTransceivers()
         self._sender = RtpSender(transceiver)
+        self._tell_connected()
 
     async def _serve(self) -> None:
         """Wait until the session must end or the listener has been silent for too long.

@@ -386,6 +386,7 @@ async def test_nobody_opens_sessions_without_end(
     with pytest.raises(TooManySessions, match="still connect"):
         await stage.stream.listen("one-more", offer, listener="eve", original=False)
     assert stage.stream.connecting == MAX_CONNECTING_OF_A_LISTENER
+    assert stage.stream.status.listeners == 0 and stage.stream.listeners() == []
     monkeypatch.setattr(live_stream, "MAX_SESSIONS_OF_A_LISTENER", MAX_CONNECTING_OF_A_LISTENER)
     with pytest.raises(TooManySessions, match="8 times"):
         await stage.stream.listen("one-more", offer, listener="eve", original=False)

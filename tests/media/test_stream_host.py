@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.errors import NoPlace
+from actors.errors import NoPlace, UnknownSession
 from actors.status import StatusStore
 from actors.stream import StreamActorConfig, StreamHost
 from actors.stream_core import StreamTimes
@@ -65,7 +65,15 @@ async def test_streams_share_a_process_and_end_on_their_own(
     gone.connection.addTransceiver("audio", direction="recvonly")
     offer = await gone.offer()
     await gone.accept(await host.listen("bob", "l1", offer, "bob", False, sign_in="gone"))
-    await until(lambda: gone.connection.connectionState == "closed")
+
+    async def ended() -> bool:
+        try:
+            await host.trickle("bob", "l1", "")
+        except UnknownSession:
+            return True
+        return False
+
+    await until(ended)
     await host.drain("the test is over")
     for user in USERS:
         (recording,) = await index.list(user)

@@ -10,6 +10,7 @@ import pytest
 from aiortc.rtcsctptransport import DataChunk, serialize_packet
 from aiortc.rtp import RtpPacket
 
+from actors.aiortc_internals import BoundedSrtp, TooMuch
 from actors.errors import StreamError
 from actors.offers import read_fragment, read_offer
 from actors.sessions import MAX_SOURCES, PublisherSession, SessionState
@@ -84,6 +85,35 @@ async def test_no_more_sources_than_a_client_has() -> None:
         sources = {packet.ssrc for packet in got}
         assert 1 < len(sources) <= MAX_SOURCES
         assert session.state is SessionState.CONNECTED
+
+
+def test_what_a_peer_sends_is_bounded_before_it_is_decrypted() -> None:
+    """A listener's sound, further SSRCs, and reports at a rate that no client has."""
+
+    class Decrypts:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def unprotect(self, data: bytes) -> bytes:
+            self.count += 1
+            return data
+
+        unprotect_rtcp = unprotect
+
+    def offered(sources: int) -> tuple[int, int]:
+        session = Decrypts()
+        bounded = BoundedSrtp(session, sources=sources, reports_per_second=20, heard=lambda: None)
+        for n in range(5000):
+            with suppress(TooMuch):
+                bounded.unprotect(bytes(8) + n.to_bytes(4))
+        sound = session.count
+        for n in range(5000):
+            with suppress(TooMuch):
+                bounded.unprotect_rtcp(bytes(4) + (n % 3).to_bytes(4))
+        return sound, session.count - sound
+
+    assert offered(0)[0] == 0 and offered(MAX_SOURCES)[0] == MAX_SOURCES
+    assert 200 <= offered(0)[1] < 400
 
 
 BOMBS = [

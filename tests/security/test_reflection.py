@@ -12,6 +12,7 @@ from aioice import stun
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actors import ice_lite
 from actors.aiortc_internals import ice_connection
 from actors.errors import OfferRefused, StreamError
 from actors.ice_lite import AMPLIFICATION, MAX_EARLY_DATAGRAMS, LiteConnection
@@ -44,6 +45,10 @@ class Bystander:
         """Send a datagram to a session's port."""
         self._socket.sendto(data, ("127.0.0.1", port))
         self.sent += len(data)
+
+    def heard(self) -> bool:
+        """Tell whether it got anything."""
+        return self.received > 0
 
     def close(self) -> None:
         """Close the socket."""
@@ -321,6 +326,97 @@ async def arrive(one: Answered, priority: int) -> None:
         await until(lambda: bool(client.asked))
         client.send(one.answer_to(client.asked), one.port)
         await until(lambda: ice.selected is not None and ice.selected.address[1] == client.port)
+
+
+async def test_a_client_behind_another_port_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NAT gave it a new one: it checks from there, nominates nothing, and proves to be there."""
+    monkeypatch.setattr(ice_lite, "STALE_S", 0.2)
+    async with answered(await offer_of(PublisherPeer(PACKETS))) as one, bystander() as client:
+        await arrive(one, priority=100)
+        ice = one.session.ice
+        assert ice is not None
+        moving = {"PRIORITY": 1, "USE-CANDIDATE": "none"}
+        client.send(one.check(**moving), one.port)
+        await until(lambda: client.received > 0)
+        assert not client.asked  # the other address was just heard
+        await asyncio.sleep(0.3)
+        for _ in range(2):
+            client.send(one.check(**moving), one.port)
+        await until(lambda: bool(client.asked))
+        client.send(one.answer_to(client.asked), one.port)
+        await until(lambda: ice.selected is not None and ice.selected.address[1] == client.port)
+
+
+async def test_an_address_that_is_silent_is_not_heard_through_another() -> None:
+    """Checks from an address that answers nothing keep no stream of sound to the former one."""
+    async with answered(await offer_of(PublisherPeer(PACKETS))) as one, bystander() as other:
+        await arrive(one, priority=100)
+        ice = one.session.ice
+        assert ice is not None
+        heard_at = ice.heard_at
+        for _ in range(3):
+            other.send(one.check(**{"USE-CANDIDATE": "none"}), one.port)
+        await until(lambda: other.received > 0)
+        assert ice.heard_at == heard_at
+
+
+async def test_many_addresses_of_a_passive_client_get_no_more_than_one_request_more() -> None:
+    """The exception is for a session, not for each address that somebody may write on a check."""
+    offer = re.sub(r"a=setup:\w+", "a=setup:passive", await offer_of(PublisherPeer(PACKETS)))
+    async with answered(offer) as one:
+        sent = received = 0
+        for _ in range(40):
+            async with bystander() as victim:
+                victim.send(one.check(PRIORITY="none", **{"ICE-CONTROLLING": "none"}), one.port)
+                await until(victim.heard)
+                await asyncio.sleep(0.01)
+                sent, received = sent + victim.sent, received + victim.received
+        assert received <= AMPLIFICATION * sent + 100
+
+
+@pytest.mark.parametrize("publishes", [True, False], ids=["publish", "listen"])
+async def test_a_forged_datagram_ends_no_session(publishes: bool) -> None:
+    """Whatever comes from the client's address and cannot be decrypted is dropped."""
+    session: Session = PublisherSession("p", connect_timeout_s=10, deliver=lambda *_: None)
+    if not publishes:
+        session = ListenerSession("l", connect_timeout_s=10, listener="l", original=False)
+    peer = PublisherPeer(PACKETS) if publishes else ListenerPeer()
+    task = asyncio.create_task(session.run(await peer.offer()))
+    await peer.accept(await session.answer)
+    await until(lambda: session.state is SessionState.CONNECTED)
+    ice = session.ice
+    assert ice is not None and ice.selected is not None
+    forger = ice.selected.protocol, ice.selected.address
+    for first in (*range(4, 256, 5), 20, 21, 22, 23, 128, 129):
+        for length in (1, 2, 3, 8, 11, 12, 13, 100, 1999, 3000, 60_000):
+            for second in (0, 111, 200):
+                ice.take_data(bytes([first, second])[:length] + bytes(max(0, length - 2)), forger)
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.3)
+    assert (
+        session.state is SessionState.CONNECTED and peer.connection.connectionState == "connected"
+    )
+    session.close()
+    await task
+    await peer.close()
+
+
+async def test_a_listener_cannot_fill_the_memory_of_dtls() -> None:
+    """It has no data channel: its messages are dropped. A publisher's come one in a datagram."""
+    record = bytes([23, 254, 253]) + bytes(8) + bytes([0, 20]) + bytes(20)
+    for publishes in (False, True):
+        peer = PublisherPeer(PACKETS) if publishes else ListenerPeer()
+        async with (
+            answered(await offer_of(peer), publishes=publishes) as one,
+            bystander() as attacker,
+        ):
+            attacker.send(one.check(), one.port)
+            await until(attacker.heard)
+            attacker.send(record * 30, one.port)
+            attacker.send(record, one.port)
+            await asyncio.sleep(0.1)
+            ice = one.session.ice
+            assert ice is not None and ice.datagrams.qsize() == int(publishes)
 
 
 async def test_the_clients_of_the_tests_are_no_servers() -> None:
