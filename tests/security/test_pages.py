@@ -81,18 +81,18 @@ async def test_the_page_says_what_becomes_of_recordings(
     make_edge: MakeEdge, tmp_path: Path
 ) -> None:
     """Near the limit and at it before Start, and when it is reached."""
-    edge = make_edge(max_gb_per_user=2)
+    edge = make_edge(max_gb_per_user=0.5)
     await edge.person("ada")
-    recording = replace(recording_of("ada"), size_bytes=1_900_000_000)
+    recording = replace(recording_of("ada"), size_bytes=475_000_000)
     await edge.services.index.put(recording)
     async with served(edge, tmp_path) as (page, url):
         await page.goto(url)
         await sign_in(page, "ada")
         storage = page.get_by_test_id("storage")
-        await expect(storage).to_contain_text("95 % of your 2 GB")
-        await edge.services.index.put(replace(recording, size_bytes=2_000_000_000))
-        await expect(storage).to_contain_text("not recorded")
-        reason = Quota(2_000_000_000).full
+        await expect(storage).to_contain_text("95 % of your 500 MB")
+        await edge.services.index.put(replace(recording, size_bytes=499_500_000))
+        await expect(storage).to_contain_text("500 MB for recordings is full")
+        reason = Quota(500_000_000).full
         await edge.streams.store.tell_pages("ada", "quota", "01", "", reason=reason)
         await expect(page.get_by_test_id("notice")).to_have_text(reason)
         await edge.services.index.remove(recording.id)
