@@ -447,9 +447,11 @@ class LiveStream:
         """End the stream when no sound comes any more."""
         self._loop.call_soon_threadsafe(self._end, f"an internal error: {error!r}")
 
-    def _tell_quota(self, reason: str) -> None:
-        told = self._announcer.tell_pages(self.username, "quota", "", reason=reason)
-        self._tasks.start(told, name=f"{self._name} storage")
+    def _tell_quota(self, reason: str, *, at: float | None = None) -> None:
+        told = self._announcer.tell_pages(
+            self.username, "quota", self._core.publisher or "", reason=reason, at=at
+        )
+        self._tasks.start(told, name=f"{self._name} quota")
 
     # -- time
 
@@ -463,15 +465,15 @@ class LiveStream:
             self._follow_core()
             if self._core.nearly_over and not told:
                 told = True
-                self._tasks.start(self._tell_nearly_over(), name=f"{self._name} quota")
+                self._tell_nearly_over()
 
-    async def _tell_nearly_over(self) -> None:
+    def _tell_nearly_over(self) -> None:
         """Tell the publisher's pages when the stream reaches its greatest length."""
         longest_s = self._times.max_stream_s
         at = (self.status.started_at or time.time()) + longest_s
         minutes = max(1, round((at - time.time()) / 60))
         reason = f"Streams last {longest_s / 3600:g} hours at most: yours ends in {minutes} min."
-        await self._announcer.tell_pages(self.username, "quota", "", reason=reason, at=at)
+        self._tell_quota(reason, at=at)
 
     async def _tell_listeners(self) -> None:
         """Tell the publisher's pages who listens when that changes, at most once a second."""

@@ -119,7 +119,20 @@ export class App {
     }
     if (location.pathname === "/admin") return new AdminView(this.#visit);
     const name = location.pathname.match(PROFILE)?.[1];
-    if (name) return new ProfileView(this.#visit, decodeURIComponent(name));
+    if (name) return new ProfileView(this.#visit, decoded(name));
     return new HomeView(this.#visit, { onAccountDeleted: () => this.#forget() });
+  }
+}
+
+/**
+ * Decode a part of a path; one with malformed escapes stands for itself.
+ * @param {string} part
+ */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+    return part;
   }
 }

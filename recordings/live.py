@@ -97,9 +97,9 @@ class LiveRecording:
     def begin(self, started_at: float) -> None:
         """Name the recording, list it and start uploading it. `started_at`: epoch seconds.
 
-        Does nothing but tell the user if nothing is left of their quota.
+        Does nothing but tell the user if too little is left of their quota.
         """
-        if self._quota.left(self._used_bytes) <= 0:
+        if self._quota.reached(self._used_bytes):
             told = fields(stream=self._stream_id)
             log.info("stream is not recorded, its user's storage is full", extra=told)
             self._thread.refuse()

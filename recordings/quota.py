@@ -3,8 +3,14 @@
 import math
 from dataclasses import dataclass
 
+from recordings.wav import SAMPLE_BYTES, SAMPLE_RATE
+
 NEAR = 0.9
 """The share of the limit from which on the user is warned."""
+SHORTEST_S = 10
+"""With less room than this nothing is recorded: a recording ends just below the limit."""
+SHORTEST_SHARE = 0.01
+"""For small limits: with less than this share left nothing is recorded."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +27,18 @@ class Quota:
         """Tell whether little is left."""
         return self.max_user_bytes is not None and used_bytes >= NEAR * self.max_user_bytes
 
+    def reached(self, used_bytes: int) -> bool:
+        """Tell whether too little is left for another recording."""
+        if self.max_user_bytes is None:
+            return False
+        shortest = SHORTEST_S * SAMPLE_RATE * SAMPLE_BYTES
+        return self.left(used_bytes) <= min(shortest, SHORTEST_SHARE * self.max_user_bytes)
+
     @property
     def almost_full(self) -> str:
         """What to tell a user who is near the limit."""
         return (
-            f"Your recordings take up {NEAR:.0%} of your {self._size}. Once it is full, your "
+            f"Your recordings take up over {NEAR:.0%} of your {self._size}. Once it is full, your "
             "streams go on but are no longer recorded."
         )
 
@@ -39,7 +52,8 @@ class Quota:
 
     @property
     def _size(self) -> str:
-        return f"{(self.max_user_bytes or 0) / 1e9:g} GB"
+        size = self.max_user_bytes or 0
+        return f"{size / 1e9:g} GB" if size >= 1e9 else f"{size / 1e6:g} MB"
 
 
 UNLIMITED = Quota()

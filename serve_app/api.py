@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 NO_STORE = {"Cache-Control": "no-store"}
 """For what is about people: no cache keeps it, and no browser shows it after a sign-out."""
+NOTHING_HERE = "There is nothing at this address."
 
 
 def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
@@ -109,7 +110,7 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=headers)
     sentences = {
-        "Not Found": "There is nothing at this address.",
+        "Not Found": NOTHING_HERE,
         "Method Not Allowed": "This address does not support that method.",
         "There was an error parsing the body": "The body is not JSON.",
     }
@@ -126,13 +127,19 @@ async def _refuse_invalid(request: Request, error: Exception) -> JSONResponse:
     """Say in one sentence what is wrong with a request."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"][1:])
+    source, *parts = first["loc"]
+    place = ".".join(str(part) for part in parts)
+    if source == "path":  # too long to be the name or id of anything
+        told = "There is no user with such a long name." if place == "name" else NOTHING_HERE
+        return JSONResponse({"detail": told}, 404)
     texts = {
         "username": "A username has 3 to 32 of the characters a-z, 0-9, _ and -.",
         "password": "A password has 8 to 128 characters.",
     }
     if first["type"] == "json_invalid":
         return JSONResponse({"detail": "The body is not JSON."}, 422)
+    if first["type"] == "missing":
+        return JSONResponse({"detail": f"The {place or 'body'} is missing."}, 422)
     told = (
         texts.get(place) or f"{place or 'The body'}: {first['msg'][0].lower()}{first['msg'][1:]}."
     )

@@ -102,10 +102,11 @@ class Listener(BaseModel):
 
 
 class Storage(BaseModel):
-    """How large the caller's recordings are, and may be: nothing is recorded beyond that."""
+    """How large the caller's recordings are, and may be; `full`: the next is not recorded."""
 
     used_bytes: int
     limit_bytes: int | None
+    full: bool
 
 
 class Me(BaseModel):

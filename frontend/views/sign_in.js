@@ -54,6 +54,8 @@ export class SignInView {
   #invitation = [el("label", { for: "invite" }, "Invitation"), this.#invite];
   #closed = el("p", { class: "hint" }, "Ask whoever runs this hushcast for an account.");
   #signUp = "open";
+  /** A form's first submit button, shown or not, is what Enter presses: this one names no purpose. */
+  #enter = button({ type: "submit", hidden: true });
   #signIn = button({ type: "submit", testid: "sign-in", value: "sign-in" }, "Sign in");
   #create = button({ type: "submit", testid: "create-account", value: "create-account" }, "Create account");
   #rules = [
@@ -63,6 +65,7 @@ export class SignInView {
   #form = el(
     "form",
     { class: "sign-in card", novalidate: true, method: "post" },
+    this.#enter,
     this.#heading,
     el("label", { for: "username" }, "Name"),
     this.#username,
@@ -123,7 +126,7 @@ export class SignInView {
   async #submit(event) {
     event.preventDefault();
     const pressed = /** @type {HTMLButtonElement | null} */ (event.submitter);
-    const purpose = pressed?.value ?? this.#form.dataset.purpose ?? "sign-in";
+    const purpose = pressed?.value || this.#form.dataset.purpose || "sign-in";
     this.#turnTo(purpose);
     const invited = purpose === "create-account" && this.#signUp === "invite";
     const fields = [this.#username, this.#password, ...(invited ? [this.#invite] : [])];
@@ -163,6 +166,6 @@ export class SignInView {
 
   /** @param {boolean} busy */
   #setBusy(busy) {
-    for (const each of [this.#signIn, this.#create]) each.disabled = busy;
+    for (const each of [this.#enter, this.#signIn, this.#create]) each.disabled = busy;
   }
 }

@@ -82,6 +82,7 @@ async def sign_out(token: Signed, response: Response, use: Use) -> None:
 async def me(caller: Caller, request: Request, response: Response, use: Use) -> Me:
     """Get the caller, their stream and storage. It renews the cookie of pages."""
     status = await use.streams.status(caller)
+    quota, used = use.settings.quota, await use.index.used_bytes(caller)
     if "authorization" not in request.headers:
         _set_cookie(response, request.cookies[COOKIE], use)
     return Me(
@@ -89,8 +90,7 @@ async def me(caller: Caller, request: Request, response: Response, use: Use) -> 
         stream=stream_of(status),
         session=status.session if status else None,
         storage=Storage(
-            used_bytes=await use.index.used_bytes(caller),
-            limit_bytes=use.settings.quota.max_user_bytes,
+            used_bytes=used, limit_bytes=quota.max_user_bytes, full=quota.reached(used)
         ),
         admin=caller in use.settings.admins,
     )

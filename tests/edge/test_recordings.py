@@ -160,9 +160,12 @@ async def test_a_deletion_that_failed_can_be_tried_again(
     assert edge.streams.stopped
 
 
-async def test_the_caller_learns_what_they_use_and_may_use(edge: Edge, tmp_path: Path) -> None:
+async def test_the_caller_learns_what_they_use_and_may_use(make_edge: MakeEdge) -> None:
     """Before a stream that would not be recorded."""
+    edge = make_edge(max_gb_per_user=0.0005)
     ada = await edge.person("ada")
-    await stored(edge, "ada", tmp_path)
-    storage = (await ada.http.get("/api/me")).json()["storage"]
-    assert storage == {"used_bytes": len(SOUND), "limit_bytes": 10_000_000_000}
+    for used, full in ((400_000, False), (98_930, True)):
+        await edge.services.index.put(replace(recording_of("ada"), size_bytes=used))
+        storage = (await ada.http.get("/api/me")).json()["storage"]
+        assert storage["limit_bytes"] == 500_000 and storage["full"] is full
+    assert storage["used_bytes"] == 498_930

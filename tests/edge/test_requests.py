@@ -1,13 +1,14 @@
 """The id of a request: taken or made, answered, and in the logs of what it causes."""
 
 import logging
+import re
 
 import pytest
 
 from actors.status import StreamState
 from foundation.logs import request_id
 from tests import statuses
-from tests.edge.conftest import Edge
+from tests.edge.conftest import Edge, MakeEdge
 from tests.edge.made_up import OFFER, live
 
 SDP = {"content-type": "application/sdp"}
@@ -31,6 +32,26 @@ async def test_a_fit_id_is_kept_and_any_other_replaced(edge: Edge, given: str, t
     answer = await edge.client().get("/healthz", headers=header)
     assert (answer.headers["x-request-id"] == given) is taken
     assert 1 <= len(answer.headers["x-request-id"]) <= 64
+
+
+async def test_names_and_ids_that_are_too_long_are_404(make_edge: MakeEdge) -> None:
+    """On every address that has one, as for any that nobody has."""
+    edge = make_edge(admins=("root",))
+    root = await edge.person("root")
+    tried = 0
+    for path, methods in edge.api.openapi()["paths"].items():
+        if "{" not in path or path.startswith("/u/"):
+            continue
+        address = re.sub(r"{\w+}", "x" * 65, path)
+        for method in methods.keys() - {"options"}:
+            json = {"disabled": True} if path.startswith("/api/admin") else None
+            answer = await root.http.request(method, address, json=json)
+            tried += 1
+            assert answer.status_code == 404, (method, path, answer.text)
+            assert answer.json()["detail"].startswith("There is no")
+            stranger = await edge.client().request(method, address, json=json)
+            assert stranger.status_code == 401, (method, path)
+    assert tried >= 15
 
 
 async def test_two_requests_without_an_id_get_different_ones(edge: Edge) -> None:

@@ -172,7 +172,7 @@ async def test_a_stream_lives_and_leaves_a_recording(stage: Stage) -> None:
 async def test_without_storage_left_a_stream_is_heard_but_not_recorded(stage: Stage) -> None:
     """The publisher's pages are told why."""
     large = Recording.of(SpoolMeta(new_id(), "carol", "01", 1.7e9), RecordingState.READY)
-    await stage.index.put(replace(large, size_bytes=1_000_000_000))
+    await stage.index.put(replace(large, size_bytes=999_500_000))
     await stage.stream.stop("another one begins")
     await stage.life
     stage.stream = stage.make("carol")
@@ -188,7 +188,7 @@ async def test_without_storage_left_a_stream_is_heard_but_not_recorded(stage: St
         "username": "carol",
         "action": "quota",
         "stream_id": stage.stream.status.stream_id,
-        "session": "",
+        "session": "p1",
         "reason": QUOTA.full,
         "at": None,
     }

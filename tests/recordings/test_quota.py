@@ -84,6 +84,13 @@ async def test_a_recording_ends_at_the_limit_and_the_stream_goes_on(
     assert 0 <= 2 * SECOND - kept.size_bytes < SECOND // 10 + HEADER_BYTES
     assert files_in(spool_dir) == []
 
+    stream = Stream(index, store, spool_dir, quota)
+    async with stream.recording as recording:
+        recording.begin(STARTED_AT)
+        stream.push(1)
+    await stream.recorder.wait_stored()
+    assert stream.told == [quota.full] and len(await index.list("anna")) == 2
+
     await index.remove(earlier.id)
     stream = Stream(index, store, spool_dir, quota)
     async with stream.recording as recording:
@@ -106,6 +113,26 @@ async def test_beyond_the_limit_nothing_is_begun(
         assert not stream.recorder.busy and recording.recording_id is None
     assert stream.told == [Quota(2 * SECOND).full]
     assert len(await index.list("anna")) == 1 and files_in(spool_dir) == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "reached"),
+    [
+        (None, 10**15, False),
+        (10**10, 10**10 - 11 * SECOND, False),
+        (10**10, 10**10 - 9 * SECOND, True),
+        (500_000, 490_000, False),
+        (500_000, 498_930, True),
+    ],
+)
+def test_a_moment_below_the_limit_is_full(limit: int | None, used: int, reached: bool) -> None:
+    """A recording ends just below it, so that the limit itself is hardly ever met."""
+    assert Quota(limit).reached(used) is reached
+
+
+def test_limits_are_told_in_fitting_units() -> None:
+    """A small one is not 0.0005 GB."""
+    assert " 0.5 MB " in Quota(500_000).full and " 2.5 GB." in Quota(2_500_000_000).almost_full
 
 
 async def test_another_disk_that_is_full_ends_recordings_too(

@@ -253,6 +253,7 @@ async def test_a_stream_at_its_greatest_length_is_told_ended_and_stored(
                 message = await told.get_message(ignore_subscribe_messages=True, timeout=5)
         control = json.loads(message["data"])
         assert (control["username"], control["action"]) == ("alice", "quota")
+        assert control["session"] == "p1"
         assert began is not None and control["at"] == pytest.approx(began + 1)
         await until(lambda: stage.life.done())
         await stage.recorder.wait_stored()

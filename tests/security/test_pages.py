@@ -35,10 +35,15 @@ async def served(edge: Edge, folder: Path) -> AsyncIterator[tuple[Page, str]]:
         await serving
 
 
-async def sign_in(page: Page, username: str, button: str = "sign-in") -> None:
-    """Fill the form in and submit it."""
+async def fill(page: Page, username: str) -> None:
+    """Fill the form in."""
     await page.get_by_test_id("username").fill(username)
     await page.get_by_test_id("password").fill(PASSWORD)
+
+
+async def sign_in(page: Page, username: str, button: str = "sign-in") -> None:
+    """Fill the form in and submit it."""
+    await fill(page, username)
     await page.get_by_test_id(button).click()
 
 
@@ -52,7 +57,7 @@ async def beat(edge: Edge, username: str) -> None:
 async def test_an_invitation_s_link_leads_to_an_account(
     make_edge: MakeEdge, tmp_path: Path
 ) -> None:
-    """It fills the code in; without one the page asks for it, and only then."""
+    """It fills the code in; without one the page asks for it, and only then. Enter creates it."""
     edge = make_edge(sign_up="invite")
     code = await edge.services.invitations.create()
     async with served(edge, tmp_path) as (page, url):
@@ -64,9 +69,13 @@ async def test_an_invitation_s_link_leads_to_an_account(
         await page.goto(f"{url}/#invite={code}")
         await page.reload()
         await expect(field).to_have_value(code)
-        await sign_in(page, "ada", "create-account")
+        await fill(page, "ada")
+        await page.get_by_test_id("password").press("Enter")
         await expect(page.get_by_test_id("start")).to_be_visible()
         assert "invite" not in page.url
+        for name in ("%E0%A4%A", "nobody", "x" * 65):
+            await page.goto(f"{url}/u/{name}")
+            await expect(page.get_by_text("There is no user")).to_be_visible()
 
 
 async def test_a_closed_page_offers_no_account(make_edge: MakeEdge, tmp_path: Path) -> None:
@@ -81,18 +90,18 @@ async def test_the_page_says_what_becomes_of_recordings(
     make_edge: MakeEdge, tmp_path: Path
 ) -> None:
     """Near the limit and at it before Start, and when it is reached."""
-    edge = make_edge(max_gb_per_user=2)
+    edge = make_edge(max_gb_per_user=0.5)
     await edge.person("ada")
-    recording = replace(recording_of("ada"), size_bytes=1_900_000_000)
+    recording = replace(recording_of("ada"), size_bytes=475_000_000)
     await edge.services.index.put(recording)
     async with served(edge, tmp_path) as (page, url):
         await page.goto(url)
         await sign_in(page, "ada")
         storage = page.get_by_test_id("storage")
-        await expect(storage).to_contain_text("95 % of your 2 GB")
-        await edge.services.index.put(replace(recording, size_bytes=2_000_000_000))
-        await expect(storage).to_contain_text("not recorded")
-        reason = Quota(2_000_000_000).full
+        await expect(storage).to_contain_text("95 % of your 500 MB")
+        await edge.services.index.put(replace(recording, size_bytes=499_500_000))
+        await expect(storage).to_contain_text("500 MB for recordings is full")
+        reason = Quota(500_000_000).full
         await edge.streams.store.tell_pages("ada", "quota", "01", "", reason=reason)
         await expect(page.get_by_test_id("notice")).to_have_text(reason)
         await edge.services.index.remove(recording.id)
