@@ -7,7 +7,6 @@ the same name does not share.
 import json
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,28 +224,38 @@ class Accounts(Friends):
         security.note("sign-ins ended", username, count=count, kept=kept)
         await tell(self._redis, AccessEnded(username, reason, kept=kept))
 
-    async def check_password(self, username: str, password: str) -> None:
-        """Raise WrongPassword unless it is this user's password; or TooManyPasswords."""
+    async def check_password(self, username: str, password: str) -> str:
+        """Raise WrongPassword unless it is this user's password; or TooManyPasswords.
+
+        Returns the account's document, for `set_password`.
+        """
         text = await self._redis.get(account_key(username))
         hashed = None if text is None else json.loads(text)["password"]
-        if not await self._hasher.verify(password, hashed):
-            security.note("password wrong", username)
-            raise WrongPassword
+        if text is None or not await self._hasher.verify(password, hashed):
+            raise _wrong(username)
+        return str(text)
 
-    async def set_password(self, username: str, new: str, *, kept: str | None = None) -> None:
+    async def set_password(
+        self, username: str, new: str, *, checked: str | None = None, kept: str | None = None
+    ) -> None:
         """Change a user's password and end all sign-ins but `kept`.
 
-        Raises NoSuchUser, UnfitPassword or TooManyPasswords.
+        `checked` is the document in which the present password was checked: if it has changed, so
+        may the password have. Raises WrongPassword then; NoSuchUser, UnfitPassword or
+        TooManyPasswords.
         """
         passwords.check_new(username, new)
         hashed = await self._hasher.hash(new)
-        await self._change(username, lambda account: account | {"password": hashed})
+        if checked is None:
+            await self._change(username, password=hashed)
+        elif not await self._replaced(username, checked, {"password": hashed}):
+            raise _wrong(username)
         security.note("password changed", username)
         await self.end_sign_ins(username, "Your password was changed.", kept=kept)
 
     async def disable(self, username: str, disabled: bool) -> None:
         """Let an account sign in no more, and end its sign-ins; or let it again. NoSuchUser."""
-        await self._change(username, lambda account: account | {"disabled": disabled})
+        await self._change(username, disabled=disabled)
         security.note("account disabled" if disabled else "account enabled", username)
         if disabled:
             await self.end_sign_ins(username, "This account was disabled.")
@@ -264,15 +273,24 @@ class Accounts(Friends):
         security.note("sign-in ended", username, sign_in=id)
         await tell(self._redis, AccessEnded(username, reason, sign_in=id))
 
-    async def _change(self, username: str, change: Callable[[Document], Document]) -> None:
+    async def _change(self, username: str, **fields: object) -> None:
         """Change an account's document, whatever else changes it at the same time."""
         while True:
             text = await self._redis.get(account_key(username))
             if text is None:
                 raise NoSuchUser(username)
-            changed = json.dumps(change(json.loads(text)))
-            if await self._replace(keys=[account_key(username)], args=[text, changed]):
+            if await self._replaced(username, str(text), fields):
                 return
+
+    async def _replaced(self, username: str, document: str, fields: Document) -> bool:
+        """Change an account's document; False if it is no longer as in `document`."""
+        changed = json.dumps(json.loads(document) | fields)
+        return bool(await self._replace(keys=[account_key(username)], args=[document, changed]))
+
+
+def _wrong(username: str) -> WrongPassword:
+    security.note("password wrong", username)
+    return WrongPassword()
 
 
 def _token(sign_in: SignIn) -> Token:

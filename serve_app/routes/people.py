@@ -99,8 +99,8 @@ async def me(caller: Caller, request: Request, response: Response, use: Use) -> 
 @router.put("/me/password", status_code=204)
 async def change_password(body: PasswordChange, token: Signed, use: Use) -> None:
     """Change the caller's password; every other sign-in ends."""
-    await _confirm(token.username, body.current, use)
-    await use.accounts.set_password(token.username, body.new, kept=token.token_id)
+    checked = await _confirm(token.username, body.current, use)
+    await use.accounts.set_password(token.username, body.new, checked=checked, kept=token.token_id)
 
 
 @router.get("/me/sign-ins")
@@ -219,11 +219,15 @@ async def _needed_invitation(body: NewAccount, use: Use) -> str | None:
     return body.invite if use.settings.sign_up == "invite" else None
 
 
-async def _confirm(username: str, password: str, use: Use) -> None:
-    """Check the password of somebody who is signed in. Raises WrongPassword or TooOften."""
+async def _confirm(username: str, password: str, use: Use) -> str:
+    """Check the password of somebody who is signed in; returns the document it was checked in.
+
+    Raises WrongPassword or TooOften.
+    """
     await use.rates.count("passwords", username)
-    await use.accounts.check_password(username, password)
+    checked = await use.accounts.check_password(username, password)
     await use.rates.forget("passwords", username)
+    return checked
 
 
 def _set_cookie(response: Response, text: str, use: Use) -> None:

@@ -87,6 +87,25 @@ async def test_a_new_password_ends_every_other_sign_in(
     await until(lambda: [each.kept is not None for each in ended] == [True])
 
 
+async def test_of_two_who_change_a_password_at_once_one_does(edge: Edge) -> None:
+    """They stay signed in, and their password is the one that works; the other one's is wrong."""
+    both = await edge.person("ada"), await another(edge, "ada")
+    wishes = ["another horse", "a third horse"]
+    answers = await asyncio.gather(
+        *(
+            each.http.put("/api/me/password", json={"current": PASSWORD, "new": wish})
+            for each, wish in zip(both, wishes, strict=True)
+        )
+    )
+    statuses = [answer.status_code for answer in answers]
+    assert sorted(statuses) in ([204, 401], [204, 403])
+    won = statuses.index(204)
+    assert await open_to(both[won], both[1 - won]) == [True, False]
+    assert await open_to(await another(edge, "ada", wishes[won])) == [True]
+    with pytest.raises(WrongCredentials):
+        await another(edge, "ada", wishes[1 - won])
+
+
 async def test_a_sign_in_lasts_thirty_days_unused(edge: Edge, ahead: list[float]) -> None:
     """Each use renews it; the token itself has no end. What was said of its end is that."""
     ada = await edge.person("ada")
