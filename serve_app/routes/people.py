@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from serve_app import passwords
 from serve_app.callers import COOKIE, Caller, From, Signed
 from serve_app.deletion import delete_account as delete_for_good
 from serve_app.errors import NameReserved, SignUpClosed
@@ -47,6 +48,7 @@ async def sign_up(use: Use) -> SignUp:
 @router.post("/accounts", status_code=201)
 async def create_account(body: NewAccount, place: From, use: Use) -> Created:
     """Create an account, where that is allowed."""
+    passwords.check_new(body.username, body.password)  # a refusal costs no try
     await use.rates.count("accounts", place.counted)
     if not place.local:
         await use.rates.count("accounts_per_day", place.counted)

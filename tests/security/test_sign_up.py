@@ -66,6 +66,15 @@ async def test_an_invitation_makes_one_account(make_edge: MakeEdge) -> None:
     assert (await create(edge, "bob", invite=code)).status_code == 403
 
 
+async def test_a_refused_password_uses_no_try_up(make_edge: MakeEdge) -> None:
+    """Somebody who looks for one that is allowed is not sent away."""
+    edge = make_edge(sign_up="open", rates={"accounts": "1/minute"})
+    for password in ("password123", "short", "ada-is-me1"):
+        assert (await create(edge, "ada-is-me", password=password)).status_code == 422
+    assert (await create(edge, "ada-is-me")).status_code == 201
+    assert (await create(edge, "bob")).status_code == 429
+
+
 async def test_a_taken_or_refused_name_uses_no_invitation_up(make_edge: MakeEdge) -> None:
     """The person tries again with another name."""
     edge = make_edge(sign_up="invite", admins=("root-ann",))
