@@ -17,7 +17,7 @@ from commands.local.child import StartFailed
 from commands.local.data_dir import DataDirRefused
 from commands.local.signals import Interrupted, Signals
 from commands.local.storage import open_storage
-from foundation.redis import RedisClient, RedisUnavailable, connect
+from foundation.redis import RedisClient, RedisUnavailable, answer, connect
 from recordings.index import RecordingIndex
 from recordings.store import RecordingStore, StoreUnavailable
 from serve_app.accounts import Accounts
@@ -25,6 +25,7 @@ from serve_app.deletion import delete_account
 from serve_app.friends import AccountError, NoSuchUser
 from serve_app.invitations import DAY_S, Invitations
 from serve_app.schemas import rfc3339
+from serve_app.security import LogUnwritable, operator
 from serve_app.settings import USERNAME, Settings
 
 FOLLOW_LIMIT_S = 3.0
@@ -33,6 +34,11 @@ END_LIMIT_S = 10.0
 """The same, for one that has lost the lease. Its status expires after 3 s even if it is dead."""
 
 POLL_S = 0.1
+
+REFUSALS = (
+    RedisUnavailable, StoreUnavailable, StartFailed, DataDirRefused, LogUnwritable, AccountError,
+)  # fmt: skip
+"""What is told in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +64,27 @@ def run(options: argparse.Namespace, settings: Settings, signals: Signals) -> in
     """
     name = getattr(options, "name", None)
     if name is not None and not re.fullmatch(USERNAME, name):
-        print("A username has 3 to 32 of the characters a-z, 0-9, _ and -.", file=sys.stderr)
+        _refuse("A username has 3 to 32 of the characters a-z, 0-9, _ and -.", options)
         return 2
     try:
+        if settings.redis_url is not None:
+            signals.run(answer(settings.redis_url))
         with open_storage(settings, signals, objects=options.action == "delete") as complete:
-            signals.run(_act(options, complete))
+            with operator(complete.logs):
+                signals.run(_act(options, complete))
     except Interrupted:
         return signals.exit_code
-    except (RedisUnavailable, StoreUnavailable, StartFailed, DataDirRefused, AccountError) as error:
-        print(error, file=sys.stderr)
+    except REFUSALS as error:
+        _refuse(str(error), options)
         return 1
     return 0
+
+
+def _refuse(sentence: str, options: argparse.Namespace) -> None:
+    if options.json:
+        print(json.dumps({"detail": sentence}, indent=2))
+    else:
+        print(sentence, file=sys.stderr)
 
 
 async def _act(options: argparse.Namespace, settings: Settings) -> None:
@@ -134,22 +150,20 @@ async def disable(use: Use, options: argparse.Namespace) -> None:
     """Let an account sign in no more; its sign-ins and its stream end."""
     await use.accounts.disable(options.name, True)
     await _end_stream(options.name, use, "This account was disabled.")
-    _say(use, options, f"{options.name} is disabled.")
+    use.print({"username": options.name, "disabled": True}, f"{options.name} is disabled.")
 
 
 async def enable(use: Use, options: argparse.Namespace) -> None:
     """Let a disabled account sign in again."""
     await use.accounts.disable(options.name, False)
-    _say(use, options, f"{options.name} is enabled.")
+    use.print({"username": options.name, "disabled": False}, f"{options.name} is enabled.")
 
 
 async def delete(use: Use, options: argparse.Namespace) -> None:
     """Delete an account with its recordings."""
-    from serve_app.services import store_config  # late: it loads Ray
-
     if not await use.accounts.exists(options.name):
         raise NoSuchUser(options.name)
-    store = RecordingStore(store_config(use.settings))
+    store = RecordingStore(use.settings.store_config)
     try:
         await delete_account(
             options.name,
@@ -160,11 +174,7 @@ async def delete(use: Use, options: argparse.Namespace) -> None:
         )
     finally:
         store.close()
-    _say(use, options, f"{options.name} is deleted.")
-
-
-def _say(use: Use, options: argparse.Namespace, text: str) -> None:
-    use.print({"username": options.name}, text)
+    use.print({"username": options.name}, f"{options.name} is deleted.")
 
 
 async def _end_stream(username: str, use: Use, why: str) -> None:

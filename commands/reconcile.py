@@ -6,12 +6,11 @@ from commands.local.child import StartFailed
 from commands.local.data_dir import DataDirRefused
 from commands.local.signals import Interrupted, Signals
 from commands.local.storage import open_storage
-from foundation.redis import RedisUnavailable, connect
+from foundation.redis import RedisUnavailable, answer, connect
 from recordings.abandoned import recover_abandoned
 from recordings.index import RecordingIndex
 from recordings.recovery import Difference, reconcile, recover
 from recordings.store import RecordingStore, StoreUnavailable
-from serve_app.services import store_config
 from serve_app.settings import Settings
 
 
@@ -22,6 +21,8 @@ def run(settings: Settings, signals: Signals) -> int:
     servers cannot be reached.
     """
     try:
+        if settings.redis_url is not None:
+            signals.run(answer(settings.redis_url))
         with open_storage(settings, signals) as complete:
             return signals.run(_run(complete))
     except Interrupted:
@@ -33,7 +34,7 @@ def run(settings: Settings, signals: Signals) -> int:
 
 async def _run(settings: Settings) -> int:
     assert settings.redis_url is not None
-    store = RecordingStore(store_config(settings))
+    store = RecordingStore(settings.store_config)
     redis = connect(settings.redis_url)
     index = RecordingIndex(redis)
     try:

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -57,17 +57,22 @@ def fields(**values: object) -> dict[str, object]:
 def configure(process: str, config: LogConfig) -> None:
     """Set up this process's logging. `process` names its role, such as `ingress`; adds the pid."""
     root = logging.getLogger()
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    root.handlers[:] = [handler(process, replace(config, folder=None))]
     if config.folder is not None:
-        Path(config.folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        handlers.append(SharedFile(Path(config.folder) / FILE_NAME))
-    formatter = LineFormatter(config.form, f"{process}-{os.getpid()}")
-    for handler in handlers:
-        handler.setFormatter(formatter)
-    root.handlers[:] = handlers
+        root.addHandler(handler(process, config))
     root.setLevel(logging.WARNING)
     for package in PACKAGES:
         logging.getLogger(package).setLevel(logging.INFO)
+
+
+def handler(process: str, config: LogConfig) -> logging.Handler:
+    """Make a handler for the file in `folder`, or for stderr if there is none. Raises OSError."""
+    made: logging.Handler = logging.StreamHandler()
+    if config.folder is not None:
+        Path(config.folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = SharedFile(Path(config.folder) / FILE_NAME)
+    made.setFormatter(LineFormatter(config.form, f"{process}-{os.getpid()}"))
+    return made
 
 
 class LineFormatter(logging.Formatter):

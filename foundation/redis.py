@@ -142,6 +142,12 @@ def connect(url: str) -> RedisClient:
     return client
 
 
+async def answer(url: str) -> None:
+    """Raise RedisUnavailable unless a Redis answers."""
+    async with connect(url) as redis:
+        await redis.ping()
+
+
 async def unfit(url: str) -> str | None:
     """Say in a sentence why a Redis can never serve hushcast.
 

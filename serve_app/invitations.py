@@ -8,6 +8,7 @@ import hashlib
 import secrets
 
 from foundation.redis import RedisClient
+from serve_app import security
 
 DAY_S = 86_400
 _LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -31,6 +32,7 @@ class Invitations:
             "".join(secrets.choice(_LETTERS) for _ in range(_GROUP)) for _ in range(_GROUPS)
         )
         await self._redis.set(invitation_key(code), uses, ex=days * DAY_S)
+        security.note("invitation made", "", uses=uses, days=days)
         return code
 
     async def check(self, code: str | None) -> None:

@@ -16,7 +16,6 @@ from foundation.redis import unfit
 from recordings.retention import Retention
 from serve_app.cluster import refuse_an_open_cluster
 from serve_app.ingress import Ingress
-from serve_app.services import store_config
 from serve_app.settings import Settings, SettingsError, read_settings
 
 
@@ -42,7 +41,7 @@ def pool_config(settings: Settings, other_disks: tuple[str, ...] = ()) -> PoolCo
     assert settings.redis_url is not None, "Redis is either configured or started by `hushcast up`"
     actor = StreamActorConfig(
         redis_url=settings.redis_url,
-        store=store_config(settings),
+        store=settings.store_config,
         spool_dir=str(settings.spool_dir),
         version=settings.release,
         model=settings.model,

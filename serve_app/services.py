@@ -14,7 +14,7 @@ from deployments.stream_actors import StreamActors
 from deployments.streams import Directory, Streams
 from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
-from recordings.store import PEOPLE_WAIT_S, RecordingStore, StoreConfig
+from recordings.store import PEOPLE_WAIT_S, RecordingStore
 from serve_app.accounts import Accounts
 from serve_app.addresses import Proxies
 from serve_app.friends import CHANNEL as FRIENDS_CHANNEL
@@ -79,24 +79,7 @@ def build_services(settings: Settings, directory: Directory, actors: StreamActor
             partial(access.gone, redis),
         ),
         index=RecordingIndex(redis),
-        store=RecordingStore(store_config(settings), wait_s=PEOPLE_WAIT_S),
-    )
-
-
-def store_config(settings: Settings) -> StoreConfig:
-    """Configure where recordings are kept."""
-    assert settings.s3_bucket is not None, (
-        "a bucket is either configured or started by `hushcast up`"
-    )
-    return StoreConfig(
-        bucket=settings.s3_bucket,
-        endpoint=settings.s3_endpoint,
-        region=settings.s3_region,
-        public_endpoint=settings.s3_public_endpoint,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key,
-        addressing=settings.s3_addressing,
-        authority=settings.s3_ca,
+        store=RecordingStore(settings.store_config, wait_s=PEOPLE_WAIT_S),
     )
 
 

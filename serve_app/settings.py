@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from limits import parse_many
@@ -26,6 +26,9 @@ from actors.models import DEFAULT_MODEL, ModelName
 from foundation.logs import Form, LogConfig
 from recordings.quota import Quota
 from serve_app.addresses import origin_of
+
+if TYPE_CHECKING:
+    from recordings.store import StoreConfig
 
 PREFIX = "HUSHCAST_"
 USERNAME = r"[a-z0-9_-]{3,32}"
@@ -399,6 +402,25 @@ class Settings(BaseSettings):
     def logs(self) -> LogConfig:
         """How processes log."""
         return LogConfig(self.log_format, str(self.log_dir) if self.log_dir else None)
+
+    @property
+    def store_config(self) -> "StoreConfig":
+        """How recordings are stored."""
+        from recordings.store import StoreConfig  # late: it loads boto3
+
+        assert self.s3_bucket is not None, (
+            "a bucket is either configured or started by `hushcast up`"
+        )
+        return StoreConfig(
+            bucket=self.s3_bucket,
+            endpoint=self.s3_endpoint,
+            region=self.s3_region,
+            public_endpoint=self.s3_public_endpoint,
+            access_key=self.s3_access_key,
+            secret_key=self.s3_secret_key,
+            addressing=self.s3_addressing,
+            authority=self.s3_ca,
+        )
 
     @property
     def quota(self) -> Quota:

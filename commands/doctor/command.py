@@ -51,7 +51,7 @@ def run(settings: Settings, signals: Signals) -> int:
 def _findings(settings: Settings, signals: Signals) -> Iterator[Finding]:
     """Run every check, with the settings of the running instance if there is one."""
     try:
-        with open_storage(settings, signals) as complete:
+        with open_storage(settings, signals, new=True) as complete:
             yield from findings_of(CHECKS, complete, signals)
     except (StartFailed, DataDirRefused) as problem:
         yield from findings_of(WITHOUT_STORAGE, settings, signals)

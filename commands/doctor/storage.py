@@ -12,7 +12,6 @@ from commands.doctor.findings import Finding, clock_finding
 from foundation.redis import RedisUnavailable, connect, unfit
 from recordings.probe import PROBE, Probe
 from recordings.store import RecordingStore, StoreUnavailable
-from serve_app.services import store_config
 from serve_app.settings import Settings
 
 MIN_REDIS = 7
@@ -106,7 +105,7 @@ async def _ask_redis(url: str) -> tuple[dict[str, Any], float, float]:
 def check_s3(settings: Settings) -> Iterator[Finding]:
     """Put an object and a part, read them, as a browser would too, and delete them."""
     try:
-        store = RecordingStore(store_config(settings), wait_s=TIMEOUT_S)
+        store = RecordingStore(settings.store_config, wait_s=TIMEOUT_S)
         try:
             yield from _check_s3(store)
         finally:

@@ -19,6 +19,10 @@ class DataDirInUse(DataDirRefused):
     """Another hushcast is using it."""
 
 
+class NoData(DataDirRefused):
+    """No hushcast has used it."""
+
+
 def private_folder(path: Path) -> Path:
     """Create a folder that only its owner may enter, or make an existing one so; returns it."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """The Valkey and SeaweedFS that hushcast starts itself, and the settings completed with them."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Self
 
 from commands.local.data_dir import (
     DataDirInUse,
+    NoData,
     kept_secret,
     locked,
     private_file,
@@ -75,22 +76,28 @@ def publish_settings(settings: Settings, guardian: Guardian) -> None:
 
 @contextmanager
 def open_storage(
-    settings: Settings, signals: Signals, *, objects: bool = True
+    settings: Settings, signals: Signals, *, objects: bool = True, new: bool = False
 ) -> Iterator[Settings]:
     """Reach the storage of a data directory: the running one, or one started for this call.
 
-    Without `objects` only Redis is needed. Raises StartFailed; DataDirInUse while an instance is
-    starting or stopping.
+    Without `objects` only Redis is needed. A directory without data is refused unless it may be
+    `new`. Raises StartFailed; NoData; DataDirInUse while an instance is starting or stopping.
     """
+    data, logs = settings.data_dir, settings.data_dir / "logs"
     if not settings.brings_redis and not (objects and settings.brings_s3):
-        yield settings
+        yield settings if settings.log_dir or not logs.is_dir() else settings.changed(log_dir=logs)
         return
+    if not new:
+        _expect(data, "lock", "valkey", "s3")
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(settings.data_dir))
+            stack.enter_context(locked(data))
         except DataDirInUse:
-            yield _read_published(settings.data_dir)
+            yield _read_published(data)
             return
+        if not new:  # `up` may have run here with other servers
+            brought = (settings.brings_redis, "valkey"), (objects and settings.brings_s3, "s3")
+            _expect(data, *(name for ours, name in brought if ours))
         guardian = stack.enter_context(Guardian())
         storage = Storage.prepare(settings, guardian, signals)
         if not objects:
@@ -103,6 +110,16 @@ def open_storage(
         for server in storage.servers:
             server.wait()
         yield storage.complete(settings)
+
+
+def _expect(data_dir: Path, *names: str) -> None:
+    """Refuse a directory that has none of these."""
+    with suppress(OSError):  # `locked` says what is wrong
+        if not any((data_dir / name).exists() for name in names):
+            raise NoData(
+                f"There is no hushcast data in {data_dir}. "
+                "Give the directory of your `hushcast up` with --data-dir."
+            )
 
 
 def _published(data_dir: Path) -> Path:

@@ -68,7 +68,13 @@ def test_a_data_dir_with_too_long_a_name_is_refused(name: str, why: str, tmp_pat
 
 @pytest.mark.slow
 def test_reconcile_brings_its_servers_when_none_runs(tmp_path: Path) -> None:
-    """On an idle data directory it starts what it needs, reports, and stops it."""
+    """On an idle data directory it starts what it needs, reports, and stops it.
+
+    That directory may have lost its Redis; one that has nothing is not hushcast's.
+    """
+    absent = hushcast("recordings", "reconcile", "--data-dir", str(tmp_path / "data"))
+    assert absent.returncode == 1 and "There is no hushcast data" in absent.stderr
+    (tmp_path / "data" / "s3").mkdir(parents=True)
     reconciled = hushcast("recordings", "reconcile", "--data-dir", str(tmp_path / "data"))
     assert (reconciled.returncode, reconciled.stderr) == (0, "")
     assert reconciled.stdout == "index and bucket agree\n"

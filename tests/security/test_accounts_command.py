@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import commands.accounts
 from actors.access import CHANNEL, AccessEnded
 from commands import cli
 from commands.local.signals import Signals
+from foundation.logs import read_line
 from recordings.store import ObjectMissing, StoreConfig
 from tests import statuses
 from tests.edge.conftest import PASSWORD, Edge, MakeEdge
@@ -22,9 +25,12 @@ Call = Callable[..., Coroutine[Any, Any, tuple[int, str, str]]]
 
 
 @pytest.fixture
-def call(edge: Edge, store_config: StoreConfig, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(
+    edge: Edge, store_config: StoreConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Call:
     """Call the command as for a cluster: exit code, standard output, standard error."""
     settings = edge.services.settings.changed(
+        log_dir=tmp_path / "logs",
         s3_endpoint=store_config.endpoint,
         s3_bucket=store_config.bucket,
         s3_access_key=store_config.access_key,
@@ -80,8 +86,10 @@ async def test_an_account_is_disabled_and_enabled(
     assert not await statuses.write(edge.streams.store, live("ada"))
     assert (await ada.http.get("/api/me")).status_code == 401
     assert await signs_in(edge, "ada", PASSWORD) == 403
-    assert (await call("enable", "ada"))[0] == 0
+    told = json.loads((await call("enable", "ada", "--json"))[1])
+    assert told == {"username": "ada", "disabled": False}
     assert await signs_in(edge, "ada", PASSWORD) == 200
+    assert json.loads((await call("disable", "ada", "--json"))[1])["disabled"]
 
 
 async def test_accounts_are_listed(edge: Edge, call: Call, tmp_path: Path) -> None:
@@ -146,6 +154,93 @@ async def test_an_unknown_name_is_refused_with_a_sentence(call: Call, action: st
     """Exit code 1, nothing on standard output."""
     code, output, errors = await call(action, "nobody")
     assert (code, output, errors) == (1, "", "There is no user called nobody.\n")
+    code, output, errors = await call(action, "nobody", "--json")
+    told = {"detail": "There is no user called nobody."}
+    assert (code, json.loads(output), errors) == (1, told, "")
+
+
+async def test_what_the_operator_does_is_in_the_security_log(call: Call, tmp_path: Path) -> None:
+    """In the file that the instance writes, marked, and without the codes and passwords."""
+    secrets = [(await call(*words))[1].split()[0] for words in (["create", "ada"], ["invite"])]
+    secrets.append((await call("reset-password", "ada"))[1].strip())
+    for action in ("disable", "enable", "delete"):
+        assert (await call(action, "ada"))[0] == 0
+    text = (tmp_path / "logs" / "hushcast.log").read_text()
+    lines = [line for each in text.splitlines() if (line := read_line(each))]
+    assert {(line.logger, line.fields["by"]) for line in lines} == {
+        ("serve_app.security", "operator")
+    }
+    told = [(line.what, line.fields.get("user")) for line in lines]
+    assert [each for each in told if each[0] != "sign-ins ended"] == [
+        ("account created", "ada"),
+        ("invitation made", None),
+        ("password changed", "ada"),
+        ("account disabled", "ada"),
+        ("account enabled", "ada"),
+        ("account deleted", "ada"),
+    ]
+    assert not any(secret in text for secret in secrets)
+
+
+async def test_nothing_is_done_without_the_security_log(
+    edge: Edge, call: Call, tmp_path: Path
+) -> None:
+    """If the file cannot be written, the command says so first."""
+    await edge.person("ada")
+    (tmp_path / "file").touch()
+    code, output, errors = await call("delete", "ada", log_dir=tmp_path / "file" / "logs")
+    assert (code, output) == (1, "") and "cannot be written" in errors and errors.count("\n") == 1
+    assert await edge.services.accounts.exists("ada")
+
+
+def test_a_command_loads_no_ray() -> None:
+    """Importing it takes longer than everything that the command does."""
+    code = """
+import sys
+import commands.accounts, commands.reconcile
+from serve_app.settings import Settings
+Settings(s3_bucket="bucket").store_config
+sys.exit("ray" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("words", [["accounts", "list"], ["accounts", "delete", "ada"]])
+@pytest.mark.parametrize("kept", ["nothing", "a foreign folder", "a lock"])
+def test_a_folder_without_data_is_refused(
+    words: list[str], kept: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only `hushcast up` makes an installation; a lock alone is one with servers elsewhere."""
+    data = tmp_path / "data"
+    if kept != "nothing":
+        data.mkdir()
+    if kept == "a lock":
+        (data / "lock").touch()
+    before = sorted(tmp_path.rglob("*"))
+    assert run(*words, "--data-dir", str(data)) == 1
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.startswith(f"There is no hushcast data in {data}.")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("words", [["accounts", "delete", "ada"], ["recordings", "reconcile"]])
+def test_redis_is_reached_before_anything_starts(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A wrong URL leaves nothing behind in the default folder."""
+    monkeypatch.chdir(tmp_path)
+    assert run(*words, "--redis-url", "redis://127.0.0.1:9/0") == 1
+    assert capsys.readouterr().err.startswith("Redis")
+    assert list(tmp_path.iterdir()) == []
+
+
+def run(*words: str) -> int:
+    """Run a command in this process, without listening to signals; returns the exit code."""
+    options = cli._parser().parse_args(words)
+    return int(options.run(options, Signals()))
 
 
 async def test_without_redis_it_says_so(call: Call) -> None:
