@@ -55,7 +55,7 @@ def left_in_redis(url: str) -> set[str]:
             members = await _members(redis)
         finally:
             await redis.aclose()
-        return {key for key in found if ":rate:" not in key} | members
+        return {key for key in found if ":limit:" not in key} | members
 
     return asyncio.run(find())
 
