@@ -72,7 +72,6 @@ class SeaweedFS:
             "-dir=data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-master.telemetry=false", "-admin.ui=false", "-webdav=false", "-disableHttp",
             "-s3.config=s3.json", "-s3.autoCreateBucket=false",
-            "-volume.preStopSeconds=0",  # the master, which it tells, ends with it
             "-s3.port.iceberg=0", "-s3.port.lance=0",
             f"-filer.localSocket={self._socket('filer')}", f"-s3.localSocket={self._socket('s3')}",
             *(f"-{role}.port={port}" for role, port in self.ports.items()),

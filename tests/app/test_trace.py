@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -57,8 +58,14 @@ async def test_every_hop_of_a_start_and_a_stop_is_found(app: App, people: People
     delays = [int(line.split()[2]) for line in stopped.splitlines() if "change=" in line]
     assert len(delays) >= 3 and 0 <= min(delays) and max(delays) < 2000
     await until(lambda: "recording is stored" in traced(app, "--stream", stream["stream_id"]))
-    log = (app.data_dir / "logs" / "hushcast.log").read_text()
+    log = without_security(app.data_dir / "logs" / "hushcast.log")
     assert ada.username not in log and bob.username not in log
+
+
+def without_security(log: Path) -> str:
+    """Read a log but for the lines that are to name people."""
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join(line for line in lines if " serve_app.security " not in line)
 
 
 async def test_a_killed_actor_is_followed_to_its_friends(app: App, people: People) -> None:
@@ -90,5 +97,5 @@ async def test_no_log_names_a_person_or_holds_what_a_client_made_up(
     assert (await ada.http.post(f"/whep/{ada.username}", content="x")).status_code == 415
     await ada.http.post("/api/stream/stop")
     for log in sorted((app.data_dir / "logs").iterdir()):
-        text = log.read_text(errors="replace")
+        text = without_security(log)
         assert ada.username not in text and "request=forged" not in text, log.name

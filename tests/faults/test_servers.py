@@ -82,7 +82,7 @@ async def test_s3_is_away_during_and_after_a_stream(instance: Instance, people: 
     """Live sound goes on; the recording waits, listed as `storing`, and is stored complete."""
     show = Show(people)
     await show.begin()
-    instance.s3.stop()
+    await asyncio.to_thread(instance.s3.stop)
     try:
         await show.sound_goes_on(OUTAGE_S)
         published_s = await show.end()
@@ -90,21 +90,21 @@ async def test_s3_is_away_during_and_after_a_stream(instance: Instance, people: 
         ready = await show.ada.http.get("/readyz")
         assert ready.status_code == 503 and "storage" in ready.text
     finally:
-        instance.s3.start()
+        await asyncio.to_thread(instance.s3.start)
     assert abs(lost_s(await show.recording(), published_s)) < 0.3
 
 
 async def test_s3_is_away_before_a_stream(instance: Instance, people: People) -> None:
     """A stream begins without S3, is heard, ends, and is stored when S3 is back."""
     show = Show(people)
-    instance.s3.stop()
+    await asyncio.to_thread(instance.s3.stop)
     try:
         await show.begin()
         await show.sound_goes_on(2.0)
         published_s = await show.end()
         await until(lambda: _gone(show), timeout_s=5)
     finally:
-        instance.s3.start()
+        await asyncio.to_thread(instance.s3.start)
     assert abs(lost_s(await show.recording(), published_s)) < 0.3
 
 
@@ -153,13 +153,13 @@ async def test_redis_is_restarted_during_a_stream(instance: Instance, people: Pe
     """Live sound goes on, a new stream is refused with 503; afterwards the same stream is live."""
     show = Show(people)
     await show.begin()
-    instance.redis.stop()
+    await asyncio.to_thread(instance.redis.stop)
     try:
         await show.sound_goes_on(OUTAGE_S)
         refused = await show.bob.http.post("/whip", content=b"v=0\r\n", headers=SDP)
         assert refused.status_code == 503 and "retry-after" in refused.headers, refused.text
     finally:
-        instance.redis.start()
+        await asyncio.to_thread(instance.redis.start)
     await until(show.live)
     assert (await show.ada.stream() or {})["stream_id"] == show.stream_id
     await show.sound_goes_on(1.0)
