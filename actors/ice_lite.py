@@ -60,7 +60,6 @@ class Source:
 
     protocol: "LiteProtocol"
     address: Address
-    priority: int = 0
     nominated_at: float | None = None
     answered: bool = False
     """It has answered our request: it is not a spoofed one."""
@@ -222,7 +221,6 @@ class LiteConnection(IceConnection):
         self._answer(source, message, stun.Class.RESPONSE, "XOR-MAPPED-ADDRESS", address)
         if "USE-CANDIDATE" in message.attributes:
             source.nominated_at = now
-            source.priority = message.attributes.get("PRIORITY", 0)
         if source.nominated_at == now or (self.selected is not None and self._is_stale()):
             self._select(source) if source.answered else self._ask(source)
 
@@ -239,18 +237,15 @@ class LiteConnection(IceConnection):
         """Send to an address from now on, if the peer means it rather than the former one.
 
         The first that has answered is used even before it is nominated (RFC 8445, section 12.1): a
-        peer that begins DTLS there has found it good. A peer that moves nominates the new address
-        alone. One that nominates every pair means that of the highest priority (section 8.1.1).
-        One whose NAT has given it another port nominates nothing, but checks from there.
+        peer that begins DTLS there has found it good. Of several nominations the last one counts,
+        which is what browsers mean. A peer whose NAT has given it another port nominates nothing,
+        but checks from there.
         """
         former = self.selected
         if source is former:
             return
         if former is not None and not self._is_stale():
-            if source.nominated_at is None:
-                return
-            again = former.nominated_at and source.nominated_at - former.nominated_at < STALE_S
-            if again and source.priority < former.priority:
+            if (source.nominated_at or 0.0) <= (former.nominated_at or 0.0):
                 return
         self.selected = source
         self.heard_at = time.monotonic()
