@@ -146,7 +146,7 @@ class Announcer:
     def _note_published(self, status: StreamStatus, change: Change) -> None:
         if status == self._written or self._lease.lost:
             return
-        if self._written is None or status.listeners != self._written.listeners:
+        if self._written is not None and status.listeners != self._written.listeners:
             self._counted_at = time.monotonic()
         self._written = status
         told = fields(
