@@ -129,6 +129,30 @@ def as_received(packet: RtpPacket) -> RtpPacket:
     return packet
 
 
+MIN_REPORTING = 8
+"""How many SSRCs may send reports, however few may send sound."""
+
+
+class Bucket:
+    """A token bucket: `per_second` packets, of which ten seconds' worth may come at once."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._tokens, self._since = 10 * per_second, time.monotonic()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no packet is allowed now."""
+        now = time.monotonic()
+        tokens = self._tokens + (now - self._since) * self._per_second
+        self._tokens, self._since = min(10 * self._per_second, tokens), now
+        return self._tokens < 1
+
+    def take(self) -> None:
+        """Count a packet."""
+        self._tokens -= 1
+
+
 class TooMuch(pylibsrtp.Error):
     """Beyond the bounds of a connection: aiortc drops the packet."""
 
@@ -141,11 +165,10 @@ class BoundedSrtp:
     ) -> None:
         self._session = session
         self._sources = sources
-        self._per_second = reports_per_second
+        self._reports = Bucket(reports_per_second)
         self._heard = heard
         self._known: set[bytes] = set()
         self._reporting: set[bytes] = set()
-        self._allowed, self._since = 10 * reports_per_second, time.monotonic()
 
     def unprotect(self, data: bytes) -> bytes:
         """Decrypt RTP. Raises pylibsrtp.Error."""
@@ -159,15 +182,12 @@ class BoundedSrtp:
 
     def unprotect_rtcp(self, data: bytes) -> bytes:
         """Decrypt RTCP. Raises pylibsrtp.Error."""
-        now = time.monotonic()
-        allowed = self._allowed + (now - self._since) * self._per_second
-        self._allowed, self._since = min(10 * self._per_second, allowed), now
-        source = data[4:8]
+        source, most = data[4:8], max(MIN_REPORTING, self._sources)
         new = source not in self._reporting
-        if self._allowed < 1 or (new and len(self._reporting) >= max(8, self._sources)):
+        if self._reports.empty or (new and len(self._reporting) >= most):
             raise TooMuch
         packet: bytes = self._session.unprotect_rtcp(data)
-        self._allowed -= 1
+        self._reports.take()  # only now: a forged packet must not use up the peer's
         self._reporting.add(source)
         self._heard()
         return packet
@@ -208,15 +228,12 @@ def bound_messages(
     if sctp is None:
         return
     handle = sctp._handle_data
-    allowed, since = 10 * per_second, time.monotonic()
+    packets = Bucket(per_second)
 
     async def bounded(data: bytes) -> None:
-        nonlocal allowed, since
-        now = time.monotonic()
-        allowed, since = min(10 * per_second, allowed + (now - since) * per_second), now
-        if allowed < 1:
+        if packets.empty:
             return
-        allowed -= 1
+        packets.take()
         await handle(data)
         streams = sctp._inbound_streams
         waiting = sum(len(each.reassembly) for each in streams.values())

@@ -1,10 +1,10 @@
 """The server's side of ICE: an ICE-lite agent (RFC 8445) that cannot be made to send to others.
 
 It answers checks and sends none on its own, ignores remote candidates, and lets nothing but STUN
-pass from an address before an authenticated check. Whoever knows a session's password
-can write any source address on a check. So before anything but answers to checks goes to an
-address, that address must answer a request of ours, and until it has, it gets at most 1.5 times
-the bytes that came from it (QUIC's limit is 3 times: RFC 9000, section 8.1).
+pass from an address before an authenticated check. Whoever knows a session's password can write
+any source address on a check. So before anything but answers to checks goes to an address, that
+address must answer a request of ours, and until it has, it gets at most 1.5 times the bytes that
+came from it (QUIC's limit is 3 times: RFC 9000, section 8.1).
 """
 
 import asyncio
