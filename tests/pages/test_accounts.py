@@ -1,57 +1,18 @@
 """What the pages say of invitations, storage and administrators, in Chromium."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import uvicorn
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from recordings.quota import Quota
-from tests import statuses
-from tests.app.browser import chromium
-from tests.edge.conftest import PASSWORD, Edge, MakeEdge
-from tests.edge.made_up import live
+from tests.edge.conftest import MakeEdge
 from tests.edge.test_recordings import recording_of
-from tests.running import free_port
+from tests.pages.site import beat, fill, served, sign_in
 
 pytestmark = pytest.mark.slow
-
-
-@asynccontextmanager
-async def served(edge: Edge, folder: Path) -> AsyncIterator[tuple[Page, str]]:
-    """Serve the pages; get one of them and their address."""
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    server = uvicorn.Server(uvicorn.Config(edge.api, port=port, log_config=None))
-    serving = asyncio.create_task(server.serve())
-    try:
-        async with chromium(folder / "no-microphone.wav") as browser:
-            yield await browser.new_page(), url
-    finally:
-        server.should_exit = True
-        await serving
-
-
-async def fill(page: Page, username: str) -> None:
-    """Fill the form in."""
-    await page.get_by_test_id("username").fill(username)
-    await page.get_by_test_id("password").fill(PASSWORD)
-
-
-async def sign_in(page: Page, username: str, button: str = "sign-in") -> None:
-    """Fill the form in and submit it."""
-    await fill(page, username)
-    await page.get_by_test_id(button).click()
-
-
-async def beat(edge: Edge, username: str) -> None:
-    """Keep a stream live, as its actor does, until somebody ends it."""
-    while (username, None) not in edge.streams.stopped:
-        await statuses.write(edge.streams.store, live(username))
-        await asyncio.sleep(0.5)
 
 
 async def test_an_invitation_s_link_leads_to_an_account(
