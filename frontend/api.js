@@ -6,6 +6,7 @@
  *   username: string, stream_id: string, state: "connecting" | "live" | "reconnecting",
  *   started_at: string | null, listeners: number, denoise: boolean,
  *   attenuation_limit_db: number | null, share_original: boolean, muted: boolean,
+ *   title?: string | null,
  * }} Stream
  * @typedef {{
  *   id: string, username: string, stream_id: string, started_at: string, duration_s: number,
@@ -16,6 +17,7 @@
  * }} Control
  * @typedef {{
  *   input_dbfs: number | null, output_dbfs: number | null, late_hops: number, loss: number,
+ *   version?: 2, noise_removed_db?: number | null, gaps?: number,
  * }} Stats
  */
 
@@ -114,6 +116,16 @@ export class Api extends EventTarget {
       "X-Request-ID": `page-${crypto.getRandomValues(new Uint32Array(3)).join("-")}`,
     };
     return this.#request("POST", path, { headers, body: sdp });
+  }
+
+  /**
+   * Post a WAV; the Response has the server's.
+   * @param {string} path
+   * @param {ArrayBuffer} wav
+   */
+  sound(path, wav) {
+    const headers = { "Content-Type": "audio/wav", Accept: "audio/wav, application/json" };
+    return this.#request("POST", path, { headers, body: wav });
   }
 
   /**
