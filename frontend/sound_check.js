@@ -47,8 +47,7 @@ export class SoundCheck extends EventTarget {
   #endsAt = 0;
   #column = 0;
 
-  /** @type {CheckPhase} */
-  phase = "closed";
+  #phase = /** @type {CheckPhase} */ ("closed");
   /** @type {Which} which one is heard */
   which = "after";
   problem = "";
@@ -64,6 +63,10 @@ export class SoundCheck extends EventTarget {
     this.#api = api;
     this.#settings = settings;
     this.#microphone.addEventListener("lost", () => this.open());
+  }
+
+  get phase() {
+    return this.#phase;
   }
 
   get isPlaying() {
@@ -100,18 +103,18 @@ export class SoundCheck extends EventTarget {
     try {
       const recorded = await this.#take(track);
       const before = mono(context, await context.decodeAudioData(await recorded.arrayBuffer()));
-      if (this.phase !== "recording") return;
+      if (!this.#is("recording")) return;
       if (before.duration < LEAST_S) return this.#set("ready", words.stream.check.tooShort);
       this.#set("cleaning");
       const after = await context.decodeAudioData(await this.#clean(before));
-      if (this.phase !== "cleaning") return;
+      if (!this.#is("cleaning")) return;
       this.#buffers = { before, after };
       this.noiseRemoved = noiseRemoved(before.getChannelData(0), after.getChannelData(0), SAMPLE_RATE);
       this.#set("done");
       this.play();
     } catch (error) {
       if (!(error instanceof ApiError || error instanceof DOMException)) throw error;
-      if (this.phase !== "closed") this.#set("ready", error.message);
+      if (!this.#is("closed")) this.#set("ready", error.message);
     }
   }
 
@@ -237,11 +240,19 @@ export class SoundCheck extends EventTarget {
   }
 
   /**
+   * Whether that is still the phase, after something was waited for.
+   * @param {CheckPhase} phase
+   */
+  #is(phase) {
+    return this.#phase === phase;
+  }
+
+  /**
    * @param {CheckPhase} phase
    * @param {string} [problem]
    */
   #set(phase, problem = "") {
-    this.phase = phase;
+    this.#phase = phase;
     this.problem = problem;
     this.#changed();
   }

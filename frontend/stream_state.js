@@ -4,6 +4,7 @@
  * @import { Stream } from "./api.js"
  * @import { Phase } from "./held.js"
  * @import { en } from "./words/en.js"
+ * @typedef {Pick<typeof en, "common" | "stream">} Words
  * @typedef {"off" | "connecting" | "live" | "reconnecting"} State
  * @typedef {"stopped" | "ended" | "absent" | "late" | "unheard" | "taken over" | "failed"} End
  * @typedef {{
@@ -16,9 +17,10 @@
  *   `problem`: why the last press or attempt failed; `muted`: by the person; `silent`: the
  *   microphone sends digital silence; `serverAway`: news do not come.
  * @typedef {{
- *   state: State, elsewhere: boolean, badge: string, sentence: string, announcement: string,
+ *   state: State, elsewhere: boolean, sentence: string,
  *   tone: "plain" | "wait" | "trouble", listeners: string,
  * }} View
+ *   A page announces the sentence when it changes: it says the state, too.
  */
 
 /**
@@ -37,22 +39,18 @@ export function stateOf({ phase, starting, stream, wasLive }) {
 /**
  * Say all that is to be said.
  * @param {Facts} facts
- * @param {typeof en.stream} words
+ * @param {Words} words
  * @returns {View}
  */
 export function view(facts, words) {
   const state = stateOf(facts);
   const elsewhere = facts.phase === "off" && !facts.starting && state !== "off";
-  const isMuted = state === "live" && (facts.muted || facts.systemMuted || facts.stream?.muted);
-  const badge = isMuted ? words.states.muted : words.states[state];
   const { sentence, tone } = judge(facts, state, elsewhere, words);
   return {
     state,
     elsewhere,
-    badge,
     sentence,
     tone,
-    announcement: `${badge}. ${sentence}`,
     listeners: state === "off" ? "" : listeners(facts, words),
   };
 }
@@ -61,11 +59,11 @@ export function view(facts, words) {
  * @param {Facts} facts
  * @param {State} state
  * @param {boolean} elsewhere
- * @param {typeof en.stream} words
+ * @param {Words} words
  * @returns {{ sentence: string, tone: View["tone"] }}
  */
 function judge(facts, state, elsewhere, words) {
-  const { sentences: say } = words;
+  const { sentences: say } = words.stream;
   const plain = (/** @type {string} */ sentence) => ({ sentence, tone: /** @type {const} */ ("plain") });
   const wait = (/** @type {string} */ sentence) => ({ sentence, tone: /** @type {const} */ ("wait") });
   const trouble = (/** @type {string} */ sentence) => ({ sentence, tone: /** @type {const} */ ("trouble") });
@@ -93,12 +91,12 @@ function judge(facts, state, elsewhere, words) {
 
 /**
  * @param {Facts} facts
- * @param {typeof en.stream} words
+ * @param {Words} words
  */
 function listeners({ stream, hadListeners }, words) {
   if (!stream) return "";
-  if (stream.listeners) return words.listeners(stream.listeners);
-  return hadListeners ? words.nobodyNow : words.nobodyYet;
+  if (stream.listeners) return words.common.listeners(stream.listeners);
+  return hadListeners ? words.stream.nobodyNow : words.stream.nobodyYet;
 }
 
 /** Silence is digital silence from here down; a quiet room is louder. dBFS. */

@@ -34,8 +34,7 @@ export class StreamCard {
   #output = new Meter({ testid: "output-meter", label: say.meters.output, kind: "voice" });
   #quality = new ConnectionQuality();
   #listeners = el("span", { class: "listeners", testid: "listeners" });
-  #sentence = el("p", { class: "sentence", testid: "stream-sentence" });
-  #announcement = el("p", { class: "spoken", role: "status", testid: "stream-announcement" });
+  #sentence = el("p", { class: "sentence", role: "status", testid: "stream-sentence" });
   #problem = el("p", { class: "error", role: "alert", testid: "stream-problem" });
   #storage = el("p", { class: "hint", testid: "storage", hidden: true });
   #startIcon = el("span", { class: "icon-slot" }, icon("microphone"));
@@ -70,7 +69,6 @@ export class StreamCard {
       el("div", { class: "row between" }, this.#badge.element, this.#listeners),
       this.#timer.element,
       this.#sentence,
-      this.#announcement,
       this.#live,
       this.#storage,
       el("div", { class: "row actions" }, this.#main, this.#mute, this.#stopElsewhere),
@@ -153,11 +151,11 @@ export class StreamCard {
 
   #render() {
     const { publisher } = this.#visit;
-    const shown = view(publisher.facts, say);
+    const shown = view(publisher.facts, words);
     const { state, elsewhere } = shown;
     const here = publisher.phase !== "off";
     this.element.dataset.state = state;
-    this.#badge.set(state, shown.badge);
+    this.#badge.set(state);
     this.#timer.set(state === "off" ? null : (publisher.stream?.started_at ?? null));
     this.#listeners.textContent = shown.listeners;
     this.#say(shown);
@@ -170,10 +168,9 @@ export class StreamCard {
   }
 
   /** @param {View} shown */
-  #say({ sentence, tone, announcement }) {
+  #say({ sentence, tone }) {
     this.#sentence.dataset.tone = tone;
     if (sentence !== this.#sentence.textContent) this.#sentence.textContent = sentence;
-    if (announcement !== this.#announcement.textContent) this.#announcement.textContent = announcement;
   }
 
   /**

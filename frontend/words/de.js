@@ -1,21 +1,121 @@
 /** @import { en } from "./en.js" */
 
+import { pluralsOf } from "./plurals.js";
+
+const number = pluralsOf("de");
+
 /**
  * Everything that the pages say, in German.
  * @type {typeof en}
  */
 export const de = {
-  common: {},
-  account: {},
-  shell: {},
-  stream: {
+  common: {
     states: {
       off: "Aus",
       connecting: "Verbindet",
       live: "Live",
       reconnecting: "Verbindet neu",
-      muted: "Live, stumm",
+      muted: "Stumm",
     },
+    listeners: (count) => number(count, { one: "1 Zuhörer", other: "# Zuhörer" }),
+    add: "Hinzufügen",
+    accept: "Annehmen",
+    cancel: "Abbrechen",
+    close: "Schließen",
+    copy: "Kopieren",
+    decline: "Ablehnen",
+    delete: "Löschen",
+    dismiss: "Ausblenden",
+    download: "Herunterladen",
+    friends: "Freunde",
+    pause: "Pause",
+    play: "Abspielen",
+    recordings: "Aufnahmen",
+    remove: "Entfernen",
+    save: "Speichern",
+    undo: "Rückgängig",
+    volume: "Lautstärke",
+  },
+  account: {
+    promise: "Deine Stimme, live. Ohne das Rauschen.",
+    explanation:
+      "Drück auf Start und sprich. Deine Freunde hören dich in weniger als einer Sekunde, ohne die Geräusche deines Zimmers.",
+    signInHeading: "Anmelden",
+    backHeading: "Willkommen zurück",
+    createHeading: "Konto anlegen",
+    name: "Name",
+    nameRule: "3 bis 32 von a–z, 0–9, _ und -",
+    password: "Passwort",
+    passwordRule: "Mindestens 8 Zeichen",
+    invitation: "Einladung",
+    signIn: "Anmelden",
+    create: "Konto anlegen",
+    closed: "Ein Konto bekommst du von den Betreibern dieses hushcast.",
+    personsPage: (name) =>
+      `Das ist die Seite von ${name}. Melde dich an oder leg ein Konto an, um zuzuhören.`,
+    recordingsPage: "Melde dich an, um diese Aufnahme zu hören.",
+    adminsPage: "Melde dich als Administrator an, um diese Seite zu sehen.",
+    nameMissing: "Gib deinen Namen ein.",
+    nameUnfit: "Ein Name hat 3 bis 32 der Zeichen a–z, 0–9, _ und -.",
+    passwordMissing: "Gib dein Passwort ein.",
+    passwordShort: "Ein Passwort hat mindestens 8 Zeichen.",
+    invitationMissing: "Gib deine Einladung ein.",
+    heading: "Konto",
+    currentPassword: "Aktuelles Passwort",
+    newPassword: "Neues Passwort",
+    newPasswordMissing: "Gib ein neues Passwort ein.",
+    changePassword: "Passwort ändern",
+    passwordChanged: "Passwort geändert. Überall sonst bist du jetzt abgemeldet.",
+    signIns: "Wo du angemeldet bist",
+    thisOne: "dieses Gerät",
+    lastUsed: (when) => `zuletzt benutzt ${when}`,
+    signOut: "Abmelden",
+    signOutOf: (where) => `Abmelden: ${where}`,
+    signOutOthers: "Überall sonst abmelden",
+    signOutOthersQuestion: "Überall sonst abmelden?",
+    signOutOthersConsequence: "Streams und Seiten auf deinen anderen Geräten enden sofort.",
+    blocked: "Blockierte Personen",
+    isBlocked: (name) => `${name} ist blockiert`,
+    unblock: "Freigeben",
+    unblockPerson: (name) => `${name} freigeben`,
+    deleteAccount: "Konto löschen",
+    deleteQuestion: "Konto löschen?",
+    deleteConsequence:
+      "Dein Name, deine Freundschaften und alle deine Aufnahmen werden endgültig gelöscht.",
+    yourPassword: "Dein Passwort",
+    stillSignedIn: (why) => `Du bist noch angemeldet. ${why}`,
+    storageFull: (size) =>
+      `Deine ${size} für Aufnahmen sind voll: Du kannst senden, aber es wird nicht aufgenommen. Lösch Aufnahmen, um Platz zu schaffen.`,
+    storageNearlyFull: (percent, size) =>
+      `Deine Aufnahmen belegen ${percent} % deiner ${size}. Sind sie voll, werden Streams nicht mehr aufgenommen.`,
+    notifications: "Mitteilungen",
+    notify: "Sag mir, wenn Freunde live gehen",
+    notifyHint: "Solange hushcast offen ist, auch im Hintergrund.",
+    notifyRefused: "Der Browser erlaubt hier keine Mitteilungen. Erlaube sie in seinen Einstellungen.",
+    notifyUnsupported: "Dieser Browser hat keine Mitteilungen für Seiten.",
+  },
+  shell: {
+    home: "hushcast, Startseite",
+    skip: "Zum Inhalt springen",
+    accountNavigation: "Konto",
+    admin: "Verwaltung",
+    yourStream: "Dein Stream",
+    listeningTo: (name) => `Du hörst ${name}`,
+    reconnecting: "Verbindet neu …",
+    messages: "Meldungen",
+    homeTitle: "Start",
+    liveTitle: (title) => `● Live · ${title}`,
+    friendsLiveTitle: (names, title) =>
+      names.length === 1
+        ? `${names[0]} ist live · ${title}`
+        : number(names.length, { other: `# Freunde sind live · ${title}` }),
+    wentLive: (name) => `${name} ist live`,
+    wentLiveBody: "Öffne hushcast, um zuzuhören.",
+    nothingHeading: "Hier ist nichts",
+    nothingText: "Vielleicht ist die Adresse falsch geschrieben, oder was hier war, gibt es nicht mehr.",
+    goHome: "Zur Startseite von hushcast",
+  },
+  stream: {
     sentences: {
       off: "Niemand hört dich, bis du auf Start drückst.",
       opening: "Dein Mikrofon wird geöffnet.",
@@ -45,7 +145,6 @@ export const de = {
         failed: "",
       },
     },
-    listeners: (count) => (count === 1 ? "1 Zuhörer" : `${count} Zuhörer`),
     nobodyYet: "Noch hört niemand zu",
     nobodyNow: "Gerade hört niemand zu",
     heading: "Dein Stream",
@@ -124,6 +223,39 @@ export const de = {
   friends: {},
   recordings: {},
   links: {},
-  admin: {},
-  errors: {},
+  admin: {
+    title: "Verwaltung",
+    streams: "Streams",
+    accounts: "Konten",
+    nobodyLive: "Niemand ist live.",
+    about: (state, listeners) =>
+      `${state}, ${number(listeners, { one: "1 Zuhörer", other: "# Zuhörer" })}`,
+    end: "Beenden",
+    endOf: (name) => `Den Stream von ${name} beenden`,
+    endQuestion: (name) => `Den Stream von ${name} beenden?`,
+    endConsequence:
+      "Er wird gespeichert, so weit er kam. Ein neuer ist möglich, solange das Konto nicht gesperrt ist.",
+    endYes: "Stream beenden",
+    administrator: "Verwaltung",
+    disabled: "gesperrt",
+    since: (day) => `seit ${day}`,
+    lastHere: (day) => `zuletzt hier ${day}`,
+    enable: "Entsperren",
+    enableOf: (name) => `Das Konto von ${name} entsperren`,
+    disable: "Sperren",
+    disableOf: (name) => `Das Konto von ${name} sperren`,
+    disableQuestion: (name) => `Das Konto von ${name} sperren?`,
+    disableConsequence:
+      "Es wird überall abgemeldet, sein Stream endet, und niemand kann sich damit anmelden, bis du es entsperrst.",
+  },
+  errors: {
+    unreachable: "hushcast ist nicht erreichbar. Prüf deine Verbindung.",
+    signInAgain: "Bitte melde dich neu an.",
+    notAllowed: "Das darfst du nicht.",
+    gone: "Das gibt es nicht mehr.",
+    tooLarge: "Das ist zu groß zum Senden.",
+    tooMany: "Zu viele Versuche. Warte einen Moment und versuch es noch einmal.",
+    busy: "hushcast ist gerade ausgelastet. Versuch es gleich noch einmal.",
+    status: (status) => `Der Server antwortete mit einem Fehler (${status}).`,
+  },
 };
