@@ -174,7 +174,7 @@ async def test_a_page_on_air_stays_awake_and_signed_in_and_asks_before_it_goes(
 
     page.on("dialog", stay)
     await go_live(tab)
-    await page.wait_for_function("locks.length === 1 && !locks[0].released")
+    await page.wait_for_function("() => locks.length === 1 && !locks[0].released")
     async with page.expect_request("**/api/me") as renewal:
         await page.evaluate("renewNow()")
     assert "hushcast=" in (await (await renewal.value).response()).headers["set-cookie"]
@@ -182,7 +182,7 @@ async def test_a_page_on_air_stays_awake_and_signed_in_and_asks_before_it_goes(
     await until(lambda: asked == ["beforeunload"])
     await expect(tab.find("stream-state")).to_have_text("Live")
     await tab.click("stop")
-    await page.wait_for_function("locks[0].released")
+    await page.wait_for_function("() => locks[0].released")
     await page.reload()
     assert asked == ["beforeunload"]
     await ada.close()
