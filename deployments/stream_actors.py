@@ -148,7 +148,7 @@ class RayStreamActors:
                     handle = self._handles.get(name) or await self._find(name)
                     if not hasattr(handle, StreamHost.remove.__name__):  # of a release before 0.3
                         kwargs.pop("sign_in", None)
-                        if not hasattr(handle, method.__name__):
+                        if kwargs.pop("guest", None) or not hasattr(handle, method.__name__):
                             raise ActorOutdated(
                                 "This stream began before an update. Please start it again."
                             )
