@@ -1,3 +1,5 @@
+import { words } from "./words.js";
+
 /**
  * The messages of docs/api.md.
  *
@@ -39,14 +41,13 @@ export class ApiError extends Error {
   }
 }
 
-const UNREACHABLE = "hushcast cannot be reached. Check your connection.";
 const SENTENCES = new Map([
-  [401, "Please sign in again."],
-  [403, "You are not allowed to do this."],
-  [404, "This no longer exists."],
-  [413, "This is too large to send."],
-  [429, "Too many attempts. Wait a moment and try again."],
-  [503, "hushcast is busy right now. Try again in a moment."],
+  [401, words.errors.signInAgain],
+  [403, words.errors.notAllowed],
+  [404, words.errors.gone],
+  [413, words.errors.tooLarge],
+  [429, words.errors.tooMany],
+  [503, words.errors.busy],
 ]);
 
 /**
@@ -164,7 +165,7 @@ export class Api extends EventTarget {
         ...init,
       });
     } catch {
-      throw new ApiError(UNREACHABLE);
+      throw new ApiError(words.errors.unreachable);
     }
     this.#clock.learn(response.headers.get("Date"), sentAt, Date.now());
     if (response.ok) return response;
@@ -176,7 +177,7 @@ export class Api extends EventTarget {
 /** @param {Response} response */
 async function refusal(response) {
   const { status } = response;
-  const fallback = SENTENCES.get(status) ?? `The server answered with an error (${status}).`;
+  const fallback = SENTENCES.get(status) ?? words.errors.status(status);
   return new ApiError((await sentence(response)) ?? fallback, {
     status,
     retryAfterMs: retryAfter(response.headers.get("Retry-After")),
