@@ -1,10 +1,9 @@
 import { button, el, icon } from "../dom.js";
 import { StateBadge } from "./state_badge.js";
 import { Timer } from "./timer.js";
+import { Volume } from "./volume.js";
 
 /** @import { Visit } from "../visit.js" */
-
-const REMEMBERED = "hushcast.volume";
 
 const SOUNDS = [
   { value: "denoised", label: "Denoised" },
@@ -21,7 +20,7 @@ export class ListenCard {
   #sentence = el("p", { class: "sentence", role: "status" });
   #listen = button({ class: "primary large", testid: "listen" }, icon("headphones"), "Listen");
   #unlisten = button({ class: "stop large", testid: "unlisten" }, icon("stop"), "Stop listening");
-  #volume = el("input", { type: "range", min: 0, max: 1, step: 0.01, testid: "volume", "aria-label": "Volume" });
+  #volume;
   #sounds = el("fieldset", { class: "segments", testid: "sound" }, el("legend", {}, "Sound"));
 
   /**
@@ -37,14 +36,14 @@ export class ListenCard {
       const radio = el("input", { type: "radio", name: "sound", value, testid: `sound-${value}` });
       this.#sounds.append(el("label", {}, radio, el("span", {}, label)));
     }
-    const volume = el("label", { class: "volume" }, icon("volume"), this.#volume);
+    this.#volume = new Volume(visit.player, { testid: "volume" });
     this.element = el(
       "section",
       { class: "card listen", "aria-label": `${username}'s stream` },
       el("div", { class: "row between" }, el("h1", {}, username), this.#badge.element),
       this.#timer.element,
       this.#sentence,
-      el("div", { class: "row actions" }, this.#listen, this.#unlisten, volume, this.#sounds),
+      el("div", { class: "row actions" }, this.#listen, this.#unlisten, this.#volume.element, this.#sounds),
       mine ? el("p", { class: "hint" }, "This is you, as your friends hear you. Use headphones.") : null,
     );
   }
@@ -62,14 +61,14 @@ export class ListenCard {
     this.#sounds.addEventListener("change", ({ target }) =>
       listener.choose(/** @type {HTMLInputElement} */ (target).value),
     );
-    this.#volume.addEventListener("input", () => this.#setVolume(this.#volume.value));
-    this.#setVolume(localStorage.getItem(REMEMBERED) ?? "1");
+    this.#volume.start();
     this.#render();
   }
 
   close() {
     this.#abort.abort();
     this.#timer.close();
+    this.#volume.close();
   }
 
   get #stream() {
@@ -94,13 +93,6 @@ export class ListenCard {
     const phase = here ? listener.phase : "off";
     const text = sentence(this.#username, state, phase, stream?.muted ?? false);
     if (text !== this.#sentence.textContent) this.#sentence.textContent = text;
-  }
-
-  /** @param {string} volume */
-  #setVolume(volume) {
-    this.#volume.value = volume;
-    this.#visit.listener.volume = Number(volume);
-    localStorage.setItem(REMEMBERED, volume);
   }
 
   #sayEnded() {

@@ -12,7 +12,22 @@ export const en = {
   /** The user's own stream, and the check before it. */
   stream: {},
   /** Listening, and who is on air. */
-  listen: {},
+  listen: {
+    player: "Player",
+    volume: "Volume",
+    percent: (/** @type {number} */ share) => `${Math.round(share * 100)} %`,
+    position: "Position in the recording",
+    timeOf: (/** @type {string} */ at, /** @type {string} */ length) => `${at} of ${length}`,
+    rate: "Speed",
+    speed: (/** @type {number} */ rate) => `${rate}×`,
+    play: (/** @type {string} */ title) => `Play ${title}`,
+    pause: (/** @type {string} */ title) => `Pause ${title}`,
+    closePlayer: "Close the player",
+    stopListening: (/** @type {string} */ name) => `Stop listening to ${name}`,
+    liveAbout: "Live",
+    liveTitle: (/** @type {string} */ name) => `${name}, live`,
+    unplayable: "This recording cannot be played right now.",
+  },
   /** Friends and requests. */
   friends: {},
   /** Recordings and their pages. */
