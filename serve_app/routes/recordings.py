@@ -13,10 +13,11 @@ from recordings.index import Recording as KeptRecording
 from recordings.index import RecordingState
 from recordings.names import check_recording_id
 from recordings.store import StoredBody
-from serve_app.callers import Caller
+from serve_app.callers import Caller, Hearer
 from serve_app.deletion import delete_recording as delete_for_good
 from serve_app.errors import NoSuchRecording, NotAFriend, NotStoredYet, NotYours
 from serve_app.friends import NoSuchUser
+from serve_app.links import Link
 from serve_app.methods import HEAD
 from serve_app.schemas import Recording, recording_of
 from serve_app.services import Use
@@ -30,13 +31,15 @@ RecordingId = Annotated[str, Path(max_length=64)]
 @router.get("/users/{name}/recordings")
 async def list_recordings(
     name: Annotated[str, Path(max_length=64)],
-    caller: Caller,
+    caller: Hearer,
     use: Use,
     before: Annotated[str | None, Query(pattern="^[0-9a-z]{26}$")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[Recording]:
     """List somebody's recordings, newest first."""
     if not await _may_hear(caller, name, use):
+        if isinstance(caller, Link):
+            raise NotAFriend("This link does not include recordings.")
         await use.rates.count("look_ups", caller)
         if not await use.accounts.exists(name):
             raise NoSuchUser(name)
@@ -45,14 +48,14 @@ async def list_recordings(
 
 
 @router.get("/recordings/{recording_id}")
-async def get_recording(recording_id: RecordingId, caller: Caller, use: Use) -> Recording:
+async def get_recording(recording_id: RecordingId, caller: Hearer, use: Use) -> Recording:
     """Describe a recording."""
     return recording_of(await _audible(recording_id, caller, use))
 
 
 @router.get("/recordings/{recording_id}/audio")
 async def audio(
-    request: Request, recording_id: RecordingId, caller: Caller, use: Use, download: bool = False
+    request: Request, recording_id: RecordingId, caller: Hearer, use: Use, download: bool = False
 ) -> Response:
     """Play or download a recording: from the store if browsers can reach it, else relayed."""
     kept = await _audible(recording_id, caller, use)
@@ -107,7 +110,7 @@ async def find_recording(recording_id: str, use: Use) -> KeptRecording:
     return kept
 
 
-async def _audible(recording_id: str, caller: str, use: Use) -> KeptRecording:
+async def _audible(recording_id: str, caller: str | Link, use: Use) -> KeptRecording:
     """Get a recording that the caller may hear; to a stranger it does not exist."""
     kept = await find_recording(recording_id, use)
     if not await _may_hear(caller, kept.username, use):
@@ -115,7 +118,9 @@ async def _audible(recording_id: str, caller: str, use: Use) -> KeptRecording:
     return kept
 
 
-async def _may_hear(caller: str, username: str, use: Use) -> bool:
+async def _may_hear(caller: str | Link, username: str, use: Use) -> bool:
+    if isinstance(caller, Link):
+        return caller.recordings and caller.owner == username
     return caller == username or await use.accounts.are_friends(caller, username)
 
 
