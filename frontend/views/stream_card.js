@@ -20,6 +20,7 @@ import { Timer } from "./timer.js";
  */
 
 const SILENT_AFTER_MS = 1_000;
+const COLUMNS = 125; // ten seconds
 
 const say = words.stream;
 
@@ -29,7 +30,7 @@ export class StreamCard {
   #abort = new AbortController();
   #badge = new StateBadge({ testid: "stream-state" });
   #timer;
-  #spectrogram = new Spectrogram();
+  #spectrogram = new Spectrogram({ columns: COLUMNS });
   #input = new Meter({ testid: "input-meter", label: say.meters.input, kind: "noise" });
   #output = new Meter({ testid: "output-meter", label: say.meters.output, kind: "voice" });
   #quality = new ConnectionQuality();

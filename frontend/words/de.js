@@ -266,7 +266,7 @@ export const de = {
     level: (label) => `${label}, Pegel`,
     noSound: "kein Ton",
     spectrogram: {
-      about: "Die letzten zehn Sekunden Ton, vor und nach der Rauschunterdrückung.",
+      about: "Die letzten Sekunden Ton, vor und nach der Rauschunterdrückung.",
       before: "Vorher",
       after: "Nachher",
       removed: (decibels) => `Rauschen entfernt: ${decibels} dB`,

@@ -173,7 +173,7 @@ export const en = {
     level: (/** @type {string} */ label) => `${label}, level`,
     noSound: "no sound",
     spectrogram: {
-      about: "The last ten seconds of sound, before and after noise reduction.",
+      about: "The last seconds of sound, before and after noise reduction.",
       before: "Before",
       after: "After",
       removed: (/** @type {number} */ decibels) => `Noise removed: ${decibels} dB`,
