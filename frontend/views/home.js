@@ -1,4 +1,5 @@
 import { el } from "../dom.js";
+import { words } from "../words.js";
 import { AccountPanel } from "./account_panel.js";
 import { FriendsPanel } from "./friends_panel.js";
 import { Recordings } from "./recordings.js";
@@ -9,6 +10,8 @@ import { StreamCard } from "./stream_card.js";
 /** The own page: the stream, the friends, the recordings. */
 export class HomeView {
   #parts;
+
+  title = words.shell.homeTitle;
 
   /**
    * @param {Visit} visit

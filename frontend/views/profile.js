@@ -20,6 +20,7 @@ export class ProfileView {
   #shown = null;
 
   element = el("div", { class: "profile" });
+  title;
 
   /**
    * @param {Visit} visit
@@ -28,6 +29,7 @@ export class ProfileView {
   constructor(visit, username) {
     this.#visit = visit;
     this.#username = username;
+    this.title = username;
   }
 
   start() {
