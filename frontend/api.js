@@ -7,7 +7,7 @@ import { words } from "./words.js";
  * @typedef {{
  *   username: string, stream_id: string, state: "connecting" | "live" | "reconnecting",
  *   started_at: string | null, listeners: number, denoise: boolean,
- *   attenuation_limit_db: number | null, share_original: boolean, muted: boolean,
+ *   attenuation_limit_db: number | null, share_original: boolean, muted: boolean, title: string | null,
  * }} Stream
  * @typedef {{
  *   username: string, stream: Stream | null, session: string | null, admin: boolean,

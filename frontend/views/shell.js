@@ -2,6 +2,7 @@ import { button, el, icon, link } from "../dom.js";
 import { words } from "../words.js";
 import { FocusKeeper } from "./focus_keeper.js";
 import { Notice } from "./notice.js";
+import { PlayerBar } from "./player_bar.js";
 import { Timer } from "./timer.js";
 
 /**
@@ -28,6 +29,8 @@ export class Shell {
   #parts = null;
   #heading = new MutationObserver(() => this.#lookForHeading());
   #attended = new AbortController();
+  /** @type {PlayerBar | null} */
+  #player = null;
 
   notice = new Notice();
   audio = el("audio", { testid: "listen-audio" });
@@ -82,6 +85,10 @@ export class Shell {
     this.#visit = visit;
     this.#parts = visit && new AccountParts(visit, this.#clock, this.#onSignOut);
     this.#account.replaceChildren(...(this.#parts?.elements ?? []));
+    this.#player?.close();
+    this.#player = visit && new PlayerBar(visit);
+    if (this.#player) this.dock.append(this.#player.element);
+    this.#player?.start();
     this.#root.classList.toggle("signed-in", Boolean(visit));
     const { signal } = this.#attended;
     visit?.publisher.addEventListener("change", () => this.#renderTitle(), { signal });

@@ -1,6 +1,8 @@
 """The pages and the health checks."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
@@ -14,11 +16,11 @@ from serve_app.site import File, site
 router = APIRouter(include_in_schema=False)
 
 FOR_EVER = "public, max-age=31536000, immutable"
+SECRET_ADDRESS = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 
 
 @router.get("/")
 @router.get("/r/{recording}")
-@router.get("/l/{token}")
 @router.get("/admin")
 async def page(request: Request) -> Response:
     """Serve the page; its script reads the path."""
@@ -43,6 +45,12 @@ async def static(request: Request, name: str) -> Response:
     return _answer(request, file, {"Cache-Control": FOR_EVER if lasts else "no-cache"})
 
 
+@router.get("/l/{token}")
+async def guest_page(request: Request) -> Response:
+    """Serve the page of an invite link, whose address is a secret: it is told to nobody."""
+    return page_for(request, more=SECRET_ADDRESS)
+
+
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
     """Report that the process is alive."""
@@ -57,10 +65,12 @@ async def readyz(use: Use) -> JSONResponse:
     return JSONResponse({"status": "ready"})
 
 
-def page_for(request: Request, status: int = 200) -> Response:
+def page_for(
+    request: Request, status: int = 200, more: Mapping[str, str] = MappingProxyType({})
+) -> Response:
     """Make the page; `?modules` has the browser load each module and style as it is written."""
     modules, cookie = "modules" in request.query_params, COOKIE in request.cookies
-    headers = {"Cache-Control": "no-cache", "Vary": "Cookie"}
+    headers = {"Cache-Control": "no-cache", "Vary": "Cookie", **more}
     return _answer(request, site().page(modules=modules, cookie=cookie), headers, status)
 
 

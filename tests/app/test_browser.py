@@ -26,7 +26,7 @@ from tests.running import App
 from tests.sounds import SAMPLE_RATE, Sound, all_words, mix, noise
 from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.quiet, pytest.mark.timeout(150)]
 
 SETTLED_S = 4.0
 """After this long the browser's jitter buffer has settled and no longer stretches."""
