@@ -121,7 +121,9 @@ async def _focus_is_kept(page: Page) -> None:
     await page.wait_for_function("() => document.activeElement !== document.body")
 
 
-async def test_a_profile_shows_a_request_and_what_becomes_of_it(edge: Edge, tmp_path: Path) -> None:
+async def test_a_profile_shows_a_request_and_what_becomes_of_it(
+    edge: Edge, tmp_path: Path
+) -> None:
     """Accept stands there; an answer given elsewhere shows without a reload."""
     await edge.person("ada")
     await _askers(edge, "ada", ["bob"])
@@ -175,12 +177,9 @@ async def test_the_player_stays(edge: Edge, tmp_path: Path) -> None:
         assert await page.evaluate("navigator.mediaSession.metadata.artist") == "bob"
         await page.get_by_test_id(f"recording-{second.id}").get_by_test_id("play").click()
         await expect(page.get_by_test_id("player-about")).to_contain_text("ada")
-        assert (
-            await page.evaluate(
-                "[...document.querySelectorAll('audio')].filter((a) => !a.paused).length"
-            )
-            == 1
-        )
+        assert await page.evaluate(
+            "[...document.querySelectorAll('audio')].filter((a) => !a.paused).length"
+        ) == 1
         await page.reload()
         await page.get_by_test_id(f"recording-{second.id}").get_by_test_id("play").click()
         await expect(page.get_by_test_id("player-volume")).to_have_value("0.3")
@@ -192,9 +191,7 @@ async def test_the_player_stays(edge: Edge, tmp_path: Path) -> None:
 
 async def _plays(page: Page) -> None:
     """Wait until a recording moves on."""
-    await page.evaluate(
-        "window.from = document.querySelector('[data-testid=recording-audio]').currentTime"
-    )
+    await page.evaluate("window.from = document.querySelector('[data-testid=recording-audio]').currentTime")
     await page.wait_for_function(
         "() => document.querySelector('[data-testid=recording-audio]').currentTime > window.from"
     )
