@@ -7,7 +7,8 @@ import { words } from "./words.js";
  * @typedef {{
  *   username: string, stream_id: string, state: "connecting" | "live" | "reconnecting",
  *   started_at: string | null, listeners: number, denoise: boolean,
- *   attenuation_limit_db: number | null, share_original: boolean, muted: boolean, title: string | null,
+ *   attenuation_limit_db: number | null, share_original: boolean, muted: boolean,
+ *   title: string | null,
  * }} Stream
  * @typedef {{
  *   username: string, stream: Stream | null, session: string | null, admin: boolean,
@@ -22,6 +23,7 @@ import { words } from "./words.js";
  * }} Control
  * @typedef {{
  *   input_dbfs: number | null, output_dbfs: number | null, late_hops: number, loss: number,
+ *   version?: 2, noise_removed_db?: number | null, gaps?: number,
  * }} Stats
  */
 
@@ -119,6 +121,16 @@ export class Api extends EventTarget {
       "X-Request-ID": `page-${crypto.getRandomValues(new Uint32Array(3)).join("-")}`,
     };
     return this.#request("POST", path, { headers, body: sdp });
+  }
+
+  /**
+   * Post a WAV; the Response has the server's.
+   * @param {string} path
+   * @param {ArrayBuffer} wav
+   */
+  sound(path, wav) {
+    const headers = { "Content-Type": "audio/wav", Accept: "audio/wav, application/json" };
+    return this.#request("POST", path, { headers, body: wav });
   }
 
   /**

@@ -3,13 +3,13 @@ import { words } from "../words.js";
 
 /** @typedef {keyof typeof words.common.states} State */
 
-/** A stream's state as a word and a dot; announced when it changes. */
+/** A stream's state as a word and a dot. Whoever shows it announces what changes. */
 export class StateBadge {
   #word;
 
   /** @param {{ testid: string }} about */
   constructor({ testid }) {
-    this.#word = el("span", { testid, role: "status" }, words.common.states.off);
+    this.#word = el("span", { testid }, words.common.states.off);
     this.element = el("span", { class: "badge", data: { state: "off" } }, this.#word);
   }
 
