@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,8 +171,9 @@ async def test_a_deletion_that_failed_can_be_tried_again(
 
 async def due_now(edge: Edge, store: RecordingStore) -> None:
     """Delete for good what was deleted, as if its time were over."""
-    due = await edge.redis.zrange("hushcast:recordings:due", 0, -1)
-    await edge.redis.zadd("hushcast:recordings:due", dict.fromkeys(due, 0))
+    due: list[Any] = await edge.redis.zrange("hushcast:recordings:due", 0, -1)
+    for each in due:
+        await edge.redis.zadd("hushcast:recordings:due", {each: 0})
     await delete_due(edge.services.index, store)
 
 

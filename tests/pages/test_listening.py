@@ -12,10 +12,8 @@ from playwright.async_api import Locator, Page, expect
 
 from recordings.index import Recording
 from serve_app.sign_ins import account_key
-from tests import statuses
-from tests.app.browser import DESKTOP, PHONE
+from tests.app.browser import PHONE
 from tests.edge.conftest import Edge
-from tests.edge.made_up import live
 from tests.edge.test_recordings import recording_of
 from tests.pages.site import beat, served, sign_in
 from tests.sounds import SAMPLE_RATE, all_words
@@ -121,9 +119,7 @@ async def _focus_is_kept(page: Page) -> None:
     await page.wait_for_function("() => document.activeElement !== document.body")
 
 
-async def test_a_profile_shows_a_request_and_what_becomes_of_it(
-    edge: Edge, tmp_path: Path
-) -> None:
+async def test_a_profile_shows_a_request_and_what_becomes_of_it(edge: Edge, tmp_path: Path) -> None:
     """Accept stands there; an answer given elsewhere shows without a reload."""
     await edge.person("ada")
     await _askers(edge, "ada", ["bob"])
@@ -177,9 +173,12 @@ async def test_the_player_stays(edge: Edge, tmp_path: Path) -> None:
         assert await page.evaluate("navigator.mediaSession.metadata.artist") == "bob"
         await page.get_by_test_id(f"recording-{second.id}").get_by_test_id("play").click()
         await expect(page.get_by_test_id("player-about")).to_contain_text("ada")
-        assert await page.evaluate(
-            "[...document.querySelectorAll('audio')].filter((a) => !a.paused).length"
-        ) == 1
+        assert (
+            await page.evaluate(
+                "[...document.querySelectorAll('audio')].filter((a) => !a.paused).length"
+            )
+            == 1
+        )
         await page.reload()
         await page.get_by_test_id(f"recording-{second.id}").get_by_test_id("play").click()
         await expect(page.get_by_test_id("player-volume")).to_have_value("0.3")
@@ -191,7 +190,9 @@ async def test_the_player_stays(edge: Edge, tmp_path: Path) -> None:
 
 async def _plays(page: Page) -> None:
     """Wait until a recording moves on."""
-    await page.evaluate("window.from = document.querySelector('[data-testid=recording-audio]').currentTime")
+    await page.evaluate(
+        "window.from = document.querySelector('[data-testid=recording-audio]').currentTime"
+    )
     await page.wait_for_function(
         "() => document.querySelector('[data-testid=recording-audio]').currentTime > window.from"
     )
