@@ -21,6 +21,7 @@ import { Timer } from "./timer.js";
  */
 
 const SILENT_AFTER_MS = 1_000;
+const COLUMNS = 125; // ten seconds
 
 const say = words.stream;
 
@@ -30,7 +31,7 @@ export class StreamCard {
   #abort = new AbortController();
   #badge = new StateBadge({ testid: "stream-state" });
   #timer;
-  #spectrogram = new Spectrogram();
+  #spectrogram = new Spectrogram({ columns: COLUMNS });
   #input = new Meter({ testid: "input-meter", label: say.meters.input, kind: "noise" });
   #output = new Meter({ testid: "output-meter", label: say.meters.output, kind: "voice" });
   #quality = new ConnectionQuality();
@@ -75,7 +76,14 @@ export class StreamCard {
       this.#live,
       this.#audience.element,
       this.#storage,
-      el("div", { class: "row actions" }, this.#main, this.#mute, this.#stopElsewhere),
+      el(
+        "div",
+        { class: "row actions" },
+        this.#main,
+        this.#mute,
+        this.#stopElsewhere,
+        this.#check.toggle,
+      ),
       this.#problem,
       this.#check.element,
       this.#settings.element,
@@ -168,7 +176,7 @@ export class StreamCard {
     this.#mute.hidden = state !== "live";
     this.#mute.textContent = publisher.isMutedByPerson ? say.unmute : say.mute;
     this.#live.hidden = !here;
-    this.#check.element.hidden = state !== "off";
+    this.#check.toggle.hidden = state !== "off";
     if (!here) this.#hush();
   }
 

@@ -266,7 +266,7 @@ export const de = {
     level: (label) => `${label}, Pegel`,
     noSound: "kein Ton",
     spectrogram: {
-      about: "Die letzten zehn Sekunden Ton, vor und nach der Rauschunterdrückung.",
+      about: "Die letzten Sekunden Ton, vor und nach der Rauschunterdrückung.",
       before: "Vorher",
       after: "Nachher",
       removed: (decibels) => `Rauschen entfernt: ${decibels} dB`,
@@ -288,7 +288,8 @@ export const de = {
         "Nimm fünf Sekunden auf und hör dich an, wie deine Freunde dich hören würden. Nichts davon wird behalten.",
       record: "5 Sekunden aufnehmen",
       again: "Noch einmal aufnehmen",
-      recording: (seconds) => `Aufnahme: noch ${seconds} s. Sag etwas.`,
+      recording: "Aufnahme läuft. Sag etwas.",
+      left: (seconds) => `Noch ${seconds} s`,
       cleaning: "Das Rauschen wird entfernt.",
       play: "Abspielen",
       pause: "Anhalten",

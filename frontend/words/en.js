@@ -173,7 +173,7 @@ export const en = {
     level: (/** @type {string} */ label) => `${label}, level`,
     noSound: "no sound",
     spectrogram: {
-      about: "The last ten seconds of sound, before and after noise reduction.",
+      about: "The last seconds of sound, before and after noise reduction.",
       before: "Before",
       after: "After",
       removed: (/** @type {number} */ decibels) => `Noise removed: ${decibels} dB`,
@@ -195,7 +195,8 @@ export const en = {
         "Record five seconds, then listen to yourself as your friends would. Nothing is kept.",
       record: "Record 5 seconds",
       again: "Record again",
-      recording: (/** @type {number} */ seconds) => `Recording: ${seconds} s left. Say something.`,
+      recording: "Recording. Say something.",
+      left: (/** @type {number} */ seconds) => `${seconds} s left`,
       cleaning: "Removing the noise.",
       play: "Play",
       pause: "Stop playing",

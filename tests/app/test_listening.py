@@ -46,7 +46,7 @@ async def test_a_listener_reads_what_is_true(app: App, people: People, browser: 
     await expect(his.find("player-title")).to_have_text(name)
     await his.find("player-title").click()
     await expect(his.find("unlisten")).to_be_visible()
-    await hers.click("stop")
+    await hers.end_stream()
     await expect(sentence).to_have_text(f"{name}'s stream has ended.")
     await his.page.wait_for_timeout(1_500)  # longer than the page waits for the reason
     await expect(sentence).to_have_text(f"{name}'s stream has ended.")
@@ -55,5 +55,5 @@ async def test_a_listener_reads_what_is_true(app: App, people: People, browser: 
     said = await seen(his)
     print("\n" + " | ".join(said))
     assert not [text for text in said if "onnect" in text and not text.startswith("Connecting")]
-    await hers.click("stop")
+    await hers.end_stream()
     assert not his.complaints
