@@ -56,6 +56,7 @@ IN_CODE: dict[str, object] = {
         "look_ups"
     ],
     "PATCH /api/stream, /api/recordings/ID and trickling of a user": rates.USUAL["changes"],
+    "copies of recordings that a user has made": rates.USUAL["copies"],
     "streams from an address at a time": rates.USUAL["streams"],
     "passwords that a replica checks at a time": passwords.AT_ONCE,
     "passwords that wait to be checked, per replica": passwords.MAX_WAITING,
