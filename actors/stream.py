@@ -14,6 +14,7 @@ from typing import Any
 import ray
 import ray.actor
 
+from actors.access import Guest
 from actors.access_watch import AccessWatch
 from actors.aiortc_internals import check_aiortc
 from actors.denoiser import Device, ModelName, load_model
@@ -200,11 +201,17 @@ class StreamHost:
         original: bool,
         *,
         sign_in: str | None = None,
+        guest: Guest | None = None,
     ) -> str:
         """Answer a listener's offer. Raises NoCapacity, or what `LiveStream.listen` does."""
         self._refuse_a_crowd()
         answer = await self._stream(username).listen(
-            session_id, offer_sdp, listener=listener, original=original, sign_in=sign_in
+            session_id,
+            offer_sdp,
+            listener=listener,
+            original=original,
+            sign_in=sign_in,
+            guest=guest,
         )
         self._access.check_soon()
         return answer

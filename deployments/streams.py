@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol
 
+from actors.access import Guest
 from actors.errors import (
     ActorSilent,
     NoCapacity,
@@ -90,9 +91,16 @@ class Streams:
         raise NoCapacity("Could not start the stream. Please try again.")
 
     async def listen(
-        self, listener: str, username: str, offer_sdp: str, *, original: bool, sign_in: str
+        self,
+        listener: str,
+        username: str,
+        offer_sdp: str,
+        *,
+        original: bool,
+        sign_in: str | None = None,
+        guest: Guest | None = None,
     ) -> SessionAnswer:
-        """Open a listener session, which ends with the sign-in.
+        """Open a listener session, which ends with the sign-in, or with the guest's link.
 
         Raises OfferRefused, NotLive, OriginalNotShared or RemovedFromStream.
         """
@@ -104,7 +112,12 @@ class Streams:
         arguments = (username, session_id, offer_sdp, listener, original)
         try:
             answer = await self._actors.ask(
-                status.actor, ANSWER_TIMEOUT_S, StreamHost.listen, *arguments, sign_in=sign_in
+                status.actor,
+                ANSWER_TIMEOUT_S,
+                StreamHost.listen,
+                *arguments,
+                sign_in=sign_in,
+                guest=guest,
             )
         except ActorGone as gone:
             raise NotLive(f"{username} is not live.") from gone
@@ -132,7 +145,8 @@ class Streams:
         """End a session, and the stream if it publishes; calling it again is fine.
 
         The owner of a stream removes the person whose session it is: they cannot listen again
-        while the stream lasts. Raises UnknownSession or NotYourSession.
+        while the stream lasts; of a guest, this session ends. Raises UnknownSession or
+        NotYourSession.
         """
         record = await self._store.read_session(session_id)
         if record and record.username == caller != record.owner:

@@ -20,7 +20,7 @@ from serve_app.callers import ClientAddress, TokenOutOfSight
 from serve_app.errors import SENTENCES, STATUS, WrongType, kind_of, raised, retry_after_s
 from serve_app.methods import HeadAndSlashes, allowed
 from serve_app.requests import RequestId, route_of
-from serve_app.routes import admin, media, pages, people, presence, recordings, streams
+from serve_app.routes import admin, links, media, pages, people, presence, recordings, streams
 from serve_app.schemas import Problem
 from serve_app.services import Services
 
@@ -42,7 +42,7 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
         redirect_slashes=False,
     )
     api.state.services = services
-    for router in (people, streams, presence, media, recordings, admin, pages):
+    for router in (people, streams, presence, media, recordings, links, admin, pages):
         api.include_router(router.router)
     api.mount("/static", StaticFiles(directory=pages.FRONTEND), name="static")
     api.add_middleware(BodyLimit)
@@ -165,7 +165,9 @@ class Headers:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", []), *self._always, *more]
+                own = message.get("headers", [])
+                always = (each for each in self._always if each[0] not in dict(own))
+                headers = [*own, *always, *more]
                 message = {**message, "headers": headers}
             await send(message)
 

@@ -17,6 +17,7 @@ from recordings.index import Reason, RecordingChange, RecordingState
 from recordings.index import Recording as KeptRecording
 from recordings.peaks import fewer
 from recordings.recording import STORED
+from serve_app.links import LONGEST_S, MAX_LABEL_CHARS, SHORTEST_S, USUAL_S
 from serve_app.settings import USERNAME
 from serve_app.settings import SignUp as SignUpMode
 
@@ -113,12 +114,44 @@ class Stream(BaseModel):
 
 
 class Listener(BaseModel):
-    """Somebody who listens, and by which sessions."""
+    """Somebody who listens, and by which sessions; a guest has the label of a link for a name."""
 
-    username: str
-    label: None = None
+    username: str | None
+    label: str | None
     since: str
     sessions: list[str]
+
+
+class NewLink(BaseModel):
+    """What an invite link shall be. The label is for its owner, who sees it beside its guests."""
+
+    label: Annotated[str, Field(max_length=MAX_LABEL_CHARS)] | None = None
+    expires_in_s: Annotated[int, Field(strict=True, ge=SHORTEST_S, le=LONGEST_S)] = USUAL_S
+    recordings: StrictBool = False
+
+
+class Link(BaseModel):
+    """An invite link as its owner sees it; `guests`: how many listen by it now."""
+
+    id: str
+    label: str | None
+    expires_at: str
+    recordings: bool
+    guests: int
+
+
+class MadeLink(Link):
+    """An invite link that was just made, with its page: nothing tells the address again."""
+
+    url: str
+
+
+class OpenLink(BaseModel):
+    """An invite link as its guests see it: whom they hear."""
+
+    username: str
+    expires_at: str
+    recordings: bool
 
 
 class Storage(BaseModel):
@@ -255,6 +288,7 @@ def listener_of(listening: Listening) -> Listener:
     """Describe a listener to the stream's owner."""
     return Listener(
         username=listening.username,
+        label=listening.label,
         since=rfc3339(listening.since),
         sessions=list(listening.sessions),
     )

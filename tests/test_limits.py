@@ -8,7 +8,17 @@ from actors import ice_lite, live_stream, sdp, sessions, stream
 from commands import cli
 from deployments import presence, subscription
 from recordings import index, writer
-from serve_app import bodies, friends, passwords, rates, readiness, schemas, settings, sign_ins
+from serve_app import (
+    bodies,
+    friends,
+    links,
+    passwords,
+    rates,
+    readiness,
+    schemas,
+    settings,
+    sign_ins,
+)
 from serve_app.http_server import Bounds
 from serve_app.routes import media, recordings
 from serve_app.routes import presence as socket
@@ -51,11 +61,14 @@ IN_CODE: dict[str, object] = {
     "wrong passwords for a username, from all addresses": rates.USUAL["sign_ins_per_name"],
     "wrong passwords of a signed-in user (change, deletion)": rates.USUAL["passwords"],
     "POST /whip and /whep of a user": rates.USUAL["offers"],
+    "POST /whep by the guests of a link": rates.USUAL["guest_offers"],
+    "new links of a user": rates.USUAL["links"],
     "changes of friends, requests and blocks by a user": rates.USUAL["friends"],
     "GET /api/users/NAME of others than friends, and of their recordings, by a user": rates.USUAL[
         "look_ups"
     ],
-    "PATCH /api/stream, /api/recordings/ID and trickling of a user": rates.USUAL["changes"],
+    "PATCH /api/stream, /api/recordings/ID and trickling of a user; "
+    "trickling of a link's guests from an address": rates.USUAL["changes"],
     "copies of recordings that a user has made": rates.USUAL["copies"],
     "streams from an address at a time": rates.USUAL["streams"],
     "passwords that a replica checks at a time": passwords.AT_ONCE,
@@ -68,6 +81,9 @@ IN_CODE: dict[str, object] = {
     "days that a sign-in lasts unused": sign_ins.TTL_S // DAY_S,
     "friends and pending requests of a user": friends.MAX_FRIENDS,
     "blocks of a user": friends.MAX_BLOCKS,
+    "links of a user": links.MAX_LINKS,
+    "characters of a link's label": links.MAX_LABEL_CHARS,
+    "days that a link is valid": links.USUAL_S // DAY_S,
     "checks that /readyz makes": f"{1 / readiness.FRESH_S:g}/second",
     "length of a stream": f"{setting('max_stream_hours'):g} hours",
     "recordings of a user": f"{setting('max_gb_per_user')} GB",
@@ -100,6 +116,8 @@ IN_CODE: dict[str, object] = {
     "sessions that try to publish a stream at a time": live_stream.MAX_PUBLISHERS,
     "sessions of one listener to a stream": live_stream.MAX_SESSIONS_OF_A_LISTENER,
     "of these, sessions that are still connecting": live_stream.MAX_CONNECTING_OF_A_LISTENER,
+    "guests of a link": live_stream.MAX_GUESTS_OF_A_LINK,
+    "of these, guests who are still connecting": live_stream.MAX_CONNECTING_GUESTS_OF_A_LINK,
     "sessions of an actor that are still connecting": stream.MAX_CONNECTING,
     "seconds until a session is connected": setting("connect_timeout_s"),
     "addresses that a session hears": ice_lite.MAX_SOURCES,
@@ -111,6 +129,7 @@ IN_CODE: dict[str, object] = {
     "seconds without sound": setting("publisher_timeout_s"),
     "seconds that a stream waits for its publisher": setting("grace_s"),
     "presence sockets of a user, per replica": presence.MAX_SOCKETS_OF_A_USER,
+    "presence sockets of a link, per replica": presence.MAX_SOCKETS_OF_A_LINK,
     "events that wait for a presence socket": subscription.MAX_QUEUED_EVENTS,
     "characters of a presence message": socket.MAX_MESSAGE_CHARS,
     "sessions published over a presence socket": socket.MAX_SESSIONS,

@@ -22,9 +22,10 @@ from recordings.names import (
 from recordings.peaks import MAX_PEAKS
 from recordings.recording import STORED
 from recordings.store import StoredBody
-from serve_app.callers import Caller
+from serve_app.callers import Caller, Hearer
 from serve_app.errors import NoSuchRecording, NotAFriend, NotStoredYet, NotYours
 from serve_app.friends import NoSuchUser
+from serve_app.links import Link
 from serve_app.methods import HEAD
 from serve_app.rates import TooOften
 from serve_app.schemas import Recording, RecordingTitle, recording_of
@@ -40,13 +41,15 @@ RecordingId = Annotated[str, Path(max_length=64)]
 @router.get("/users/{name}/recordings")
 async def list_recordings(
     name: Annotated[str, Path(max_length=64)],
-    caller: Caller,
+    caller: Hearer,
     use: Use,
     before: Annotated[str | None, Query(pattern="^[0-9a-z]{26}$")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[Recording]:
     """List somebody's recordings, newest first."""
     if not await _may_hear(caller, name, use):
+        if isinstance(caller, Link):
+            raise NotAFriend("This link does not include recordings.")
         await use.rates.count("look_ups", caller)
         if not await use.accounts.exists(name):
             raise NoSuchUser(name)
@@ -55,7 +58,7 @@ async def list_recordings(
 
 
 @router.get("/recordings/{recording_id}")
-async def get_recording(recording_id: RecordingId, caller: Caller, use: Use) -> Recording:
+async def get_recording(recording_id: RecordingId, caller: Hearer, use: Use) -> Recording:
     """Describe a recording, with all its peaks."""
     return recording_of(await _audible(recording_id, caller, use), MAX_PEAKS)
 
@@ -79,7 +82,7 @@ async def change_recording(
 async def audio(
     request: Request,
     recording_id: RecordingId,
-    caller: Caller,
+    caller: Hearer,
     use: Use,
     download: bool = False,
     format: Format = "wav",
@@ -107,11 +110,13 @@ async def audio(
     return StoredResponse(stored, {**stored.headers, "Content-Disposition": disposition})
 
 
-async def _in_the_making(kept: KeptRecording, copy: Copy, caller: str, use: Use) -> NotStoredYet:
+async def _in_the_making(
+    kept: KeptRecording, copy: Copy, caller: str | Link, use: Use
+) -> NotStoredYet:
     """Have a copy made, unless it already is."""
     if await use.index.copies.want(kept.id, copy):
         try:
-            await use.rates.count("copies", caller)
+            await use.rates.count("copies", caller.owner if isinstance(caller, Link) else caller)
         except TooOften:
             await use.index.copies.forget(kept.id, copy)
             raise
@@ -170,7 +175,7 @@ async def find_recording(recording_id: str, use: Use) -> KeptRecording:
     return kept
 
 
-async def _audible(recording_id: str, caller: str, use: Use) -> KeptRecording:
+async def _audible(recording_id: str, caller: str | Link, use: Use) -> KeptRecording:
     """Get a recording that the caller may hear; to a stranger it does not exist."""
     kept = await find_recording(recording_id, use)
     if not await _may_hear(caller, kept.username, use):
@@ -186,5 +191,7 @@ async def _own(recording_id: str, caller: str, use: Use, refusal: str) -> KeptRe
     return kept
 
 
-async def _may_hear(caller: str, username: str, use: Use) -> bool:
+async def _may_hear(caller: str | Link, username: str, use: Use) -> bool:
+    if isinstance(caller, Link):
+        return caller.recordings and caller.owner == username
     return caller == username or await use.accounts.are_friends(caller, username)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from actors.access import Guest
 from actors.errors import NoCapacity, NotLive, NotYourSession, OfferRefused, UnknownSession
 from actors.status import Listening, StatusStore, StreamState, StreamStatus
 from deployments.streams import SessionAnswer, Streams
@@ -38,7 +39,8 @@ class MadeUpStreams(Streams):
     def __init__(self, store: StatusStore) -> None:
         self.store = store
         self.owners: dict[str, str] = {}
-        self.sign_ins: dict[str, str] = {}
+        self.sign_ins: dict[str, str | None] = {}
+        self.guests: list[Guest] = []
         self.sockets: list[tuple[str, bool]] = []
         self.stopped: list[tuple[str, str | None]] = []
         self.fragments: list[str] = []
@@ -58,13 +60,22 @@ class MadeUpStreams(Streams):
         return self._open(username, sign_in)
 
     async def listen(
-        self, listener: str, username: str, offer_sdp: str, *, original: bool, sign_in: str
+        self,
+        listener: str,
+        username: str,
+        offer_sdp: str,
+        *,
+        original: bool,
+        sign_in: str | None = None,
+        guest: Guest | None = None,
     ) -> SessionAnswer:
         """Open a session while there is a status."""
         if "m=audio" not in offer_sdp:
             raise OfferRefused("This is not an offer with audio.")
         if await self.store.read(username) is None:
             raise NotLive(f"{username} is not live.")
+        if guest:
+            self.guests.append(guest)
         return self._open(listener, sign_in)
 
     async def trickle(self, session_id: str, caller: str, fragment: str) -> None:
@@ -91,10 +102,11 @@ class MadeUpStreams(Streams):
         return changed
 
     async def listeners(self, username: str) -> list[Listening]:
-        """List one listener of whoever has a status."""
+        """List one listener of whoever has a status, and the guests."""
         if await self.store.read(username) is None:
             raise NotLive("You are not live.")
-        return [Listening("bob", 1.7e9, ("session-of-bob",))]
+        bob = Listening("bob", 1.7e9, ("session-of-bob",))
+        return [bob, *(Listening(None, 1.7e9, ("a",), g.label, g.link) for g in self.guests)]
 
     async def publisher_socket(self, session_id: str, caller: str, *, connected: bool) -> None:
         """Note it; a page that came, once it may go on."""
@@ -123,7 +135,7 @@ class MadeUpStreams(Streams):
         if self.full:
             raise NoCapacity("No stream actor is ready yet.")
 
-    def _open(self, owner: str, sign_in: str) -> SessionAnswer:
+    def _open(self, owner: str, sign_in: str | None) -> SessionAnswer:
         session_id = f"session{len(self.owners)}"
         self.sign_ins[session_id] = sign_in
         self.owners[session_id] = owner

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors import live_stream
+from actors.access import Guest
 from actors.denoiser import load_model
 from actors.errors import NoPlace, NotLive, OfferRefused, OriginalNotShared, TooManySessions
 from actors.live_stream import (
@@ -105,12 +106,19 @@ class Stage:
         listener: str = "bob",
         original: bool = False,
         sign_in: str | None = None,
+        guest: Guest | None = None,
     ) -> ListenerPeer:
         """Start a client that listens."""
+        listener = guest.name if guest else listener
         peer = ListenerPeer()
         self.peers.append(peer)
         answer = await self.stream.listen(
-            session_id, await peer.offer(), listener=listener, original=original, sign_in=sign_in
+            session_id,
+            await peer.offer(),
+            listener=listener,
+            original=original,
+            sign_in=sign_in,
+            guest=guest,
         )
         await peer.accept(answer)
         return peer
