@@ -172,14 +172,9 @@ async def test_a_deletion_that_failed_can_be_tried_again(
 
 async def due_now(edge: Edge, store: RecordingStore) -> None:
     """Delete for good what was deleted, as if its time were over."""
-<<<<<<< HEAD
-    due = await edge.redis.zrange("hushcast:recordings:due", 0, -1)
-    await edge.redis.zadd("hushcast:recordings:due", {str(each): 0 for each in due})
-=======
     due: list[Any] = await edge.redis.zrange("hushcast:recordings:due", 0, -1)
     for each in due:
         await edge.redis.zadd("hushcast:recordings:due", {each: 0})
->>>>>>> main
     await delete_due(edge.services.index, store)
 
 
