@@ -1,18 +1,38 @@
 """The messages of the API, in and out. Times are RFC 3339 UTC."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    StrictBool,
+    StringConstraints,
+)
 
 from actors.status import Listening, StreamState, StreamStatus
+from recordings.index import Reason, RecordingChange, RecordingState
 from recordings.index import Recording as KeptRecording
-from recordings.index import RecordingState
+from recordings.peaks import fewer
+from recordings.recording import STORED
 from serve_app.links import LONGEST_S, MAX_LABEL_CHARS, SHORTEST_S, USUAL_S
 from serve_app.settings import USERNAME
 from serve_app.settings import SignUp as SignUpMode
 
 Username = Annotated[str, Field(pattern=f"^{USERNAME}$", examples=["ada"])]
+Title = (
+    Annotated[
+        str,
+        StringConstraints(
+            strip_whitespace=True, max_length=80, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
+        ),
+        AfterValidator(lambda title: title or None),
+    ]
+    | None
+)
+"""One line of text; what is empty becomes null."""
 
 
 class Credentials(BaseModel):
@@ -211,7 +231,10 @@ class StreamChange(BaseModel):
 
 
 class Recording(BaseModel):
-    """A stream's kept audio; `peaks` are up to 1,000 numbers 0..1 for drawing."""
+    """A stream's kept audio; `peaks` are up to 1,000 numbers 0..1 for drawing.
+
+    `formats` are those that play at once; `reason` says why it was deleted.
+    """
 
     id: str
     username: str
@@ -219,8 +242,17 @@ class Recording(BaseModel):
     started_at: str
     duration_s: float
     size_bytes: int
+    title: str | None
     state: RecordingState
+    reason: Reason | None = None
+    formats: list[str]
     peaks: list[float]
+
+
+class RecordingTitle(BaseModel):
+    """What the owner of a recording may change."""
+
+    title: Title
 
 
 class Problem(BaseModel):
@@ -262,8 +294,13 @@ def listener_of(listening: Listening) -> Listener:
     )
 
 
-def recording_of(kept: KeptRecording) -> Recording:
+LISTED_PEAKS = 100
+"""How many peaks a recording has in a list, or in the news."""
+
+
+def recording_of(kept: KeptRecording, max_peaks: int = LISTED_PEAKS) -> Recording:
     """Describe a recording to a caller who may hear it."""
+    stored = ["wav"] if kept.state in STORED else []
     return Recording(
         id=kept.id,
         username=kept.username,
@@ -271,9 +308,19 @@ def recording_of(kept: KeptRecording) -> Recording:
         started_at=rfc3339(kept.started_at),
         duration_s=round(kept.duration_s, 3),
         size_bytes=kept.size_bytes,
+        title=kept.title,
         state=kept.state,
-        peaks=list(kept.peaks),
+        formats=[*stored, *kept.copies],
+        peaks=fewer(kept.peaks, max_peaks),
     )
+
+
+def news_of(change: RecordingChange) -> Recording:
+    """Describe a recording that has changed; one that was deleted has that as its state."""
+    if change.reason is None:
+        return recording_of(change.recording)
+    told = recording_of(replace(change.recording, state=RecordingState.DELETED))
+    return told.model_copy(update={"reason": change.reason})
 
 
 def plain(model: BaseModel | None) -> Any:

@@ -7,8 +7,18 @@ from pathlib import Path
 from actors import ice_lite, live_stream, sdp, sessions, stream
 from commands import cli
 from deployments import presence, subscription
-from recordings import writer
-from serve_app import bodies, friends, links, passwords, rates, readiness, settings, sign_ins
+from recordings import index, writer
+from serve_app import (
+    bodies,
+    friends,
+    links,
+    passwords,
+    rates,
+    readiness,
+    schemas,
+    settings,
+    sign_ins,
+)
 from serve_app.http_server import Bounds
 from serve_app.routes import media, recordings
 from serve_app.routes import presence as socket
@@ -36,6 +46,13 @@ def page_limit() -> int:
     return int(most)
 
 
+def title_limit() -> int:
+    """Get how long a title may be."""
+    schema = schemas.RecordingTitle.model_json_schema()["properties"]["title"]
+    [most] = [each["maxLength"] for each in schema["anyOf"] if "maxLength" in each]
+    return int(most)
+
+
 IN_CODE: dict[str, object] = {
     "new accounts of an address": rates.USUAL["accounts"],
     "wrong passwords for a username from an address": rates.USUAL["sign_ins"],
@@ -50,9 +67,8 @@ IN_CODE: dict[str, object] = {
     "GET /api/users/NAME of others than friends, and of their recordings, by a user": rates.USUAL[
         "look_ups"
     ],
-    "PATCH /api/stream and trickling of a user; trickling of a link's guests from an address": (
-        rates.USUAL["changes"]
-    ),
+    "PATCH /api/stream, /api/recordings/ID and trickling of a user; "
+    "trickling of a link's guests from an address": rates.USUAL["changes"],
     "streams from an address at a time": rates.USUAL["streams"],
     "passwords that a replica checks at a time": passwords.AT_ONCE,
     "passwords that wait to be checked, per replica": passwords.MAX_WAITING,
@@ -72,6 +88,8 @@ IN_CODE: dict[str, object] = {
     "recordings of a user": f"{setting('max_gb_per_user')} GB",
     "free space on every disk": f"{writer.RESERVE_BYTES // MIB} MiB",
     "recordings in one answer": page_limit(),
+    "seconds in which a deleted recording can be restored": index.UNDO_S,
+    "characters of a title": title_limit(),
     "a request's address": f"{BOUNDS.url_bytes // KIB} KiB",
     "its headers, trailers and chunk headers included": f"{BOUNDS.head_bytes // KIB} KiB",
     "number of its headers": BOUNDS.headers,

@@ -30,7 +30,7 @@ from recordings.index import RecordingChange
 from serve_app.accounts import WrongCredentials
 from serve_app.callers import ForeignOrigin, verified_socket
 from serve_app.links import Link, LinkRefused
-from serve_app.schemas import listener_of, plain, recording_of, rfc3339, stream_of
+from serve_app.schemas import listener_of, news_of, plain, rfc3339, stream_of
 from serve_app.services import Services, services
 
 log = logging.getLogger(__name__)
@@ -222,7 +222,7 @@ def message_of(event: Event) -> dict[str, Any]:
         case FriendsChanged():
             return {"type": "friends"}
         case RecordingChange():
-            recording = plain(recording_of(event.recording))
+            recording = plain(news_of(event))
             return {"type": "recording", "recording": recording, "removed": event.removed}
         case ListenersChanged():
             listeners = [plain(listener_of(each)) for each in event.listeners]

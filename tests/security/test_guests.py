@@ -1,12 +1,16 @@
 """Guests: what a link gives ends with it, and with its owner's wish, account and trust."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
 import pytest
 
 from actors.access import LINK_ENDED, AccessEnded, guest_name
 from serve_app import links
 from serve_app.links import OwnerChanged
 from tests import statuses
-from tests.edge.conftest import Edge
+from tests.edge.conftest import Edge, Person
 from tests.edge.made_up import OFFER, live
 from tests.edge.test_links import SDP, guest_of, make
 from tests.security.taken_back import ended as ended
@@ -16,7 +20,7 @@ from tests.waiting import until
 async def test_links_end_with_what_they_rest_on(edge: Edge, ended: list[AccessEnded]) -> None:
     """Revoked, the owner's account disabled or deleted, somebody blocked: told everywhere."""
     await edge.person("eve")
-    ends = {
+    ends: dict[str, Callable[[Person, str], Awaitable[Any]]] = {
         "revoked": lambda owner, id: owner.http.delete(f"/api/links/{id}"),
         "disabled": lambda owner, id: edge.services.accounts.disable(owner.username, True),
         "deleted": lambda owner, id: owner.delete_account(),
@@ -29,8 +33,7 @@ async def test_links_end_with_what_they_rest_on(edge: Edge, ended: list[AccessEn
         assert (await guest.get("/api/link")).status_code == 200
         del ended[:]
         await end(owner, made["id"])
-        over = AccessEnded(guest_name(made["id"]), LINK_ENDED)
-        await until(lambda over=over: over in ended)
+        await until(partial(ended.__contains__, AccessEnded(guest_name(made["id"]), LINK_ENDED)))
         assert (await guest.get("/api/link")).status_code == 401, name
         left = [key async for key in edge.redis.scan_iter("hushcast:link*")]
         assert left == [], name
