@@ -11,6 +11,10 @@ import { words } from "./words.js";
  *   title: string | null,
  * }} Stream
  * @typedef {{
+ *   username: string, stream: Stream | null, session: string | null, admin: boolean,
+ *   storage: { used_bytes: number, limit_bytes: number | null, full: boolean },
+ * }} Me
+ * @typedef {{
  *   id: string, username: string, stream_id: string, started_at: string, duration_s: number,
  *   size_bytes: number, state: "recording" | "storing" | "ready" | "recovered", peaks: number[],
  * }} Recording

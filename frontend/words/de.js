@@ -52,7 +52,7 @@ export const de = {
     create: "Konto anlegen",
     closed: "Ein Konto bekommst du von den Betreibern dieses hushcast.",
     personsPage: (name) =>
-      `Das ist die Seite von ${name}. Melde dich an oder leg ein Konto an, um zuzuhören.`,
+      `Das ist die Seite von ${name}. Melde dich an, um zuzuhören.`,
     recordingsPage: "Melde dich an, um diese Aufnahme zu hören.",
     adminsPage: "Melde dich als Administrator an, um diese Seite zu sehen.",
     nameMissing: "Gib deinen Namen ein.",

@@ -53,7 +53,7 @@ export const en = {
     create: "Create account",
     closed: "Ask whoever runs this hushcast for an account.",
     personsPage: (/** @type {string} */ name) =>
-      `This is ${name}’s page. Sign in, or create an account, to listen to them.`,
+      `This is ${name}’s page. Sign in to listen to them.`,
     recordingsPage: "Sign in to hear this recording.",
     adminsPage: "Sign in as an administrator to see this page.",
     nameMissing: "Enter your name.",
