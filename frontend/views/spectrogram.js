@@ -11,7 +11,7 @@ import { keepDrawn } from "./canvas.js";
 const COLUMNS = 100; // ten seconds of ten a second
 const GAP = 4;
 const SHADES = 256;
-const [FLOOR_DBFS, CEILING_DBFS] = [-100, -35];
+const [FLOOR_DBFS, CEILING_DBFS] = [-100, -25];
 const CALM_MS = 1_000;
 
 const SHADE_OF = Uint8Array.from({ length: 256 }, (_, byte) => {

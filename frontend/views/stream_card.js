@@ -71,7 +71,14 @@ export class StreamCard {
       this.#sentence,
       this.#live,
       this.#storage,
-      el("div", { class: "row actions" }, this.#main, this.#mute, this.#stopElsewhere),
+      el(
+        "div",
+        { class: "row actions" },
+        this.#main,
+        this.#mute,
+        this.#stopElsewhere,
+        this.#check.toggle,
+      ),
       this.#problem,
       this.#check.element,
       this.#settings.element,
@@ -163,7 +170,7 @@ export class StreamCard {
     this.#mute.hidden = state !== "live";
     this.#mute.textContent = publisher.isMutedByPerson ? say.unmute : say.mute;
     this.#live.hidden = !here;
-    this.#check.element.hidden = state !== "off";
+    this.#check.toggle.hidden = state !== "off";
     if (!here) this.#hush();
   }
 
