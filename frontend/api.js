@@ -16,7 +16,9 @@ import { words } from "./words.js";
  * }} Me
  * @typedef {{
  *   id: string, username: string, stream_id: string, started_at: string, duration_s: number,
- *   size_bytes: number, state: "recording" | "storing" | "ready" | "recovered", peaks: number[],
+ *   size_bytes: number, title: string | null, peaks: number[], formats: string[],
+ *   state: "recording" | "storing" | "ready" | "recovered" | "deleted",
+ *   reason: "owner" | "admin" | "quota" | "age" | null,
  * }} Recording
  * @typedef {{
  *   action: string, session?: string, stream_id?: string, reason?: string, at?: string,
@@ -74,6 +76,14 @@ export class Api extends EventTarget {
   /** @param {string} path */
   get(path) {
     return this.#json("GET", path);
+  }
+
+  /**
+   * Ask only for what would be answered.
+   * @param {string} path
+   */
+  head(path) {
+    return this.#request("HEAD", path, {});
   }
 
   /**

@@ -50,8 +50,7 @@ export class Shell {
       event.preventDefault(); // the address stays
       this.focusHeading();
     });
-    const logo = el("img", { src: "/static/logo.svg", alt: "", width: 30, height: 30 });
-    const home = link("/", { class: "wordmark", "aria-label": words.shell.home }, logo, NAME);
+    const home = link("/", { class: "wordmark", "aria-label": words.shell.home }, icon("logo"), NAME);
     const header = el("header", { class: "top" }, home, this.#account);
     root.querySelector("header")?.remove(); // the page's own, which is there before its script
     root.prepend(skip, header, this.#outlet, this.dock, this.audio);
