@@ -36,6 +36,7 @@ export class HomeView {
       "nav",
       { class: "tabs", "aria-label": words.listen.onPage },
       tab("onAir", onAir.element),
+      tab("stream", stream.element),
       this.#friendsTab,
       tab("recordings", recordings.element),
     );
@@ -65,8 +66,11 @@ export class HomeView {
 
   #count() {
     const requests = this.#visit.friends.incoming.length;
-    this.#friendsTab.replaceChildren(words.listen.tabs.friends);
-    if (requests) this.#friendsTab.append(el("span", { class: "count" }, words.friends.requests(requests)));
+    const { friends } = words.listen.tabs;
+    this.#friendsTab.replaceChildren(friends);
+    if (requests) this.#friendsTab.append(el("span", { class: "count" }, String(requests)));
+    const label = requests ? `${friends}, ${words.friends.requests(requests)}` : friends;
+    this.#friendsTab.setAttribute("aria-label", label);
   }
 }
 
@@ -83,5 +87,5 @@ function tab(name, panel) {
     heading.tabIndex = -1;
     heading.focus({ preventScroll: true });
   };
-  return button({ class: "small", testid: `tab-${name}`, on: { click: go } }, words.listen.tabs[name]);
+  return button({ class: "quiet", testid: `tab-${name}`, on: { click: go } }, words.listen.tabs[name]);
 }

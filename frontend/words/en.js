@@ -275,7 +275,7 @@ export const en = {
     home: "Home",
     onPage: "On this page",
     onAir: "On air",
-    tabs: { onAir: "On air", friends: "Friends", recordings: "Recordings" },
+    tabs: { onAir: "On air", stream: "Go live", friends: "Friends", recordings: "Recordings" },
     nobodyOnAir: "No friend is on air right now.",
     recordings: "Recordings",
     yourRecordings: "Your recordings",
