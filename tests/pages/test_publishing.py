@@ -302,3 +302,13 @@ async def test_the_page_says_when_the_server_is_gone(
         await expect(sentence).to_contain_text("Your stream ended while", timeout=20_000)
         assert await ada.stream() is None
         await ada.close()
+
+
+async def test_a_sign_in_that_ends_says_what_ended_with_it(stage: Stage) -> None:
+    """The stream rests on it: the page says that both are over."""
+    ada = await stage.person("ada")
+    tab = await stage.open(ada)
+    await go_live(tab)
+    await ada.http.delete("/api/session")
+    await expect(tab.find("notice")).to_contain_text("Your stream has ended")
+    await expect(tab.find("sign-in")).to_be_visible()
