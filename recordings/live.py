@@ -57,6 +57,7 @@ class LiveRecording:
         self._quota = quota
         self._other_disks = other_disks
         self._tell = tell
+        self.title: str | None = None
         self._used_bytes = 0
         self._meta: SpoolMeta | None = None
         self._thread = SpoolThread(self._open, name=f"stream {stream_id} spool")

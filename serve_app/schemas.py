@@ -3,7 +3,14 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StringConstraints,
+)
 
 from actors.status import Listening, StreamState, StreamStatus
 from recordings.index import Recording as KeptRecording
@@ -12,6 +19,19 @@ from serve_app.settings import USERNAME
 from serve_app.settings import SignUp as SignUpMode
 
 Username = Annotated[str, Field(pattern=f"^{USERNAME}$", examples=["ada"])]
+Title = (
+    Annotated[
+        str,
+        StringConstraints(
+            strip_whitespace=True, max_length=80, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
+        ),
+        AfterValidator(lambda title: title or None),
+    ]
+    | None
+)
+"""One line of text; what is empty becomes null."""
+OptionalInQuery = BeforeValidator(lambda text: None if text in ("", "null") else text)
+"""Query parameters know no null."""
 
 
 class Credentials(BaseModel):
@@ -90,6 +110,7 @@ class Stream(BaseModel):
     attenuation_limit_db: float | None
     share_original: bool
     muted: bool
+    title: str | None
 
 
 class Listener(BaseModel):
@@ -175,6 +196,19 @@ class StreamChange(BaseModel):
     )
     share_original: StrictBool = False
     muted: StrictBool = False
+    title: Title = None
+
+
+class StreamStart(BaseModel):
+    """The same as query parameters, for a stream that begins with them."""
+
+    denoise: bool = True
+    attenuation_limit_db: Annotated[
+        Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, OptionalInQuery
+    ] = None
+    share_original: bool = False
+    muted: bool = False
+    title: Annotated[Title, OptionalInQuery] = None
 
 
 class Recording(BaseModel):
@@ -216,6 +250,7 @@ def stream_of(status: StreamStatus | None) -> Stream | None:
         attenuation_limit_db=status.attenuation_limit_db,
         share_original=status.share_original,
         muted=status.muted,
+        title=status.title,
     )
 
 

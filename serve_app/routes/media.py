@@ -10,9 +10,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from deployments.streams import SessionAnswer
+from serve_app.bodies import media_type
 from serve_app.callers import Caller, From, Signed
 from serve_app.errors import NotAFriend, SessionChanged, WrongType
 from serve_app.friends import NoSuchUser
+from serve_app.schemas import StreamStart
 from serve_app.services import Use
 from serve_app.settings import Settings
 
@@ -27,14 +29,23 @@ Session = Annotated[str, Path(max_length=64)]
 
 
 @router.post("/whip", status_code=201)
-async def publish(request: Request, token: Signed, place: From, use: Use) -> Response:
-    """Begin to publish the caller's stream."""
+async def publish(
+    request: Request,
+    token: Signed,
+    place: From,
+    use: Use,
+    settings: Annotated[StreamStart, Query()],
+) -> Response:
+    """Begin to publish the caller's stream, with the settings that are given."""
     caller = token.username
     offer = await _offer(request)
     await use.rates.count("offers", caller)
     if not place.local:
         await use.publishers.begin(caller, place.counted, use.rates.streams)
-    answer = await asyncio.shield(use.streams.publish(caller, offer, sign_in=token.token_id))
+    chosen = settings.model_dump(exclude_unset=True)
+    answer = await asyncio.shield(
+        use.streams.publish(caller, offer, sign_in=token.token_id, settings=chosen)
+    )
     return _created(answer, "/whip/sessions/", use.settings, caller)
 
 
@@ -44,10 +55,10 @@ async def listen(
     name: Annotated[str, Path(max_length=64)],
     token: Signed,
     use: Use,
-    sound: Annotated[str, Query(pattern="^(original|denoised)$")] = "denoised",
+    sound: Annotated[str, Query(pattern="^(original|denoised|both)$")] = "denoised",
 ) -> Response:
     """Begin to listen to a friend, or to the caller's own stream."""
-    caller, original = token.username, sound == "original"
+    caller = token.username
     offer = await _offer(request)
     await use.rates.count("offers", caller)
     if not await use.accounts.exists(name):
@@ -55,7 +66,14 @@ async def listen(
     if name != caller and not await use.accounts.are_friends(caller, name):
         raise NotAFriend(f"Only friends of {name} can listen.")
     answer = await asyncio.shield(
-        use.streams.listen(caller, name, offer, original=original, sign_in=token.token_id)
+        use.streams.listen(
+            caller,
+            name,
+            offer,
+            original=sound == "original",
+            both=sound == "both",
+            sign_in=token.token_id,
+        )
     )
     return _created(answer, "/whep/sessions/", use.settings, caller)
 
@@ -69,7 +87,7 @@ async def trickle(request: Request, session: Session, caller: Caller, use: Use) 
         raise SessionChanged("The ICE session has changed. Please post a new offer.")
     await use.rates.count("changes", caller)
     body = await request.body()
-    if body and _media_type(request) != FRAGMENT:
+    if body and media_type(request) != FRAGMENT:
         raise WrongType("candidates", FRAGMENT)
     await use.streams.trickle(session, caller, body.decode(errors="replace"))
     return Response(status_code=204)  # RFC 9725, section 4.3.2: without an ETag
@@ -118,13 +136,9 @@ endpoint to learn whether they may trickle to a session, so both have all of the
 
 
 async def _offer(request: Request) -> str:
-    if _media_type(request) != SDP:
+    if media_type(request) != SDP:
         raise WrongType("the offer", SDP)
     return (await request.body()).decode(errors="replace")
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _created(answer: SessionAnswer, place: str, settings: Settings, caller: str) -> Response:
