@@ -5,6 +5,7 @@ import { AdminView } from "./views/admin.js";
 import { HomeView } from "./views/home.js";
 import { NothingView } from "./views/nothing.js";
 import { ProfileView } from "./views/profile.js";
+import { RecordingView } from "./views/recording_page.js";
 import { Shell } from "./views/shell.js";
 import { SignInView } from "./views/sign_in.js";
 import { words } from "./words.js";
@@ -147,6 +148,8 @@ export class App {
         return new AdminView(visit);
       case "profile":
         return new ProfileView(visit, route.username);
+      case "recording":
+        return new RecordingView(visit, route.id);
       case "home":
         return new HomeView(visit, { onAccountDeleted: () => this.#forget() });
       default:

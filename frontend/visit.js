@@ -4,6 +4,7 @@ import { Listener } from "./listener.js";
 import { MediaControls } from "./media_session.js";
 import { MicrophoneError } from "./microphone.js";
 import { Player } from "./player.js";
+import { Positions } from "./positions.js";
 import { Presence } from "./presence.js";
 import { Publisher } from "./publisher.js";
 
@@ -33,6 +34,7 @@ export class Visit {
     this.publisher = new Publisher(api, this.presence, me.username);
     this.listener = new Listener(api, this.presence, audio);
     this.player = new Player(this.listener, this.presence);
+    this.positions = new Positions(this.player);
     this.mediaControls = new MediaControls(this.player, this.listener);
   }
 
@@ -46,6 +48,7 @@ export class Visit {
       if (detail.action === "quota") this.notice.show(detail.reason ?? "");
     };
     this.presence.addEventListener("control", say, { signal });
+    this.positions.start(signal);
     this.mediaControls.start();
     this.presence.start();
   }
