@@ -274,8 +274,10 @@ export class Listener extends HeldConnection {
    * The publisher may remove a listener.
    * @param {Control} control
    */
-  async #obey({ action, stream_id: streamId, reason = "" }) {
+  async #obey({ action, stream_id: streamId, session = "", reason = "" }) {
     if (action !== "removed" || this.phase === "off" || streamId !== this.#streamId) return;
+    // Guests are removed one by one, and all of a link are told.
+    if (this.presence.guestOf && session !== this.session) return;
     await this.#stopFor(reason, { tell: false });
   }
 

@@ -9,13 +9,15 @@ import { Spectrogram } from "./spectrogram.js";
  * @import { Which } from "../sound_check.js"
  */
 
+const COLUMNS = 50; // five seconds
+
 const { check: say } = words.stream;
 
 /** The check before going live: one's own voice, before and after. */
 export class CheckPanel {
   #check;
   #meter = new Meter({ testid: "check-meter", label: words.stream.meters.input, kind: "noise" });
-  #spectrogram = new Spectrogram();
+  #spectrogram = new Spectrogram({ columns: COLUMNS });
   #status = el("p", { class: "hint", role: "status", testid: "check-status" });
   #recordText = el("span");
   #record = button({ testid: "check-record" }, icon("microphone"), this.#recordText);

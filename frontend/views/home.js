@@ -2,6 +2,7 @@ import { button, el } from "../dom.js";
 import { words } from "../words.js";
 import { AccountPanel } from "./account_panel.js";
 import { FriendsPanel } from "./friends_panel.js";
+import { LinksPanel } from "./links_panel.js";
 import { OnAir } from "./on_air.js";
 import { Recordings } from "./recordings.js";
 import { StreamCard } from "./stream_card.js";
@@ -26,9 +27,10 @@ export class HomeView {
     const onAir = new OnAir(visit);
     const stream = new StreamCard(visit);
     const friends = new FriendsPanel(visit);
+    const links = new LinksPanel(visit);
     const recordings = new Recordings(visit, visit.username, { heading: words.listen.yourRecordings });
     const account = new AccountPanel(visit, { onDeleted: onAccountDeleted });
-    this.#parts = [onAir, stream, friends, recordings, account];
+    this.#parts = [onAir, stream, friends, links, recordings, account];
     this.#friendsTab = tab("friends", friends.element);
     const tabs = el(
       "nav",
@@ -44,7 +46,7 @@ export class HomeView {
       tabs,
       onAir.element,
       stream.element,
-      friends.element,
+      el("div", { class: "beside" }, friends.element, links.element),
       recordings.element,
       el("footer", {}, account.element),
     );

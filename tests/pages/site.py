@@ -14,6 +14,7 @@ from tests.app.browser import chromium
 from tests.edge.conftest import PASSWORD, Edge
 from tests.edge.made_up import live
 from tests.running import free_port
+from tests.waiting import until
 
 
 @asynccontextmanager
@@ -29,8 +30,7 @@ async def serving(api: FastAPI) -> AsyncIterator[str]:
     server = uvicorn.Server(uvicorn.Config(api, port=(port := free_port()), log_config=None))
     running = asyncio.create_task(server.serve())
     try:
-        while not server.started:
-            await asyncio.sleep(0.01)
+        await until(lambda: server.started)
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True

@@ -55,7 +55,7 @@ async def test_a_page_publishes_from_start_to_stop(stage: Stage) -> None:
     await tab.find("stop").click()
     await tab.find("cancel").click()
     await expect(tab.find("stream-state")).to_have_text("Live")
-    await tab.page.wait_for_timeout(700)  # not the same press
+    await tab.page.wait_for_timeout(300)  # not the same press
     await tab.find("stop").click()
     await expect(tab.page.get_by_text("One person is listening")).to_be_visible()
     await tab.find("confirm").click()
@@ -151,7 +151,7 @@ async def test_mute_is_silence_at_once_and_told(stage: Stage) -> None:
         "You are muted. Your friends hear silence."
     )
     await expect(tab.find("mute")).to_have_text("Unmute")
-    await tab.page.wait_for_timeout(700)
+    await tab.page.wait_for_timeout(300)
     await tab.find("mute").click()
     await until(lambda: _has(ada, muted=False))
     assert await tab.page.evaluate("tracks.at(-1).enabled") is True
