@@ -42,6 +42,10 @@ class OneHost:
         """Count the one."""
         return 1
 
+    async def name_warm(self) -> list[str]:
+        """Name the one."""
+        return [NAME]
+
     async def names(self) -> set[str]:
         """Name the one."""
         return {NAME}

@@ -177,7 +177,8 @@ async def test_a_page_on_air_stays_awake_and_signed_in_and_asks_before_it_goes(
     await page.wait_for_function("() => locks.length === 1 && !locks[0].released")
     async with page.expect_request("**/api/me") as renewal:
         await page.evaluate("renewNow()")
-    assert "hushcast=" in (await (await renewal.value).response()).headers["set-cookie"]
+    answer = await (await renewal.value).response()
+    assert answer and "hushcast=" in answer.headers["set-cookie"]
     await page.close(run_before_unload=True)
     await until(lambda: asked == ["beforeunload"])
     await expect(tab.find("stream-state")).to_have_text("Live")
