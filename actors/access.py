@@ -14,6 +14,7 @@ CHANNEL = "hushcast:access"
 """Access that ended, as an `AccessEnded`."""
 SIGNED_OUT = "You were signed out. Please sign in again."
 NO_FRIEND = "You are no longer friends."
+LINK_ENDED = "This link is no longer valid. Ask whoever sent it for another one."
 KEPT_S = 24 * 3600
 """While a media session rests on a sign-in, that one does not expire within this time."""
 
@@ -31,10 +32,25 @@ return gone
 
 
 @dataclass(frozen=True)
+class Guest:
+    """Who listens by an invite link, without an account; `expires_at`: seconds since the epoch."""
+
+    link: str
+    label: str | None
+    expires_at: float
+
+    @property
+    def name(self) -> str:
+        """What stands for all guests of the link where others have a username."""
+        return guest_name(self.link)
+
+
+@dataclass(frozen=True)
 class Grounds:
     """What a session rests on: a user's sign-in, and friendship when it hears somebody else.
 
-    `sign_in` is None when an ingress of an earlier release did not tell it.
+    A guest's rests on the link alone, which `username` names. `sign_in` is None then, and when an
+    ingress of an earlier release did not tell it.
     """
 
     username: str
@@ -76,10 +92,13 @@ async def tell(redis: RedisClient, ended: AccessEnded) -> None:
     await redis.publish(redis.channel(CHANNEL), ended.to_json())
 
 
-async def gone(redis: RedisClient, sign_ins: Collection[str]) -> set[str]:
-    """Tell which sign-ins are no longer valid. Raises RedisUnavailable."""
-    asked = list(sign_ins)
-    places = await redis.eval(_GONE, len(asked), *map(sign_in_key, asked), "0") if asked else []
+async def gone(redis: RedisClient, grounds: Collection[str]) -> set[str]:
+    """Tell which sign-ins, and links by their guests' name, are no longer valid.
+
+    Raises RedisUnavailable.
+    """
+    asked = list(grounds)
+    places = await redis.eval(_GONE, len(asked), *map(_key, asked), "0") if asked else []
     return {asked[place - 1] for place in places}
 
 
@@ -91,14 +110,17 @@ async def lapsed(
     Keeps the sign-ins that do from expiring. Raises RedisUnavailable.
     """
     signed = [each for each in grounds if each.sign_in is not None]
-    others = sorted({each.username for each in grounds} - {streamer})
+    guests = sorted({each.username for each in grounds if is_guest(each.username)})
+    others = sorted({each.username for each in grounds} - {streamer, *guests})
     keys = [sign_in_key(each.sign_in or "") for each in signed]
     pipeline = redis.pipeline(transaction=False)
     pipeline.eval(_GONE, len(keys), *keys, str(KEPT_S * 1000))
+    pipeline.eval(_GONE, len(guests), *map(_key, guests), "0")
     if others:
         pipeline.smismember(friends_key(streamer), others)
-    places, *friends = await pipeline.execute()
+    places, links, *friends = await pipeline.execute()
     ended = [AccessEnded(signed[n - 1].username, SIGNED_OUT, signed[n - 1].sign_in) for n in places]
+    ended += [AccessEnded(guests[n - 1], LINK_ENDED) for n in links]
     for name, befriended in zip(others, friends[0] if friends else [], strict=True):
         if not befriended:
             ended.append(AccessEnded(name, NO_FRIEND, stream=streamer))
@@ -110,6 +132,25 @@ def sign_in_key(sign_in: str) -> str:
     return f"hushcast:sign-in:{sign_in}"
 
 
+def link_key(link: str) -> str:
+    """Name the key that exists while an invite link is valid."""
+    return f"hushcast:link:{link}"
+
+
+def guest_name(link: str) -> str:
+    """Name the guests of a link. No username has a colon."""
+    return f"link:{link}"
+
+
+def is_guest(name: str) -> bool:
+    """Tell whether this is the name of a link's guests."""
+    return name.startswith("link:")
+
+
 def friends_key(username: str) -> str:
     """Name the set of a user's friends."""
     return f"hushcast:friends:{username}"
+
+
+def _key(ground: str) -> str:
+    return f"hushcast:{ground}" if is_guest(ground) else sign_in_key(ground)

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from actors.access import AccessEnded, Grounds
+from actors.access import AccessEnded, Grounds, Guest
 from actors.announcer import COUNT_INTERVAL_S, Announcer
 from actors.audience import Audience
 from actors.errors import (
@@ -41,6 +41,8 @@ MAX_PUBLISHERS = 8
 MAX_SESSIONS_OF_A_LISTENER = 32
 MAX_CONNECTING_OF_A_LISTENER = 8
 """How many of these may not be connected yet."""
+MAX_GUESTS_OF_A_LINK = 100
+MAX_CONNECTING_GUESTS_OF_A_LINK = 32
 CONNECTING = SessionState.CONNECTING
 STATS_INTERVAL_S = 0.1
 HEARD_STATES = (StreamState.LIVE, StreamState.RECONNECTING)
@@ -211,8 +213,11 @@ class LiveStream:
         original: bool,
         both: bool = False,
         sign_in: str | None = None,
+        guest: Guest | None = None,
     ) -> str:
-        """Answer a listener's offer. Of `both` sounds the original comes while it is shared.
+        """Answer a listener's offer; `listener` is a username or the guest's name.
+
+        Of `both` sounds the original comes while it is shared.
 
         Raises NotLive, OriginalNotShared, RemovedFromStream, TooManySessions, OfferRefused or
         RedisUnavailable.
@@ -223,14 +228,7 @@ class LiveStream:
             raise OriginalNotShared(f"{self.username} does not share the original sound.")
         if self._audience.is_removed(listener):
             raise RemovedFromStream(_removed_by(self.username))
-        own = len(self._audience.of(listener))
-        if own >= MAX_SESSIONS_OF_A_LISTENER:
-            raise TooManySessions(f"You already listen to {self.username} {own} times.")
-        connecting = sum(each.state is CONNECTING for each in self._audience.of(listener))
-        if connecting >= MAX_CONNECTING_OF_A_LISTENER:
-            raise TooManySessions(
-                f"{connecting} of your sessions are still connecting. Please wait."
-            )
+        self._refuse_a_crowd(listener, guest)
         session = ListenerSession(
             session_id,
             connect_timeout_s=self._times.connect_timeout_s,
@@ -238,6 +236,7 @@ class LiveStream:
             original=original,
             both=both,
             sign_in=sign_in,
+            guest=guest,
             connected=self._join,
         )
         self._audience.add(session)
@@ -259,14 +258,15 @@ class LiveStream:
     async def remove(self, listener: str, session_id: str) -> None:
         """Close a person's sessions; while the stream lasts they cannot listen again.
 
-        Does nothing if this session of theirs belonged to an earlier stream.
+        Of a link's guests it closes this session alone: nobody would know them again. Does nothing
+        if this session of theirs belonged to an earlier stream.
         """
         earlier = session_id < self.status.stream_id  # ids sort by time
         if self.stopping or (earlier and self._audience.get(session_id) is None):
             return
         told = fields(stream=self.status.stream_id, session=session_id)
         log.info("the publisher removes a listener", extra=told)
-        self._audience.remove(listener)
+        self._audience.remove(listener, session_id)
         reason = _removed_by(self.username)
         await self._announcer.tell_pages(listener, "removed", session_id, reason=reason)
 
@@ -284,11 +284,7 @@ class LiveStream:
         owned = ended.username == self.username and ended.stream is None
         if owned:
             resting += [publisher.session for publisher in self._publishers.values()]
-        for session in resting:
-            if ended.covers(session.sign_in):
-                told = fields(stream=self.status.stream_id, session=session.session_id)
-                log.info("session loses its access", extra=told)
-                session.close()
+        self._end_sessions(session for session in resting if ended.covers(session.sign_in))
         if owned and self._core.publisher and ended.covers(self._rests_on):
             self._end("its publisher lost access", self._core.publisher)
 
@@ -423,6 +419,30 @@ class LiveStream:
             listener.close()
         await self._tasks.wait()
 
+    def _end_sessions(self, sessions: Iterable[Session]) -> None:
+        """Close sessions that may not go on."""
+        for session in sessions:
+            told = fields(stream=self.status.stream_id, session=session.session_id)
+            log.info("session loses its access", extra=told)
+            session.close()
+
+    def _refuse_a_crowd(self, listener: str, guest: Guest | None) -> None:
+        """Raise TooManySessions at the limits of a user's, or of a link's, sessions."""
+        own = self._audience.of(listener)
+        connecting = sum(each.state is CONNECTING for each in own)
+        if guest is not None:
+            if len(own) >= MAX_GUESTS_OF_A_LINK:
+                raise TooManySessions(f"This link is at its limit of {len(own)} listeners.")
+            if connecting >= MAX_CONNECTING_GUESTS_OF_A_LINK:
+                raise TooManySessions("Many people are connecting right now. Please wait.")
+            return
+        if len(own) >= MAX_SESSIONS_OF_A_LISTENER:
+            raise TooManySessions(f"You already listen to {self.username} {len(own)} times.")
+        if connecting >= MAX_CONNECTING_OF_A_LISTENER:
+            raise TooManySessions(
+                f"{connecting} of your sessions are still connecting. Please wait."
+            )
+
     async def _retire(self, session: PublisherSession) -> None:
         await self._announcer.tell_pages(self.username, "taken_over", session.session_id)
         session.close()
@@ -504,6 +524,7 @@ class LiveStream:
             await asyncio.sleep(min(0.2, self._times.grace_s / 4))
             self._core.tick(time.monotonic())
             self._follow_core()
+            self._end_sessions(self._audience.expired(time.time()))
             if self._core.nearly_over and not told:
                 told = True
                 self._tell_nearly_over()

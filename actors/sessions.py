@@ -18,6 +18,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
+from actors.access import Guest
 from actors.aiortc_internals import (
     bound_messages,
     bound_srtp,
@@ -306,11 +307,13 @@ class ListenerSession(Session):
         original: bool,
         both: bool = False,
         sign_in: str | None = None,
+        guest: Guest | None = None,
         connected: Callable[["ListenerSession"], None] = lambda session: None,
         listener_timeout_s: float = LISTENER_TIMEOUT_S,
     ) -> None:
         super().__init__(session_id, connect_timeout_s=connect_timeout_s, sign_in=sign_in)
         self.listener = listener
+        self.guest = guest
         self.since = time.time()
         self.original = original
         self._tell_connected = connected

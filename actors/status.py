@@ -74,11 +74,16 @@ class StreamStatus:
 
 @dataclass(frozen=True)
 class Listening:
-    """One person's listening: since when, in seconds since the epoch, and by which sessions."""
+    """One person's listening: since when, in seconds since the epoch, and by which sessions.
 
-    username: str
+    A guest has no `username`, but the label and id of a link.
+    """
+
+    username: str | None
     since: float
     sessions: tuple[str, ...]
+    label: str | None = None
+    link: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 import ray.actor
 
+from actors.access import Guest
 from actors.access_watch import AccessWatch
 from actors.aiortc_internals import check_aiortc
 from actors.denoiser import Device, ModelName, load_model
@@ -128,6 +129,7 @@ class StreamHost:
             self._tasks.start(self._access.run(), name="access watch")
             self._tasks.start(self._recorder.recover(), name="recovery")
             self._tasks.start(self._recorder.sweep(), name="sweep")
+            self._tasks.start(self._recorder.delete(), name="deletion")
             self._tasks.start(self._end_when_orphaned(), name="orphan watch")
         return self.describe_now()
 
@@ -209,6 +211,7 @@ class StreamHost:
         *,
         both: bool = False,
         sign_in: str | None = None,
+        guest: Guest | None = None,
     ) -> str:
         """Answer a listener's offer. Raises NoCapacity, or what `LiveStream.listen` does."""
         self._refuse_a_crowd()
@@ -219,6 +222,7 @@ class StreamHost:
             original=original,
             both=both,
             sign_in=sign_in,
+            guest=guest,
         )
         self._access.check_soon()
         return answer

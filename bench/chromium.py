@@ -146,12 +146,12 @@ async def _measure(browser: Browser, ada: Person, bob: Person, ruler: Ruler, tri
     published, listened = [], []
     for turn in range(tries + 1):
         times = await pressed(hers, "start", sound=False)
-        await expect(hers.find("stream-state")).to_have_text("live", timeout=20_000)
+        await expect(hers.find("stream-state")).to_have_text("Live", timeout=20_000)
         if turn:  # the first opens the microphone, and warms everything
             published.append(times)
         if turn < tries:
             await hers.find("stop").click()
-            await expect(hers.find("stream-state")).to_have_text("off")
+            await expect(hers.find("stream-state")).to_have_text("Off")
             await until(lambda: _none(ada))
     await ada.http.patch("/api/stream", json={"denoise": False})
     for turn in range(tries + 1):

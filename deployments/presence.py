@@ -24,6 +24,7 @@ from actors.status import (
 from deployments.subscription import (
     Control,
     FriendsChanged,
+    Hearing,
     ListenersChanged,
     ShuttingDown,
     SignedOut,
@@ -42,6 +43,8 @@ from recordings.index import RecordingChange
 log = logging.getLogger(__name__)
 
 MAX_SOCKETS_OF_A_USER = 64
+MAX_SOCKETS_OF_A_LINK = 200
+"""Of its guests: those who listen, and those who wait until somebody is live."""
 CHECK_INTERVAL_S = 10.0
 """How often sign-ins are asked for, in case the news that one ended was lost."""
 CHECK_PAUSE_S = 0.2
@@ -91,19 +94,27 @@ class Presence:
                 subscription.end(ShuttingDown())
 
     @contextmanager
-    def subscribe(self, username: str, sign_in: str | None = None) -> Iterator[Subscription]:
-        """Add a subscription for a user; then call `greet`, which begins it with a snapshot.
+    def subscribe(
+        self, username: str, sign_in: str | None = None, hearing: Hearing | None = None
+    ) -> Iterator[Subscription]:
+        """Add a subscription for a user, or a guest; then call `greet`: it begins with a snapshot.
 
-        It ends with SignedOut when the sign-in ends, or at once with TooManySockets.
+        It ends with SignedOut when the sign-in or link ends, or at once with TooManySockets.
         """
-        subscription = Subscription(username, sign_in)
-        if len(self._subscriptions.of_user(username)) >= MAX_SOCKETS_OF_A_USER:
+        subscription = Subscription(username, sign_in, hearing)
+        most = MAX_SOCKETS_OF_A_LINK if hearing else MAX_SOCKETS_OF_A_USER
+        if len(self._subscriptions.of_user(username)) >= most:
             subscription.end(TooManySockets())
         self._subscriptions.add(subscription)
         self._check_due.set()  # the sign-in may have ended since it was verified
+        expiry = hearing and asyncio.get_running_loop().call_later(
+            hearing.until - time.time(), subscription.end, SignedOut(access.LINK_ENDED)
+        )
         try:
             yield subscription
         finally:
+            if expiry:
+                expiry.cancel()
             self._greeted.discard(subscription)
             self._subscriptions.remove(subscription)
 
@@ -135,7 +146,8 @@ class Presence:
     async def _fan_out_recording(self, message: str) -> None:
         change = RecordingChange.from_json(message)
         for subscription in self._subscriptions.hearing(change.recording.username):
-            subscription.tell(change)
+            if subscription.hears_recordings:
+                subscription.tell(change)
 
     async def _fan_out_control(self, text: str) -> None:
         message = json.loads(text)
@@ -153,7 +165,7 @@ class Presence:
         message = json.loads(text)
         people = message["listeners"]
         event = ListenersChanged(
-            [Listening(p["username"], p["since"], tuple(p["sessions"])) for p in people]
+            [Listening(**{**each, "sessions": tuple(each["sessions"])}) for each in people]
         )
         for subscription in self._subscriptions.of_user(message["username"]):
             subscription.tell(event)
@@ -182,13 +194,14 @@ class Presence:
             self._check_due.clear()
             held = self._subscriptions.all()
             try:
-                gone = await self._gone({each.sign_in for each in held if each.sign_in})
+                gone = await self._gone(set(map(_rests_on, held)) - {""})
             except RedisUnavailable as error:
                 log.warning("presence: sign-ins not checked: %s", error)
                 gone = set()
             for subscription in held:
-                if subscription.sign_in in gone:
-                    subscription.end(SignedOut(access.SIGNED_OUT))
+                if _rests_on(subscription) in gone:
+                    told = access.LINK_ENDED if subscription.hearing else access.SIGNED_OUT
+                    subscription.end(SignedOut(told))
             await asyncio.sleep(CHECK_PAUSE_S)
 
     async def _read(self, subscription: Subscription, *, from_the_beginning: bool = False) -> None:
@@ -206,7 +219,10 @@ class Presence:
     async def _tell_audience(self, subscription: Subscription, *, snapshot: bool) -> None:
         subscription.friends_are_old = False
         own, before = subscription.username, subscription.order.audible
-        audible = {own, *await self._friends_of(own)}
+        if subscription.hearing:
+            audible = {subscription.hearing.username}
+        else:
+            audible = {own, *await self._friends_of(own)}
         self._subscriptions.silence(subscription, before - audible)
         self._subscriptions.read(subscription, audible if snapshot else audible - before)
         version = await self._store.version()
@@ -224,6 +240,11 @@ class Presence:
         versions = {name: written for name, (written, _) in found.items()}
         for change in subscription.order.end_reading(version, versions):
             subscription.tell(StreamChanged(change.version, change.username, change.stream))
+
+
+def _rests_on(subscription: Subscription) -> str:
+    """Name what a subscription rests on, as `access.gone` does; empty if we were not told."""
+    return subscription.username if subscription.hearing else subscription.sign_in or ""
 
 
 def _log(change: StatusChange, what: str, **more: object) -> None:

@@ -27,13 +27,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    # An actor has 36 threads: with an arena for each of them glibc gives little back. The parts of
-    # recordings, 5 MiB each, are mapped and unmapped instead of making holes in the heap.
+MEMORY_GIVEN_BACK = {
+    # A process has some 36 threads: with an arena for each of them glibc gives little back. What is
+    # large, such as the parts of recordings (5 MiB) or what a password's hash takes (19 MiB), is
+    # mapped and unmapped instead of making holes in the heap.
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "1048576",
 }
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", **MEMORY_GIVEN_BACK}
 """The environment of stream actors."""
 CLUSTER_TIMEOUT_S = 5.0
 """How long Ray's control service (GCS) may take to name or find actors."""
@@ -148,7 +149,7 @@ class RayStreamActors:
                     if not hasattr(handle, StreamHost.remove.__name__):  # of a release before 0.3
                         for name in ("sign_in", "settings", "both"):
                             kwargs.pop(name, None)
-                        if not hasattr(handle, method.__name__):
+                        if kwargs.pop("guest", None) or not hasattr(handle, method.__name__):
                             raise ActorOutdated(
                                 "This stream began before an update. Please start it again."
                             )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol
 
+from actors.access import Guest
 from actors.errors import (
     ActorSilent,
     NoCapacity,
@@ -115,9 +116,10 @@ class Streams:
         *,
         original: bool,
         both: bool = False,
-        sign_in: str,
+        sign_in: str | None = None,
+        guest: Guest | None = None,
     ) -> SessionAnswer:
-        """Open a listener session, which ends with the sign-in.
+        """Open a listener session, which ends with the sign-in, or with the guest's link.
 
         Raises OfferRefused, NotLive, OriginalNotShared or RemovedFromStream.
         """
@@ -135,6 +137,7 @@ class Streams:
                 *arguments,
                 both=both,
                 sign_in=sign_in,
+                guest=guest,
             )
         except ActorGone as gone:
             raise NotLive(f"{username} is not live.") from gone
@@ -162,7 +165,8 @@ class Streams:
         """End a session, and the stream if it publishes; calling it again is fine.
 
         The owner of a stream removes the person whose session it is: they cannot listen again
-        while the stream lasts. Raises UnknownSession or NotYourSession.
+        while the stream lasts; of a guest, this session ends. Raises UnknownSession or
+        NotYourSession.
         """
         record = await self._store.read_session(session_id)
         if record and record.username == caller != record.owner:

@@ -61,7 +61,7 @@ class SubscriptionEnded(Exception):
 
 
 class TooManySockets(SubscriptionEnded):
-    """The user is at the limit of sockets per replica."""
+    """The user or link is at the limit of sockets per replica."""
 
 
 class TooSlow(SubscriptionEnded):
@@ -69,7 +69,7 @@ class TooSlow(SubscriptionEnded):
 
 
 class SignedOut(SubscriptionEnded):
-    """The sign-in ended; `str(error)` is a sentence for the user."""
+    """The sign-in or link ended; `str(error)` is a sentence for who is there."""
 
 
 class ShuttingDown(SubscriptionEnded):
@@ -129,12 +129,27 @@ class StatusOrder:
         return True
 
 
+@dataclass(frozen=True)
+class Hearing:
+    """What a guest's link lets its socket hear: one user, and of their recordings or not.
+
+    `until` is when it ends, in seconds since the epoch.
+    """
+
+    username: str
+    recordings: bool
+    until: float
+
+
 @dataclass(eq=False)
 class Subscription:
     """The events for one socket. Iterate over it; iteration ends with SubscriptionEnded."""
 
     username: str
+    """A user, or the name of a link's guests."""
     sign_in: str | None = None
+    hearing: Hearing | None = None
+    """For guests alone."""
     order: StatusOrder = field(default_factory=StatusOrder)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while its friends and statuses are being read."""
@@ -155,6 +170,11 @@ class Subscription:
             self.queue.put_nowait(event)
         except asyncio.QueueFull:
             self.end(TooSlow())
+
+    @property
+    def hears_recordings(self) -> bool:
+        """Whether recordings of those it hears concern it."""
+        return self.hearing is None or self.hearing.recordings
 
     def end(self, why: SubscriptionEnded) -> None:
         """End it and drop what is still queued. The first reason counts."""

@@ -1,3 +1,5 @@
+import { words } from "./words.js";
+
 /**
  * The messages of docs/api.md.
  *
@@ -6,6 +8,7 @@
  *   username: string, stream_id: string, state: "connecting" | "live" | "reconnecting",
  *   started_at: string | null, listeners: number, denoise: boolean,
  *   attenuation_limit_db: number | null, share_original: boolean, muted: boolean,
+ *   title: string | null,
  * }} Stream
  * @typedef {{
  *   id: string, username: string, stream_id: string, started_at: string, duration_s: number,
@@ -16,6 +19,7 @@
  * }} Control
  * @typedef {{
  *   input_dbfs: number | null, output_dbfs: number | null, late_hops: number, loss: number,
+ *   version?: 2, noise_removed_db?: number | null, gaps?: number,
  * }} Stats
  */
 
@@ -39,14 +43,13 @@ export class ApiError extends Error {
   }
 }
 
-const UNREACHABLE = "hushcast cannot be reached. Check your connection.";
 const SENTENCES = new Map([
-  [401, "Please sign in again."],
-  [403, "You are not allowed to do this."],
-  [404, "This no longer exists."],
-  [413, "This is too large to send."],
-  [429, "Too many attempts. Wait a moment and try again."],
-  [503, "hushcast is busy right now. Try again in a moment."],
+  [401, words.errors.signInAgain],
+  [403, words.errors.notAllowed],
+  [404, words.errors.gone],
+  [413, words.errors.tooLarge],
+  [429, words.errors.tooMany],
+  [503, words.errors.busy],
 ]);
 
 /**
@@ -117,6 +120,16 @@ export class Api extends EventTarget {
   }
 
   /**
+   * Post a WAV; the Response has the server's.
+   * @param {string} path
+   * @param {ArrayBuffer} wav
+   */
+  sound(path, wav) {
+    const headers = { "Content-Type": "audio/wav", Accept: "audio/wav, application/json" };
+    return this.#request("POST", path, { headers, body: wav });
+  }
+
+  /**
    * Send trickled candidates to a session (RFC 9725 section 4.3.1).
    * @param {string} path
    * @param {string} fragment
@@ -164,7 +177,7 @@ export class Api extends EventTarget {
         ...init,
       });
     } catch {
-      throw new ApiError(UNREACHABLE);
+      throw new ApiError(words.errors.unreachable);
     }
     this.#clock.learn(response.headers.get("Date"), sentAt, Date.now());
     if (response.ok) return response;
@@ -176,7 +189,7 @@ export class Api extends EventTarget {
 /** @param {Response} response */
 async function refusal(response) {
   const { status } = response;
-  const fallback = SENTENCES.get(status) ?? `The server answered with an error (${status}).`;
+  const fallback = SENTENCES.get(status) ?? words.errors.status(status);
   return new ApiError((await sentence(response)) ?? fallback, {
     status,
     retryAfterMs: retryAfter(response.headers.get("Retry-After")),

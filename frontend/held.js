@@ -16,8 +16,9 @@ const OVERLAP_MS = 3_000;
  * listener have in common.
  *
  * `phase` is "off", "connecting", "connected" or "reconnecting"; each change dispatches
- * `change`. `notice` carries a sentence for the user, `ended` means that it stopped by itself.
- * A subclass says what to offer and where, and when to go on after a loss.
+ * `change`. `trouble` is why the last attempt failed, while another one follows. `notice` carries
+ * a sentence for the user, `ended` means that it stopped by itself. A subclass says what to offer
+ * and where, and when to go on after a loss.
  */
 export class HeldConnection extends EventTarget {
   /** @type {Phase} */
@@ -30,6 +31,7 @@ export class HeldConnection extends EventTarget {
   #session = null;
   /** @type {((reason: string) => void) | null} */
   #renew = null;
+  #trouble = "";
 
   /**
    * @param {Api} api
@@ -43,6 +45,11 @@ export class HeldConnection extends EventTarget {
 
   get phase() {
     return this.#phase;
+  }
+
+  /** Why the last attempt failed, while another one follows; empty otherwise. */
+  get trouble() {
+    return this.#trouble;
   }
 
   /** The newest session's id, null while there is none. */
@@ -94,11 +101,21 @@ export class HeldConnection extends EventTarget {
   replaced(_old) {}
 
   /**
-   * Whether to offer again; asked before every attempt after a connection was lost.
+   * Whether to offer again; asked before every attempt but the first. An ApiError counts as a
+   * failed attempt. `returning`: whether it was connected before.
    * @param {AbortSignal} _signal
+   * @param {boolean} _returning
    */
-  async mayReturn(_signal) {
+  async mayReturn(_signal, _returning) {
     return true;
+  }
+
+  /**
+   * It stopped by itself, because it was refused.
+   * @param {ApiError} error
+   */
+  gaveUp(error) {
+    this.say(error.message);
   }
 
   /**
@@ -124,6 +141,7 @@ export class HeldConnection extends EventTarget {
   async stop({ tell = true } = {}) {
     this.#abort?.abort();
     this.#abort = null;
+    this.#trouble = "";
     this.#setPhase("off");
     this.#session = null;
     await Promise.all([...this.#open].map((connection) => connection.close({ tell })));
@@ -132,6 +150,15 @@ export class HeldConnection extends EventTarget {
   /** Replace the connection by a new one. */
   renew() {
     this.#renew?.("renew");
+  }
+
+  /**
+   * Give the connection up: its sound does not pass ("failed"), or the server has ended it
+   * ("closed").
+   * @param {"failed" | "closed"} reason
+   */
+  lose(reason) {
+    this.#renew?.(reason);
   }
 
   // -- the connection's life
@@ -173,7 +200,7 @@ export class HeldConnection extends EventTarget {
   async #end(abort, error) {
     if (this.#abort !== abort) return;
     await this.stop();
-    if (error instanceof ApiError) this.say(error.message);
+    if (error instanceof ApiError) this.gaveUp(error);
     this.dispatchEvent(new Event("ended"));
     if (error && !(error instanceof ApiError)) throw error;
   }
@@ -186,26 +213,35 @@ export class HeldConnection extends EventTarget {
    */
   async #connect(signal, returning) {
     const backoff = new Backoff();
-    for (let waited = false; ; waited = true) {
-      if (returning && !(await this.mayReturn(signal))) return null;
-      signal.throwIfAborted();
-      const connection = new WhipConnection(this.api, this.url);
-      this.#open.add(connection);
+    for (let again = returning; ; again = true) {
       try {
-        await connection.open(
-          (pc) => this.prepare(pc),
-          (session) => this.#begin(session),
-        );
-        if (waited) this.say("");
+        if (again && !(await this.mayReturn(signal, returning))) return null;
+        signal.throwIfAborted();
+        const connection = await this.#attempt();
+        this.#setTrouble("");
         return connection;
       } catch (error) {
-        this.#drop(connection, { tell: this.deletesReplaced });
         signal.throwIfAborted();
         if (!(error instanceof ApiError && error.passing)) throw error;
         if (!(await this.isWanted("refused", signal))) throw error;
-        this.say(error.message);
+        this.#setTrouble(error.message);
         await pause(backoff.next(error.retryAfterMs), signal);
       }
+    }
+  }
+
+  async #attempt() {
+    const connection = new WhipConnection(this.api, this.url);
+    this.#open.add(connection);
+    try {
+      await connection.open(
+        (pc) => this.prepare(pc),
+        (session) => this.#begin(session),
+      );
+      return connection;
+    } catch (error) {
+      this.#drop(connection, { tell: this.deletesReplaced });
+      throw error;
     }
   }
 
@@ -257,6 +293,13 @@ export class HeldConnection extends EventTarget {
   async #drop(connection, options) {
     await connection.close(options);
     this.#open.delete(connection);
+  }
+
+  /** @param {string} trouble */
+  #setTrouble(trouble) {
+    if (trouble === this.#trouble) return;
+    this.#trouble = trouble;
+    this.dispatchEvent(new Event("change"));
   }
 
   /** @param {Phase} phase */

@@ -1,23 +1,48 @@
 import { HeldConnection } from "./held.js";
+import { LiveSound } from "./live_sound.js";
+import { words } from "./words.js";
 
 /**
  * @import { Api, Control, Stream } from "./api.js"
+ * @import { Facts } from "./listen_state.js"
+ * @import { Sound } from "./live_sound.js"
  * @import { Presence } from "./presence.js"
  */
 
 const RETURN_MS = 10_000; // a stream whose actor was lost begins again within this time
+const LOOK_MS = 250;
+const SILENT_MS = 1_000;
+const PATIENCE_MS = 1_500; // shorter absences of the server are not worth a word
 const HEARD = ["live", "reconnecting"];
 
 /**
- * Listens to one friend at a time, on the page's one audio element, from Listen to Stop
- * listening or to the end of the stream.
+ * Listens to one friend at a time, from Listen to Stop listening or to the end of the stream,
+ * and comes back after every loss for as long as the page is open.
+ *
+ * Besides what HeldConnection does, `change` is dispatched when any of `facts()` has changed.
  */
 export class Listener extends HeldConnection {
-  #audio;
+  #sound;
   #username = "";
-  #sound = "denoised";
+  /** @type {Sound} */
+  #chosen = "denoised";
+  #held = false;
   /** @type {string | null} */
   #streamId = null;
+  /** @type {RTCRtpReceiver | null} */
+  #receiver = null;
+  #isTwofold = false;
+  #hearing = false;
+  #arrivedAt = -Infinity;
+  #lastPacket = -1;
+  #decided = false;
+  #ended = false;
+  #problem = "";
+  #away = false;
+  /** @type {number | undefined} */
+  #patience;
+  /** @type {number | undefined} */
+  #looking;
   #abort = new AbortController();
 
   /**
@@ -27,16 +52,18 @@ export class Listener extends HeldConnection {
    */
   constructor(api, presence, audio) {
     super(api, presence);
-    this.#audio = audio;
+    this.#sound = new LiveSound(audio);
     const { signal } = this.#abort;
     const follow = (/** @type {CustomEvent} */ { detail }) => this.#follow(detail);
     presence.addEventListener("stream", follow, { signal });
     const obey = (/** @type {CustomEvent} */ { detail }) => this.#obey(detail);
     presence.addEventListener("control", obey, { signal });
+    presence.addEventListener("link", () => this.#followLink(), { signal });
+    this.#sound.addEventListener("interrupted", () => this.#stopFor(words.listen.interrupted));
   }
 
   get url() {
-    const query = this.#sound === "original" ? "?sound=original" : "";
+    const query = this.#isTwofold ? "?sound=both" : this.sound === "original" ? "?sound=original" : "";
     return `/whep/${encodeURIComponent(this.#username)}${query}`;
   }
 
@@ -45,50 +72,115 @@ export class Listener extends HeldConnection {
     return this.phase === "off" ? null : this.#username;
   }
 
-  /** "denoised" or "original". */
+  /**
+   * The sound that is heard.
+   * @returns {Sound}
+   */
   get sound() {
-    return this.#sound;
+    return this.#held ? "original" : this.#chosen;
   }
 
   get volume() {
-    return this.#audio.volume;
+    return this.#sound.volume;
   }
 
   set volume(volume) {
-    this.#audio.volume = volume;
+    this.#sound.volume = volume;
+  }
+
+  /** The present levels, in dBFS; see LiveSound. */
+  get levels() {
+    return this.#sound.levels;
+  }
+
+  /** Whether the original sound can be heard too. */
+  get hasOriginal() {
+    return this.phase !== "off" && Boolean(this.#stream?.share_original);
+  }
+
+  /** Whom this page listens to, or listened to when something ended that. */
+  get concern() {
+    const isOver = this.phase === "off" && !this.#ended && !this.#problem;
+    return isOver ? null : this.#username || null;
   }
 
   /**
-   * Listen to this user, and to nobody else.
+   * What this page knows of a person's stream, for listen_state.js.
+   * @param {string} name
+   * @returns {Facts}
+   */
+  facts(name) {
+    const here = name === this.#username;
+    const stream = this.presence.streamOf(name);
+    if (!here) {
+      const off = { phase: /** @type {const} */ ("off"), undecided: false, hearing: false, ended: false };
+      return { name, stream, ...off, sound: "denoised", away: this.#away, problem: "" };
+    }
+    return {
+      name,
+      stream,
+      phase: this.phase,
+      undecided: !this.#decided,
+      hearing: this.#hearing && this.phase !== "off",
+      sound: this.sound,
+      away: this.#away,
+      ended: this.#ended,
+      problem: this.#problem,
+    };
+  }
+
+  /**
+   * Listen to this user, and to nobody else; in answer to a press.
    * @param {string} username
    */
   async listen(username) {
+    const allowed = this.#sound.open();
     if (this.phase !== "off") await this.stop();
     this.#username = username;
-    this.#sound = "denoised";
+    this.#chosen = "denoised";
+    this.#sound.show("denoised");
+    this.#note({ ended: false, problem: "" });
     this.start();
+    if (!(await allowed)) await this.#stopFor(words.listen.blocked);
   }
 
   /** @param {{ tell?: boolean }} [options] */
   async stop(options) {
-    this.#audio.srcObject = null;
-    this.#streamId = null;
+    this.#sound.close();
+    clearInterval(this.#looking);
+    this.#streamId = this.#receiver = null;
+    this.#hearing = this.#held = false;
     await super.stop(options);
   }
 
+  /** Forget whom this page listened to and why that ended. */
+  dismiss() {
+    this.#note({ ended: false, problem: "" });
+  }
+
   /**
-   * Switch to the denoised or the original sound; the current one plays until then.
-   * @param {string} sound
+   * Let the denoised or the original sound be heard.
+   * @param {Sound} sound
    */
   choose(sound) {
-    if (sound === this.#sound) return;
-    this.#sound = sound;
-    this.renew();
-    this.dispatchEvent(new Event("change"));
+    const before = this.sound;
+    this.#chosen = sound;
+    this.#switch(before);
+  }
+
+  /**
+   * Let the original sound be heard for as long as this holds.
+   * @param {boolean} held
+   */
+  hold(held) {
+    const before = this.sound;
+    this.#held = held && this.hasOriginal;
+    this.#switch(before);
   }
 
   close() {
     this.#abort.abort();
+    clearTimeout(this.#patience);
     return this.stop();
   }
 
@@ -96,10 +188,13 @@ export class Listener extends HeldConnection {
 
   /** @param {RTCPeerConnection} pc */
   prepare(pc) {
-    const { receiver } = pc.addTransceiver("audio", { direction: "recvonly" });
-    const media = new MediaStream([receiver.track]);
+    const offered = this.#isTwofold ? 2 : 1;
+    const receivers = Array.from(
+      { length: offered },
+      () => pc.addTransceiver("audio", { direction: "recvonly" }).receiver,
+    );
     pc.addEventListener("connectionstatechange", () => {
-      if (pc.connectionState === "connected") this.#play(media);
+      if (pc.connectionState === "connected") this.#play(receivers);
     });
   }
 
@@ -108,17 +203,28 @@ export class Listener extends HeldConnection {
   }
 
   /**
+   * After a goodbye the news are there: the stream goes on, or it has ended. Otherwise wait for
+   * it: until it is there again, or until the server has not had it for a while.
    * @param {string} reason
    * @param {AbortSignal} signal
    */
   async isWanted(reason, signal) {
-    if (reason === "closed" || (reason === "refused" && this.phase === "connecting")) {
-      if (!this.presence.isOnline) await this.presence.refresh();
-    } else {
-      await this.#untilHeard(signal);
-    }
+    this.#decided = true;
+    this.dispatchEvent(new Event("change"));
+    const isToldNow = reason === "closed" || (reason === "refused" && this.phase === "connecting");
+    if (!this.presence.isOnline) await this.presence.refresh();
+    if (!isToldNow || this.presence.isAway) await this.#untilHeard(signal);
     this.#checkSound();
+    this.#ended = !this.#isHeard;
     return this.#isHeard;
+  }
+
+  /**
+   * What went wrong is part of the facts, unless it is that the stream has ended.
+   * @param {string} message
+   */
+  say(message) {
+    this.#note({ problem: this.#ended ? "" : message });
   }
 
   // -- news
@@ -131,12 +237,37 @@ export class Listener extends HeldConnection {
     return HEARD.includes(this.#stream?.state ?? "off");
   }
 
+  /** @param {{ ended?: boolean, problem?: string }} facts */
+  #note({ ended = this.#ended, problem = this.#problem }) {
+    this.#ended = ended;
+    this.#problem = problem;
+    this.dispatchEvent(new Event("change"));
+  }
+
   /** @param {{ username: string, stream: Stream | null }} news */
   #follow({ username, stream }) {
-    if (this.phase === "off" || username !== this.#username) return;
+    if (username !== this.#username) return;
+    if (this.phase === "off") {
+      if (stream && this.#ended) this.#note({ ended: false });
+      if (!stream && this.#problem) this.#note({ problem: "" });
+      return;
+    }
     const another = this.#streamId && stream && stream.stream_id !== this.#streamId;
     if (another && this.#isHeard && this.phase === "connected") this.renew();
     this.#checkSound();
+  }
+
+  #followLink() {
+    clearTimeout(this.#patience);
+    if (!this.presence.isAway) return this.#setAway(false);
+    this.#patience = setTimeout(() => this.#setAway(true), PATIENCE_MS);
+  }
+
+  /** @param {boolean} away */
+  #setAway(away) {
+    if (away === this.#away) return;
+    this.#away = away;
+    this.dispatchEvent(new Event("change"));
   }
 
   /**
@@ -145,18 +276,28 @@ export class Listener extends HeldConnection {
    */
   async #obey({ action, stream_id: streamId, reason = "" }) {
     if (action !== "removed" || this.phase === "off" || streamId !== this.#streamId) return;
-    const stopped = this.stop({ tell: false });
-    this.say(reason);
-    this.dispatchEvent(new Event("ended"));
+    await this.#stopFor(reason, { tell: false });
+  }
+
+  /**
+   * @param {string} problem
+   * @param {{ tell?: boolean }} [options]
+   */
+  async #stopFor(problem, options) {
+    if (this.phase === "off") return;
+    const stopped = this.stop(options);
+    this.#note({ problem });
     await stopped;
   }
 
   #checkSound() {
-    if (this.#stream?.share_original === false) this.choose("denoised");
+    if (this.#stream?.share_original !== false) return;
+    this.hold(false);
+    this.choose("denoised");
   }
 
   /**
-   * Wait until the stream can be heard, RETURN_MS at most.
+   * Wait until the stream can be heard, or until the server has been without it for RETURN_MS.
    * @param {AbortSignal} signal
    * @returns {Promise<void>}
    */
@@ -164,28 +305,58 @@ export class Listener extends HeldConnection {
     if (this.#isHeard) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const done = new AbortController();
+      const options = { signal: done.signal };
+      /** @type {number | undefined} */
+      let timer;
       const end = (/** @type {(reason: any) => void} */ settle) => {
         done.abort();
         clearTimeout(timer);
         settle(signal.reason);
       };
-      const timer = setTimeout(() => end(resolve), RETURN_MS);
-      const options = { signal: done.signal };
+      const wait = () => {
+        clearTimeout(timer);
+        if (!this.presence.isAway) timer = setTimeout(() => end(resolve), RETURN_MS);
+      };
+      wait();
+      this.presence.addEventListener("link", wait, options);
       this.presence.addEventListener("stream", () => this.#isHeard && end(resolve), options);
       signal.addEventListener("abort", () => end(reject), options);
     });
   }
 
-  /** @param {MediaStream} media */
-  async #play(media) {
+  // -- the sound
+
+  /** @param {RTCRtpReceiver[]} receivers */
+  #play([denoised, original]) {
     if (this.phase === "off") return;
-    this.#audio.srcObject = media;
-    try {
-      await this.#audio.play();
-    } catch (error) {
-      if (error.name !== "NotAllowedError") return; // replaced by the next sound
-      await this.stop();
-      this.say("The browser blocked the sound. Press Listen again.");
+    this.#receiver = denoised;
+    this.#decided = false;
+    this.#lastPacket = -1;
+    this.#problem = "";
+    this.#sound.connect({ denoised: denoised.track, original: original?.track ?? null });
+    clearInterval(this.#looking);
+    this.#looking = setInterval(() => this.#look(), LOOK_MS);
+  }
+
+  /** See whether sound arrives. */
+  #look() {
+    const [source] = this.#receiver?.getSynchronizationSources() ?? [];
+    const now = performance.now();
+    if (source && source.rtpTimestamp !== this.#lastPacket) {
+      this.#lastPacket = source.rtpTimestamp;
+      this.#arrivedAt = now;
     }
+    const hearing = now - this.#arrivedAt < SILENT_MS;
+    if (hearing === this.#hearing) return;
+    this.#hearing = hearing;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** @param {Sound} before */
+  #switch(before) {
+    if (this.sound === before) return;
+    if (this.#isTwofold) this.#sound.show(this.sound);
+    else this.renew();
+    this.dispatchEvent(new Event("change"));
   }
 }

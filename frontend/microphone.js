@@ -1,30 +1,24 @@
+import { words } from "./words.js";
+
 /** The microphone cannot be used; the message says why and what to do. */
 export class MicrophoneError extends Error {}
 
-/** @type {Record<string, string>} */
-const SENTENCES = {
-  NotAllowedError:
-    "The browser may not use the microphone. Allow it in the address bar, then press Start again.",
-  NotFoundError: "No microphone was found. Connect one, then press Start again.",
-  NotReadableError: "The microphone is in use by another program or is not responding.",
-  OverconstrainedError: "The chosen microphone is no longer available. Choose another one.",
-};
-
-const INSECURE =
-  "Browsers allow the microphone only on pages opened over https or on the same machine. " +
-  "Open hushcast at its https address to stream.";
+const GONE = ["OverconstrainedError", "NotFoundError"];
 
 /**
  * The chosen microphone, as it is: no echo cancellation, noise suppression or gain control,
  * because the model was trained on raw sound.
  *
- * Dispatches `lost` when the device disappears while in use, and `muted` when the system or the
- * device mutes it or stops doing so.
+ * Dispatches `lost` when the device disappears while in use, `muted` when the system or the
+ * device mutes it or stops doing so, and `change` when another device is used.
  */
 export class Microphone extends EventTarget {
   /** @type {MediaStreamTrack | null} */
   #track = null;
   #turn = 0;
+  #silenced = false;
+  /** @type {string | null} */
+  #deviceId = null;
 
   /** The live audio track, null while off. */
   get track() {
@@ -36,31 +30,45 @@ export class Microphone extends EventTarget {
     return this.#track?.muted ?? false;
   }
 
+  /** The device in use: its id, "" for the default one, null for none. */
+  get deviceId() {
+    return this.#deviceId;
+  }
+
+  /** Send silence in place of sound from now on, or no longer. */
+  set silenced(/** @type {boolean} */ silenced) {
+    this.#silenced = silenced;
+    if (this.#track) this.#track.enabled = !silenced;
+  }
+
   /**
-   * Open a device, or the default one, in place of the open one. Returns its track, or null
-   * if it was stopped meanwhile. Raises MicrophoneError.
+   * Open a device in place of the open one, or the default one if that is not there. Returns its
+   * track, or null if it was stopped meanwhile. Raises MicrophoneError.
    * @param {string} deviceId an empty one is the default's
    */
   async start(deviceId) {
     const turn = ++this.#turn;
-    const track = await open(deviceId);
+    const { track, used } = await open(deviceId);
     if (turn !== this.#turn) {
       track.stop();
       return null;
     }
     this.#track?.stop();
     this.#track = track;
+    this.#deviceId = used;
+    track.enabled = !this.#silenced;
     track.addEventListener("ended", () => this.dispatchEvent(new Event("lost")));
     for (const type of ["mute", "unmute"]) {
       track.addEventListener(type, () => this.dispatchEvent(new Event("muted")));
     }
+    this.dispatchEvent(new Event("change"));
     return track;
   }
 
   stop() {
     this.#turn += 1;
     this.#track?.stop(); // does not dispatch "ended"
-    this.#track = null;
+    this.#track = this.#deviceId = null;
   }
 }
 
@@ -74,7 +82,21 @@ export async function microphones() {
 
 /** @param {string} deviceId */
 async function open(deviceId) {
-  if (!navigator.mediaDevices) throw new MicrophoneError(INSECURE);
+  if (!navigator.mediaDevices) throw new MicrophoneError(words.stream.microphone.insecure);
+  try {
+    return { track: await ask(deviceId), used: deviceId };
+  } catch (error) {
+    if (!deviceId || !GONE.includes(error.name)) throw refusal(error);
+  }
+  try {
+    return { track: await ask(""), used: "" };
+  } catch (error) {
+    throw refusal(error);
+  }
+}
+
+/** @param {string} deviceId */
+async function ask(deviceId) {
   /** @type {MediaTrackConstraints} */
   const audio = {
     echoCancellation: false,
@@ -83,11 +105,13 @@ async function open(deviceId) {
     channelCount: 1,
   };
   if (deviceId) audio.deviceId = { exact: deviceId };
-  try {
-    const media = await navigator.mediaDevices.getUserMedia({ audio });
-    return media.getAudioTracks()[0];
-  } catch (error) {
-    const sentence = SENTENCES[error.name] ?? `Could not start the microphone: ${error.message}`;
-    throw new MicrophoneError(sentence);
-  }
+  const media = await navigator.mediaDevices.getUserMedia({ audio });
+  return media.getAudioTracks()[0];
+}
+
+/** @param {DOMException} error */
+function refusal(error) {
+  const { refusals } = words.stream.microphone;
+  const known = refusals[/** @type {keyof typeof refusals} */ (error.name)];
+  return new MicrophoneError(known ?? words.stream.microphone.broken(error.message));
 }

@@ -12,7 +12,7 @@ const OPEN_TIMEOUT_MS = 5_000;
  *
  * Dispatches `stream` {username, stream} for every change, `snapshot` when a connection has
  * begun, `friends`, `recording` {recording}, `control` {action, stream_id, session,
- * reason, at}, and `link` when `isOnline` changes.
+ * reason, at}, and `link` when `isOnline` or `isAway` changes.
  */
 export class Presence extends EventTarget {
   #api;
@@ -24,6 +24,7 @@ export class Presence extends EventTarget {
   /** @type {WebSocket | null} */
   #socket = null;
   #online = false;
+  #answers = false;
   /** @type {string | null} */
   #publishing = null;
   /** @type {number | undefined} */
@@ -42,12 +43,25 @@ export class Presence extends EventTarget {
     return this.#online;
   }
 
+  /** Whether neither the socket nor requests reach the server. */
+  get isAway() {
+    return !this.#online && !this.#answers;
+  }
+
   /**
    * A person's stream, null when there is none.
    * @param {string} username
    */
   streamOf(username) {
     return this.#streams.get(username) ?? null;
+  }
+
+  /**
+   * All streams that the user may hear, the own one among them.
+   * @returns {Stream[]}
+   */
+  get streams() {
+    return [...this.#streams.values()].flatMap((stream) => stream ?? []);
   }
 
   start() {
@@ -87,8 +101,10 @@ export class Presence extends EventTarget {
     try {
       const streams = await this.#api.get("/api/streams");
       if (!this.#online) this.#replace(streams);
+      this.#setLink(this.#online, true);
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error; // tried again soon; `isOnline` tells
+      if (!(error instanceof ApiError)) throw error; // tried again soon; `isAway` tells
+      this.#setLink(this.#online, false);
     }
   }
 
@@ -187,8 +203,17 @@ export class Presence extends EventTarget {
 
   /** @param {boolean} online */
   #setOnline(online) {
-    if (online === this.#online) return;
+    this.#setLink(online, online);
+  }
+
+  /**
+   * @param {boolean} online
+   * @param {boolean} answers
+   */
+  #setLink(online, answers) {
+    if (online === this.#online && answers === this.#answers) return;
     this.#online = online;
+    this.#answers = answers;
     this.dispatchEvent(new Event("link"));
   }
 

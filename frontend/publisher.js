@@ -1,39 +1,81 @@
 import { ApiError } from "./api.js";
 import { HeldConnection } from "./held.js";
+import { KeptSettings, settingsQuery } from "./kept_settings.js";
+import { LinkQuality } from "./link_quality.js";
 import { Microphone, MicrophoneError } from "./microphone.js";
+import { OnAir } from "./on_air.js";
+import { readColumns } from "./spectrum.js";
+import { Silence, stateOf } from "./stream_state.js";
+import { words } from "./words.js";
 
 /**
- * @import { Api, Control } from "./api.js"
+ * @import { Api, Control, Stats, Stream } from "./api.js"
  * @import { Presence } from "./presence.js"
+ * @import { End, Facts } from "./stream_state.js"
  * @import { WhipConnection } from "./whip.js"
  */
 
-const ENDED = "Your stream was ended.";
-const UNHEARD = "The server received no sound from your microphone, so the stream did not start.";
-const TAKEN_OVER = "Your stream now comes from another page or device.";
-const MICROPHONE_GONE = "The microphone was disconnected; using another one now.";
+const TICK_MS = 1_000;
+const GRACE_MS = 10_000; // how long a stream waits for its publisher
+const PRESS_MS = 60_000; // a press of Start is good for this long
+const NO_PATH_MS = 3_000; // the server's levels come ten times a second
+const NEWS_PATIENCE_MS = 1_500;
+const BEGIN_ANEW_MS = 30_000;
 
 /**
  * The user's own broadcast from this page, from Start to Stop.
  *
- * Dispatches `stats` with the server's levels, besides what HeldConnection does.
+ * It goes on by itself while the server keeps the stream for it, and after the server has asked
+ * for it; after the end only Start begins a new one. Dispatches, besides what HeldConnection does,
+ * `stats` with the server's levels, `columns` with the spectrum, and `quality`.
  */
 export class Publisher extends HeldConnection {
   #username;
   #microphone = new Microphone();
-  #deviceId = "";
-  #starting = false;
+  #silence = new Silence();
+  #quality = new LinkQuality();
+  #abort = new AbortController();
   /** @type {RTCRtpSender | null} */
   #sender = null;
+  /** @type {RTCPeerConnection | null} */
+  #pc = null;
+  /** @type {Set<string>} */
+  #begunSessions = new Set();
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #ticking;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #patience;
+
+  // What the page knows of the stream since Start.
+  #starting = false;
+  #pressedAt = 0;
   /** @type {string | null} */
   #seenStream = null;
   /** @type {string | null} */
   #leftStream = null;
+  /** @type {Stream | null} the last news of the own stream */
+  #known = null;
+  /** @type {End | null} */
+  #ended = null;
+  #problem = "";
+  #deviceNote = "";
+  #muted = false;
   /** @type {boolean | null} */
   #toldMuted = null;
-  /** @type {Set<string>} */
-  #begunSessions = new Set();
-  #abort = new AbortController();
+  #silent = false;
+  #serverAway = false;
+  #hadListeners = false;
+
+  // When it was last seen to work, by the wall clock, which goes on while the device sleeps.
+  #heardAt = 0;
+  #tickedAt = 0;
+  #slept = false;
+  #anewUntil = 0;
+
+  /** The stream's title, for the stream that begins next. */
+  title = "";
+  /** Whether a view says what happens, so that no notice has to. */
+  isShown = false;
 
   /**
    * @param {Api} api
@@ -43,16 +85,22 @@ export class Publisher extends HeldConnection {
   constructor(api, presence, username) {
     super(api, presence);
     this.#username = username;
+    this.settings = new KeptSettings(username);
+    new OnAir(this);
     const { signal } = this.#abort;
     const obey = (/** @type {CustomEvent} */ { detail }) => this.#obey(detail);
     presence.addEventListener("control", obey, { signal });
     presence.addEventListener("stream", () => this.#follow(), { signal });
+    presence.addEventListener("link", () => this.#watchNews(), { signal });
     this.#microphone.addEventListener("lost", () => this.#replaceMicrophone(), { signal });
     this.#microphone.addEventListener("muted", () => this.#follow(), { signal });
+    this.#microphone.addEventListener("change", () => this.#changed(), { signal });
   }
 
+  /** With the settings, so that a stream begins, or goes on, with them. */
   get url() {
-    return "/whip";
+    const settings = this.#known ?? { ...this.settings.choices, title: this.title };
+    return `/whip?${settingsQuery({ ...settings, muted: this.#isMuted })}`;
   }
 
   /** The end of a session can be the end of the stream: only Stop deletes. */
@@ -65,20 +113,33 @@ export class Publisher extends HeldConnection {
     return this.presence.streamOf(this.#username);
   }
 
-  /** Whether the stream comes from another page or device. */
-  get isElsewhere() {
-    return this.phase === "off" && !this.#starting && this.state !== "off";
+  /** What the page knows, for `view` of stream_state.js. */
+  get facts() {
+    const { stream, phase } = this;
+    const left = phase === "off" && stream?.stream_id === this.#leftStream;
+    return /** @type {Facts} */ ({
+      phase,
+      starting: this.#starting,
+      stream: left ? null : stream,
+      wasLive: this.#seenStream !== null,
+      ended: this.#ended,
+      problem: this.#problem || this.trouble,
+      muted: phase !== "off" && this.#muted,
+      systemMuted: this.muted,
+      silent: this.#silent,
+      serverAway: this.#serverAway,
+      hadListeners: this.#hadListeners,
+    });
   }
 
   /** "off", "connecting", "live" or "reconnecting": what the page shows the user. */
   get state() {
-    const { stream } = this;
-    if (this.#starting) return "connecting";
-    if (this.phase === "off") {
-      return stream && stream.stream_id !== this.#leftStream ? stream.state : "off";
-    }
-    if (this.phase !== "connected") return this.phase;
-    return stream?.state ?? (this.#seenStream ? "reconnecting" : "connecting");
+    return stateOf(this.facts);
+  }
+
+  /** Whether the stream comes from another page or device. */
+  get isElsewhere() {
+    return this.phase === "off" && !this.#starting && this.state !== "off";
   }
 
   /** Whether the system mutes the microphone of this page. */
@@ -86,14 +147,35 @@ export class Publisher extends HeldConnection {
     return this.phase !== "off" && this.#microphone.muted;
   }
 
-  /** Open the microphone and stream. Raises MicrophoneError. */
+  /** Whether friends hear silence because somebody pressed Mute, here or elsewhere. */
+  get isMutedByPerson() {
+    return this.#muted || (!this.#microphone.muted && (this.stream?.muted ?? false));
+  }
+
+  /** The open microphone's device id, null while it is closed; "" is the default one. */
+  get deviceInUse() {
+    return this.#microphone.deviceId;
+  }
+
+  /** What has become of the chosen microphone; empty if it is used. */
+  get deviceNote() {
+    return this.#deviceNote;
+  }
+
+  /** Open the microphone and stream. */
   async start() {
     if (this.#starting || this.phase !== "off") return;
-    this.#seenStream = this.#leftStream = null;
-    this.#toldMuted = null;
+    this.#forget();
     this.#setStarting(true);
     try {
-      if (await this.#microphone.start(this.#deviceId)) super.start();
+      if (!(await this.#microphone.start(this.settings.choices.deviceId))) return;
+      this.#noteDevice();
+      this.#pressedAt = this.#tickedAt = Date.now();
+      this.#ticking = setInterval(() => this.#tick(), TICK_MS);
+      super.start();
+    } catch (error) {
+      if (!(error instanceof MicrophoneError)) throw error;
+      this.#finish("failed", error.message);
     } finally {
       this.#setStarting(false);
     }
@@ -101,8 +183,15 @@ export class Publisher extends HeldConnection {
 
   /** @param {{ tell?: boolean }} [options] */
   async stop(options) {
+    const wasOn = this.phase !== "off";
+    clearInterval(this.#ticking);
     this.#microphone.stop();
     this.#leftStream = this.stream?.stream_id ?? null;
+    if (wasOn) this.#ended ??= "stopped";
+    if (wasOn) this.title = "";
+    this.#pc = this.#sender = this.#known = null;
+    this.#muted = this.#silent = false;
+    this.#deviceNote = "";
     this.presence.publishing(null);
     this.#setStarting(false);
     await super.stop(options);
@@ -111,6 +200,7 @@ export class Publisher extends HeldConnection {
   /** End the stream, wherever it comes from. */
   async stopElsewhere() {
     await this.api.post("/api/stream/stop");
+    this.#ended = "stopped";
   }
 
   /** The page is closing: end the stream with a message that outlives it. */
@@ -122,16 +212,46 @@ export class Publisher extends HeldConnection {
   }
 
   /**
-   * Switch to this microphone, even during a stream. Raises MicrophoneError.
+   * Use this microphone from now on, even during a stream. Raises MicrophoneError.
    * @param {string} deviceId
    */
   async choose(deviceId) {
-    this.#deviceId = deviceId;
-    if (this.#microphone.track) await this.#changeTrack(deviceId);
+    this.settings.keep({ deviceId });
+    this.#deviceNote = "";
+    if (!this.#microphone.track) return;
+    await this.#changeTrack(deviceId);
+    this.#noteDevice();
+  }
+
+  /**
+   * Send silence, or sound again: here at once, and the server tells friends why. Raises ApiError.
+   * @param {boolean} muted
+   */
+  async mute(muted) {
+    this.#muted = muted;
+    this.#microphone.silenced = muted;
+    this.#changed();
+    if (this.stream?.muted !== this.#isMuted) await this.#patchMuted();
+  }
+
+  /**
+   * Change the stream's settings, and keep what is kept from stream to stream. Raises ApiError.
+   * @param {Partial<Pick<Stream, "denoise" | "attenuation_limit_db" | "share_original" | "title">>} change
+   */
+  async change({ title, ...kept }) {
+    if (title !== undefined) this.title = title ?? "";
+    const known = this.state === "live" || this.state === "reconnecting";
+    const stream = known
+      ? await this.api.patch("/api/stream", title === undefined ? kept : { title })
+      : null;
+    this.settings.keep(kept);
+    if (stream && this.#known) this.#known = stream;
+    this.#changed();
   }
 
   close() {
     this.#abort.abort();
+    clearTimeout(this.#patience);
     return this.stop();
   }
 
@@ -141,11 +261,13 @@ export class Publisher extends HeldConnection {
   prepare(pc) {
     const track = /** @type {MediaStreamTrack} */ (this.#microphone.track);
     const transceiver = pc.addTransceiver(track, { direction: "sendonly" });
-    const stats = pc.createDataChannel("stats", { ordered: false, maxRetransmits: 0 });
-    stats.addEventListener("message", ({ data }) => {
-      this.dispatchEvent(new CustomEvent("stats", { detail: JSON.parse(data) }));
-    });
+    const options = { ordered: false, maxRetransmits: 0, protocol: "2" };
+    const stats = pc.createDataChannel("stats", options);
+    stats.binaryType = "arraybuffer";
+    stats.addEventListener("message", ({ data }) => this.#hear(data));
+    this.#pc = pc;
     this.#sender = transceiver.sender;
+    this.#heardAt = 0;
   }
 
   /** @param {string} session */
@@ -162,17 +284,29 @@ export class Publisher extends HeldConnection {
     old.mute();
   }
 
-  /** An offline page does not hear of a takeover; it must not take the stream back. */
-  async mayReturn() {
-    try {
-      const { session } = await this.api.get("/api/me");
-      if (!session || this.#begunSessions.has(session)) return true;
+  /**
+   * Only the server knows whether the stream still waits for this page. An offline page hears
+   * neither of a takeover, which it must not undo, nor of the end, after which only Start begins.
+   * @param {AbortSignal} _signal
+   * @param {boolean} returning
+   */
+  async mayReturn(_signal, returning) {
+    if (!returning) {
+      const good = Date.now() - this.#pressedAt < PRESS_MS;
+      if (!good) this.#finish("late");
+      return good;
+    }
+    const { session, stream } = await this.api.get("/api/me");
+    if (session && !this.#begunSessions.has(session)) {
       await this.#yield();
       return false;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error; // the offer meets the same, and says so
-      return true;
     }
+    if (stream || Date.now() < this.#anewUntil) return true;
+    if (this.#slept || Date.now() - this.#heardAt > GRACE_MS) {
+      this.#finish("absent");
+      return false;
+    }
+    throw new ApiError(words.stream.sentences.lost); // it may be asked to begin anew
   }
 
   /** @param {string} reason */
@@ -180,55 +314,151 @@ export class Publisher extends HeldConnection {
     if (reason !== "closed") return true;
     if (!this.presence.isOnline) await this.presence.refresh();
     if (this.stream) return true;
-    this.say(this.#seenStream ? ENDED : UNHEARD);
+    if (this.#slept || this.#gapMs > GRACE_MS) this.#finish("absent");
+    else this.#finish(this.#seenStream ? "ended" : "unheard");
     return false;
+  }
+
+  /** @param {ApiError} error */
+  gaveUp(error) {
+    this.#finish("failed", error.message);
   }
 
   // -- news
 
   /** @param {Control} control */
-  #obey({ action, session, stream_id: streamId, reason = "" }) {
+  #obey({ action, session, stream_id: streamId }) {
     if (this.phase === "off") return;
     const meant = session ? session === this.session : streamId === this.#seenStream;
     if (!meant) return;
-    if (action === "republish") this.renew();
+    if (action === "republish" && !this.#slept && this.#gapMs < GRACE_MS) {
+      this.#anewUntil = Date.now() + BEGIN_ANEW_MS;
+      this.renew();
+    }
     if (action === "taken_over") this.#yield();
-    if (action === "quota") this.say(reason);
   }
 
   /** The stream continues from elsewhere. */
   async #yield() {
+    this.#ended = "taken over";
     const stopped = this.stop({ tell: false });
     this.#leftStream = null;
-    this.say(TAKEN_OVER);
-    this.dispatchEvent(new Event("change"));
+    this.say(words.stream.sentences.ended["taken over"]);
+    this.#changed();
     await stopped;
   }
 
   #follow() {
-    const { stream } = this;
+    const { stream, phase } = this;
     if (!stream) this.#leftStream = null;
-    else if (this.phase !== "off" && stream.started_at) this.#seenStream = stream.stream_id;
-    if (stream && this.phase === "connected" && this.state === "live") this.#tellMuted(stream.muted);
-    this.dispatchEvent(new Event("change"));
+    if (phase !== "off") this.#learn(stream);
+    if (phase === "connected" && stream && this.state === "live") this.#tellMuted(stream.muted);
+    this.#changed();
+  }
+
+  /** @param {Stream | null} stream */
+  #learn(stream) {
+    if (stream?.started_at) {
+      this.#seenStream = stream.stream_id;
+      this.#known = stream;
+    }
+    if (stream?.listeners) this.#hadListeners = true;
+    const gone = !stream && this.#seenStream && this.phase === "connected";
+    if (gone && Date.now() - this.#heardAt > NO_PATH_MS) this.lose("closed");
+  }
+
+  /** Do not mention short interruptions. */
+  #watchNews() {
+    clearTimeout(this.#patience);
+    const set = (/** @type {boolean} */ away) => {
+      this.#serverAway = away;
+      this.#changed();
+    };
+    if (this.presence.isOnline) set(false);
+    else this.#patience = setTimeout(() => set(true), NEWS_PATIENCE_MS);
+  }
+
+  // -- what the server hears
+
+  /** @param {string | ArrayBuffer} data */
+  #hear(data) {
+    this.#heardAt = Date.now();
+    if (typeof data !== "string") {
+      const columns = readColumns(data);
+      if (columns) this.dispatchEvent(new CustomEvent("columns", { detail: columns }));
+      return;
+    }
+    /** @type {Stats} */
+    const stats = JSON.parse(data);
+    this.#quality.hear(stats, this.#heardAt);
+    const silent = this.#silence.hear(this.#isMuted ? null : stats.input_dbfs, this.#heardAt);
+    if (silent !== this.#silent) {
+      this.#silent = silent;
+      this.#changed();
+    }
+    this.dispatchEvent(new CustomEvent("stats", { detail: stats }));
+  }
+
+  /** How long no timer has run, ms: far more than a second if the device slept. */
+  get #gapMs() {
+    return Date.now() - this.#tickedAt;
+  }
+
+  #tick() {
+    if (this.#gapMs > GRACE_MS) return this.#wake();
+    this.#tickedAt = Date.now();
+    if (this.phase !== "connected") return;
+    this.#slept = false;
+    if (this.#heardAt && Date.now() - this.#heardAt > NO_PATH_MS) this.lose("failed");
+    this.#measure();
+  }
+
+  /** After a sleep that a stream does not outlast nothing goes on unasked. */
+  #wake() {
+    this.#tickedAt = Date.now();
+    this.#slept = true;
+    if (this.phase !== "connecting") return this.lose("failed");
+    this.#finish("late");
+    this.stop();
+  }
+
+  async #measure() {
+    const pc = this.#pc;
+    if (!pc) return;
+    const measured = await this.#quality.measure(pc, Date.now());
+    if (pc === this.#pc) this.dispatchEvent(new CustomEvent("quality", { detail: measured }));
   }
 
   // -- the microphone
+
+  get #isMuted() {
+    return this.#muted || this.#microphone.muted;
+  }
 
   /**
    * Tell friends why they hear nothing: at the start, and when it changes.
    * @param {boolean} known what the stream says
    */
   async #tellMuted(known) {
-    const { muted } = this;
+    const muted = this.#isMuted;
     if (muted === this.#toldMuted) return;
     this.#toldMuted = muted;
     if (muted === known) return;
     try {
+      await this.#patchMuted();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error; // told with the next change
+    }
+  }
+
+  async #patchMuted() {
+    const muted = this.#isMuted;
+    this.#toldMuted = muted;
+    try {
       await this.api.patch("/api/stream", { muted });
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      this.#toldMuted = !muted; // told with the next change
+      this.#toldMuted = !muted;
+      throw error;
     }
   }
 
@@ -236,10 +466,12 @@ export class Publisher extends HeldConnection {
     if (this.phase === "off") return;
     try {
       await this.#changeTrack("");
-      this.say(MICROPHONE_GONE);
+      this.#deviceNote = words.stream.microphone.unplugged;
+      this.say(this.#deviceNote);
+      this.#changed();
     } catch (error) {
       if (!(error instanceof MicrophoneError)) throw error;
-      this.say(error.message);
+      this.#finish("failed", error.message);
       await this.stop();
     }
   }
@@ -250,10 +482,52 @@ export class Publisher extends HeldConnection {
     if (track) await this.#sender?.replaceTrack(track);
   }
 
+  /** Say so if the default microphone is used because the chosen one is not there. */
+  #noteDevice() {
+    const fellBack = this.#microphone.deviceId !== this.settings.choices.deviceId;
+    this.#deviceNote = fellBack ? words.stream.microphone.fellBack : "";
+    if (fellBack) this.say(this.#deviceNote);
+    this.#changed();
+  }
+
+  // -- words
+
+  /** @param {string} message */
+  say(message) {
+    if (!this.isShown) super.say(message);
+  }
+
+  /** Forget what was before Start. */
+  #forget() {
+    this.#seenStream = this.#leftStream = this.#known = this.#ended = this.#toldMuted = null;
+    this.#slept = this.#silent = this.#hadListeners = false;
+    this.#anewUntil = this.#heardAt = 0;
+    this.#problem = this.#deviceNote = "";
+    this.#quality = new LinkQuality();
+    this.#silence = new Silence();
+    this.#microphone.silenced = this.#muted = false;
+  }
+
+  /**
+   * Note how it ended; whoever is about to stop says it first.
+   * @param {End} end
+   * @param {string} [problem]
+   */
+  #finish(end, problem = "") {
+    this.#ended = end;
+    this.#problem = problem;
+    this.say(problem || words.stream.sentences.ended[end]);
+    this.#changed();
+  }
+
   /** @param {boolean} starting */
   #setStarting(starting) {
     if (starting === this.#starting) return;
     this.#starting = starting;
+    this.#changed();
+  }
+
+  #changed() {
     this.dispatchEvent(new Event("change"));
   }
 }

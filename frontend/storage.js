@@ -1,3 +1,5 @@
+import { words, writeSize } from "./words.js";
+
 const NEAR = 0.9;
 
 /**
@@ -6,10 +8,7 @@ const NEAR = 0.9;
  */
 export function storageWarning({ used_bytes: used, limit_bytes: limit, full }) {
   if (!limit || used < NEAR * limit) return "";
-  const size = limit < 1e9 ? `${+(limit / 1e6).toFixed(2)} MB` : `${+(limit / 1e9).toFixed(2)} GB`;
-  if (full) {
-    return `Your ${size} for recordings is full: you can stream, but it is not recorded. Delete recordings to make room.`;
-  }
-  const share = Math.floor((100 * used) / limit);
-  return `Your recordings take up ${share} % of your ${size}. Once it is full, streams are no longer recorded.`;
+  const size = writeSize(limit, 2);
+  if (full) return words.account.storageFull(size);
+  return words.account.storageNearlyFull(Math.floor((100 * used) / limit), size);
 }

@@ -1,7 +1,9 @@
 import { ApiError } from "./api.js";
 import { Friends } from "./friends.js";
 import { Listener } from "./listener.js";
+import { MediaControls } from "./media_session.js";
 import { MicrophoneError } from "./microphone.js";
+import { Player } from "./player.js";
 import { Presence } from "./presence.js";
 import { Publisher } from "./publisher.js";
 
@@ -28,18 +30,21 @@ export class Visit {
     this.friends = new Friends(api, this.presence);
     this.publisher = new Publisher(api, this.presence, username);
     this.listener = new Listener(api, this.presence, audio);
+    this.player = new Player(this.listener, this.presence);
+    this.mediaControls = new MediaControls(this.player, this.listener);
   }
 
   start() {
     const { signal } = this.#abort;
     const tell = (/** @type {CustomEvent} */ { detail }) => this.notice.show(detail);
-    for (const part of [this.publisher, this.listener, this.friends]) {
+    for (const part of [this.publisher, this.listener, this.player, this.friends]) {
       part.addEventListener("notice", tell, { signal });
     }
     const say = (/** @type {CustomEvent<Control>} */ { detail }) => {
       if (detail.action === "quota") this.notice.show(detail.reason ?? "");
     };
     this.presence.addEventListener("control", say, { signal });
+    this.mediaControls.start();
     this.presence.start();
   }
 
@@ -52,6 +57,8 @@ export class Visit {
   async close() {
     this.#abort.abort();
     this.friends.close();
+    this.mediaControls.close();
+    this.player.close();
     await Promise.all([this.publisher.close(), this.listener.close()]);
     this.presence.stop();
   }

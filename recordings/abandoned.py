@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from foundation.logs import fields
 from recordings.errors import ObjectMissing
-from recordings.index import Recording, RecordingIndex, RecordingState
+from recordings.index import Recording, RecordingIndex
 from recordings.multipart import PART_BYTES, OpenUpload, Part
 from recordings.names import id_in_key
+from recordings.recording import STORED
 from recordings.store import RecordingStore
 from recordings.stored import make_whole
 from recordings.wav import HeaderError
@@ -92,7 +93,7 @@ async def _finish(
     suspect: Suspect, index: RecordingIndex, store: RecordingStore, idle_s: float
 ) -> Recording | None:
     known = await index.get(suspect.recording_id)
-    if known and known.state in (RecordingState.READY, RecordingState.RECOVERED):
+    if known and known.state in STORED:
         return None  # stored; `abort_old_uploads` aborts uploads of it that are still open
     noted = await index.uploads.read(suspect.recording_id)
     parts = noted.parts if noted else ()
@@ -105,17 +106,19 @@ async def _finish(
         if not await asyncio.to_thread(_complete, suspect, store, parts, idle_s):
             return None
     try:
-        recording = await asyncio.to_thread(make_whole, suspect.key, store, parts)
+        title = known.title if known else None
+        recording = await asyncio.to_thread(make_whole, suspect.key, store, parts, title=title)
     except HeaderError as error:
         log.error("%s: left unchanged: %s", suspect.key, error)
         return None
-    if not await index.put(recording):  # its owner deleted it meanwhile
+    kept = await index.put(recording)
+    if kept is None:  # its owner deleted it meanwhile
         await asyncio.to_thread(store.delete, suspect.key)
         return None
     await index.uploads.forget(suspect.recording_id)
-    told = fields(recording=recording.id, duration_s=round(recording.duration_s, 1))
+    told = fields(recording=kept.id, duration_s=round(kept.duration_s, 1))
     log.info("recording is recovered from its parts", extra=told)
-    return recording
+    return kept
 
 
 def _complete(

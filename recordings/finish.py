@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from foundation.logs import fields
 from foundation.redis import RedisUnavailable
-from recordings.index import Recording, RecordingIndex, RecordingState
+from recordings.index import Reason, Recording, RecordingIndex, RecordingState
 from recordings.spool import ClaimedSpool, claim_spool
 from recordings.store import ObjectMissing, RecordingStore, StoreUnavailable
 from recordings.stored import make_whole
@@ -36,8 +36,11 @@ async def finish(
     index: RecordingIndex,
     store: RecordingStore,
     state: RecordingState = RecordingState.READY,
+    title: str | None = None,
 ) -> Recording | None:
     """Store a closed spool, verify it, list it as `state`, and only then delete the spool.
+
+    `title` counts only if nothing was listed before.
 
     While Redis or S3 is away, retries until it succeeds or is cancelled; a later call resumes where
     an earlier one stopped. Returns None if there is nothing to keep: no sound, or its owner deleted
@@ -47,7 +50,7 @@ async def finish(
     async with claimed(spool_path) as spool:
         if spool is None:
             return await persist("index", lambda: index.get(spool_path.stem))
-        return await finish_claimed(spool, index=index, store=store, state=state)
+        return await finish_claimed(spool, index=index, store=store, state=state, title=title)
 
 
 @asynccontextmanager
@@ -64,7 +67,12 @@ async def claimed(spool_path: Path) -> AsyncIterator[ClaimedSpool | None]:
 
 
 async def finish_claimed(
-    spool: ClaimedSpool, *, index: RecordingIndex, store: RecordingStore, state: RecordingState
+    spool: ClaimedSpool,
+    *,
+    index: RecordingIndex,
+    store: RecordingStore,
+    state: RecordingState,
+    title: str | None = None,
 ) -> Recording | None:
     """Do what `finish` does, for a spool whose lock the caller holds."""
     if spool.meta is None or not spool.samples:
@@ -75,11 +83,12 @@ async def finish_claimed(
         Recording.of(spool.meta, RecordingState.STORING),
         duration_s=spool.duration_s,
         size_bytes=spool.size_bytes,
+        title=title,
     )
     kept = await persist("index", lambda: index.put(recording))
     upload = await persist("index", lambda: index.uploads.read(recording.id))
     if kept:
-        done = replace(recording, state=state, peaks=await asyncio.to_thread(spool.peaks))
+        done = replace(kept, state=state, peaks=await asyncio.to_thread(spool.peaks))
         done = await persist("store", lambda: asyncio.to_thread(_store, spool, done, store, upload))
         kept = await persist("index", lambda: index.put(done))
     if not kept:  # its owner deleted it meanwhile
@@ -89,17 +98,19 @@ async def finish_claimed(
         return None
     await _forget(upload, index, store)
     await asyncio.to_thread(spool.remove)
-    told = fields(recording=done.id, state=done.state, duration_s=round(done.duration_s, 1))
+    told = fields(recording=kept.id, state=kept.state, duration_s=round(kept.duration_s, 1))
     log.info("recording is stored", extra=told)
-    return done
+    return kept
 
 
-async def discard(recording: Recording, *, index: RecordingIndex, store: RecordingStore) -> None:
+async def discard(
+    recording: Recording, reason: Reason, *, index: RecordingIndex, store: RecordingStore
+) -> None:
     """Delete a recording for good, from the index first so that it cannot come back.
 
     Raises RedisUnavailable or StoreUnavailable; after the latter, `reconcile` deletes the object.
     """
-    await index.remove(recording.id)
+    await index.remove(recording.id, reason)
     await asyncio.to_thread(store.delete, recording.key)
 
 
@@ -124,12 +135,13 @@ def _store(
     """Make the object equal to the spool, unless it holds more; returns the object's entry."""
     path, key = spool.path, recording.key
     if _size(key, store) > spool.size_bytes:  # the disk lost sound that had been uploaded
-        return make_whole(key, store, upload.parts if upload else ())
+        parts = upload.parts if upload else ()
+        return make_whole(key, store, parts, title=recording.title)
     if not _stored_already(path, key, store) and not _completed(path, store, upload):
         store.put(path, key)
         if not store.verify(path, key):
             raise StoredDiffers(f"the stored object differs from {path}")
-    store.put_peaks(key, recording.peaks)
+    store.put_peaks(key, recording.peaks, recording.title)
     return recording
 
 

@@ -6,30 +6,43 @@ sorted set in which ids sort by time, and `hushcast:recordings:all` all ids like
 `hushcast:recording:ID:removed`, so that a spool or object that turns up later does not bring back
 what a person deleted. Everything except these marks can be rebuilt from the bucket.
 
-`hushcast:recordings:bytes:USERNAME` is the sum of the sizes of the user's entries. Every change
-keeps it true; where it is missing, the next to ask adds them up.
+What a person deletes is off the lists at once, but can be restored for a while: until then its JSON
+is `hushcast:recording:ID:deleted`, and its id in `hushcast:recordings:deleted:of:USERNAME` and, by
+when it is due, in `hushcast:recordings:due`. Whatever is written about it meanwhile goes there.
+
+`hushcast:recordings:bytes:USERNAME` is the sum of the sizes of the user's entries, the deleted ones
+too until they are removed. Every change keeps it true; where it is missing, the next to ask adds
+them up.
 
 `hushcast:recordings:absent` holds, by id, the JSON of recordings that went down with their node
 before anything was stored. They are not listed, and come back when the node does.
 """
 
-import json
 from builtins import list as list_of
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any
 
 from foundation.lease import Lease, holder_of, this_process
 from foundation.redis import RedisClient
-from recordings.names import check_username, recording_key
+from recordings import index_scripts
+from recordings.names import check_username
+from recordings.recording import Reason, Recording, RecordingChange, RecordingState
 from recordings.uploads import UploadLog
-from recordings.wav import SpoolMeta
 
-__all__ = ["CHANNEL", "Recording", "RecordingIndex", "RecordingState"]
+__all__ = [
+    "CHANNEL",
+    "Reason",
+    "Recording",
+    "RecordingChange",
+    "RecordingIndex",
+    "RecordingState",
+]
 
 CHANNEL = "hushcast:recordings"
 """Every change is published here, as a `RecordingChange`."""
+UNDO_S = 30
+"""For how long the owner can restore what they deleted."""
 REMOVED_TTL_S = 90 * 86_400
 """How long a removed id stays barred: longer than a lost node stays away."""
 PAGE = 500
@@ -39,143 +52,7 @@ LEASE_TTL_S = 30
 _ALL = "hushcast:recordings:all"
 _UNFINISHED = "hushcast:recordings:unfinished"
 _ABSENT = "hushcast:recordings:absent"
-
-# Reads a size without decoding the peaks behind it. A quotation mark inside a text is escaped, so
-# the pattern matches the field alone.
-_SIZES = """
-local function size_of(text)
-  return text and tonumber(string.match(text, '"size_bytes": (%d+)')) or 0
-end
-local function resize(bytes, before, after)
-  local change = size_of(after) - size_of(before)
-  if change ~= 0 and redis.call('EXISTS', bytes) == 1 then redis.call('INCRBY', bytes, change) end
-end
-"""
-
-# KEYS: user's bytes, user's ids.
-_USED = (
-    _SIZES
-    + """
-local known = redis.call('GET', KEYS[1])
-if known then return tonumber(known) end
-local used, ids = 0, redis.call('ZRANGE', KEYS[2], 0, -1)
-for _, id in ipairs(ids) do
-  used = used + size_of(redis.call('GET', 'hushcast:recording:' .. id))
-end
-if #ids > 0 then redis.call('SET', KEYS[1], string.format('%d', used)) end
-return used
-"""
-)
-
-# KEYS: recording, removed mark, user's ids, all ids, unfinished, absent, user's bytes.
-# ARGV: id, JSON, channel, state.
-_PUT = (
-    _SIZES
-    + """
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-local before = redis.call('GET', KEYS[1])
-if ARGV[4] == 'recording' and before then return 1 end
-resize(KEYS[7], before, ARGV[2])
-redis.call('SET', KEYS[1], ARGV[2])
-redis.call('ZADD', KEYS[3], 0, ARGV[1])
-redis.call('ZADD', KEYS[4], 0, ARGV[1])
-if ARGV[4] == 'recording' or ARGV[4] == 'storing' then
-  redis.call('SADD', KEYS[5], ARGV[1])
-else
-  redis.call('SREM', KEYS[5], ARGV[1])
-end
-redis.call('HDEL', KEYS[6], ARGV[1])
-redis.call('PUBLISH', ARGV[3], cjson.encode({recording = ARGV[2], removed = false}))
-return 1
-"""
-)
-
-# KEYS as above. ARGV: id, TTL of the mark in seconds (0: absent, not removed), channel.
-_REMOVE = (
-    _SIZES
-    + """
-local recording = redis.call('GETDEL', KEYS[1])
-resize(KEYS[7], recording, false)
-redis.call('ZREM', KEYS[3], ARGV[1])
-if redis.call('EXISTS', KEYS[3]) == 0 then redis.call('DEL', KEYS[7]) end
-redis.call('ZREM', KEYS[4], ARGV[1])
-redis.call('SREM', KEYS[5], ARGV[1])
-redis.call('HDEL', KEYS[6], ARGV[1])
-if ARGV[2] ~= '0' then
-  redis.call('SET', KEYS[2], '1', 'EX', ARGV[2])
-elseif recording then
-  redis.call('HSET', KEYS[6], ARGV[1], recording)
-end
-if recording then
-  redis.call('PUBLISH', ARGV[3], cjson.encode({recording = recording, removed = true}))
-end
-return recording
-"""
-)
-
-
-class RecordingState(StrEnum):
-    """A recording's progress. Only its stream's actor and the code that finishes it write this."""
-
-    RECORDING = "recording"
-    STORING = "storing"
-    READY = "ready"
-    RECOVERED = "recovered"
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A stream's recorded sound. `started_at`: epoch seconds; `peaks`: up to 1,000 numbers 0..1."""
-
-    id: str
-    username: str
-    stream_id: str
-    started_at: float
-    duration_s: float
-    size_bytes: int
-    state: RecordingState
-    peaks: tuple[float, ...]
-    key: str
-
-    @classmethod
-    def of(cls, meta: SpoolMeta, state: RecordingState = RecordingState.RECORDING) -> Self:
-        """Make the entry of a recording that has just begun."""
-        return cls(
-            id=meta.recording_id,
-            username=meta.username,
-            stream_id=meta.stream_id,
-            started_at=meta.started_at,
-            duration_s=0.0,
-            size_bytes=0,
-            state=state,
-            peaks=(),
-            key=recording_key(meta.username, meta.started_at, meta.recording_id),
-        )
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read what `to_json` wrote."""
-        fields: dict[str, Any] = json.loads(text)
-        state, peaks = RecordingState(fields.pop("state")), tuple(fields.pop("peaks"))
-        return cls(**fields, state=state, peaks=peaks)
-
-    def to_json(self) -> str:
-        """Write every field."""
-        return json.dumps(asdict(self))
-
-
-@dataclass(frozen=True)
-class RecordingChange:
-    """A published change; `removed` means that the recording is gone."""
-
-    recording: Recording
-    removed: bool
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read a message from `CHANNEL`. Raises ValueError, TypeError or KeyError on others."""
-        fields = json.loads(text)
-        return cls(Recording.from_json(fields["recording"]), bool(fields["removed"]))
+_DUE = "hushcast:recordings:due"
 
 
 class RecordingIndex:
@@ -188,9 +65,13 @@ class RecordingIndex:
         self.uploads = UploadLog(redis)
         self._redis = redis
         self._channel = redis.channel(CHANNEL)
-        self._put = redis.register_script(_PUT)
-        self._remove = redis.register_script(_REMOVE)
-        self._used = redis.register_script(_USED)
+        self._known = redis.register_script(index_scripts.KNOWN)
+        self._put = redis.register_script(index_scripts.PUT)
+        self._delete = redis.register_script(index_scripts.DELETE)
+        self._restore = redis.register_script(index_scripts.RESTORE)
+        self._due = redis.register_script(index_scripts.DUE)
+        self._remove = redis.register_script(index_scripts.REMOVE)
+        self._used = redis.register_script(index_scripts.USED)
 
     def lease(self, recording_id: str) -> Lease:
         """Make this process's side of the lease on writing or finishing a recording."""
@@ -208,16 +89,47 @@ class RecordingIndex:
             self._redis, f"hushcast:lease:turn:{what}", holder=this_process(), ttl_s=every_s
         )
 
-    async def put(self, recording: Recording) -> bool:
-        """Add or replace an entry and publish it; returns False if the id has been removed.
+    async def put(self, recording: Recording) -> Recording | None:
+        """Add or replace an entry and publish it; returns it, or None if the id has been removed.
 
-        A late `recording` state changes nothing: a recording begins only once.
+        What is not the writer's stays as it is: the title and the copies. A late `recording` state
+        changes nothing: a recording begins only once. One that is deleted stays so.
         """
+        while True:
+            before, _ = await self._read(recording.id, recording.username)
+            known = Recording.from_json(before) if before else None
+            if known and recording.state is RecordingState.RECORDING:
+                return known
+            new = recording
+            if known:
+                new = replace(recording, title=known.title, copies=known.copies)
+            if (done := await self._write(before, new)) is not None:
+                return new if done else None
+
+    async def change(
+        self, recording: Recording, *, even_deleted: bool = False, **changes: Any
+    ) -> Recording | None:
+        """Change fields of an entry and publish it; returns it, or None if it is gone."""
+        while True:
+            before, deleted = await self._read(recording.id, recording.username)
+            if not before or (deleted and not even_deleted):
+                return None
+            new = replace(Recording.from_json(before), **changes)
+            if (done := await self._write(before, new)) is not None:
+                return new if done else None
+
+    async def _read(self, recording_id: str, username: str) -> tuple[str, bool]:
+        """Get what is known of a recording, empty for nothing, and whether it is deleted."""
+        text, deleted = await self._known(keys=keys_of(recording_id, username), args=[recording_id])
+        return text, bool(deleted)
+
+    async def _write(self, before: str, new: Recording) -> bool | None:
+        """Replace what was known; returns False for a removed id, None if it has changed."""
         done = await self._put(
-            keys=_keys(recording.id, recording.username),
-            args=[recording.id, recording.to_json(), self._channel, recording.state.value],
+            keys=keys_of(new.id, new.username),
+            args=[new.id, before, new.to_json(), self._channel, new.state.value],
         )
-        return bool(done)
+        return None if done < 0 else bool(done)
 
     async def get(self, recording_id: str) -> Recording | None:
         """Get an entry, or None."""
@@ -232,7 +144,8 @@ class RecordingIndex:
 
     async def used_bytes(self, username: str) -> int:
         """Tell how large a user's stored recordings are together."""
-        return int(await self._used(keys=[_bytes_of(username), _ids_of(username)]))
+        keys = [_bytes_of(username), _ids_of(username), _deleted_of(username)]
+        return int(await self._used(keys=keys))
 
     async def everything(self) -> AsyncIterator[Recording]:
         """Iterate over all users' entries, newest first."""
@@ -242,18 +155,61 @@ class RecordingIndex:
                 yield recording
             before = page[-1].id
 
-    async def remove(self, recording_id: str) -> Recording | None:
-        """Remove an entry for good and publish that; returns it, or None if there was none."""
-        recording = await self.get(recording_id)
+    async def delete(
+        self, recording: Recording, reason: Reason, *, undo_s: float = UNDO_S
+    ) -> Recording | None:
+        """Take an entry off the lists and publish that; it can be restored for `undo_s` seconds.
+
+        Returns it, or None if there was none. Somebody has to `remove` it then; see `due`.
+        """
+        text = await self._delete(
+            keys=keys_of(recording.id, recording.username),
+            args=[recording.id, undo_s, self._channel, reason.value],
+        )
+        return None if text is None else Recording.from_json(text)
+
+    async def restore(self, recording: Recording) -> Recording | None:
+        """List a deleted entry again and publish it; returns it, or None once it is too late."""
+        text = await self._restore(
+            keys=keys_of(recording.id, recording.username), args=[recording.id, self._channel]
+        )
+        return None if text is None else Recording.from_json(text)
+
+    async def get_deleted(self, recording_id: str) -> Recording | None:
+        """Get an entry that is deleted but not yet removed, or None."""
+        text = await self._redis.get(f"hushcast:recording:{recording_id}:deleted")
+        return None if text is None else Recording.from_json(text)
+
+    async def list_deleted(self, username: str) -> list_of[Recording]:
+        """Get a user's entries that are deleted but not yet removed."""
+        ids = await self._redis.smembers(_deleted_of(username))
+        return await self._deleted(ids)
+
+    async def due(self) -> list_of[Recording]:
+        """Get entries that can no longer be restored, up to 100 of them."""
+        return await self._deleted(await self._due(keys=[_DUE]))
+
+    async def _deleted(self, ids: Any) -> list_of[Recording]:
+        entries = [await self.get_deleted(str(each)) for each in ids]
+        return [each for each in entries if each is not None]
+
+    async def remove(self, recording_id: str, reason: Reason | None = None) -> Recording | None:
+        """Remove an entry for good and publish that; returns it, or None if there was none.
+
+        Nobody is told again of one that was deleted before.
+        """
+        recording = await self.get(recording_id) or await self.get_deleted(recording_id)
         if recording is None:
             return None
-        return await self._remove_known(recording)
+        return await self._remove_known(recording, reason=reason)
 
     async def remove_user(self, username: str) -> list_of[Recording]:
         """Remove all of a user's entries for good; returns them."""
         removed = []
         while page := await self.list(username, limit=PAGE):
-            removed += [await self._remove_known(recording) for recording in page]
+            removed += [await self._remove_known(each, reason=Reason.OWNER) for each in page]
+        for deleted in await self.list_deleted(username):
+            removed.append(await self._remove_known(deleted))
         return removed
 
     async def unfinished(self) -> list_of[Recording]:
@@ -272,11 +228,11 @@ class RecordingIndex:
         return [Recording.from_json(text) for text in texts]
 
     async def _remove_known(
-        self, recording: Recording, mark_ttl_s: int = REMOVED_TTL_S
+        self, recording: Recording, *, mark_ttl_s: int = REMOVED_TTL_S, reason: Reason | None = None
     ) -> Recording:
         text = await self._remove(
-            keys=_keys(recording.id, recording.username),
-            args=[recording.id, mark_ttl_s, self._channel],
+            keys=keys_of(recording.id, recording.username),
+            args=[recording.id, mark_ttl_s, self._channel, reason or ""],
         )
         return recording if text is None else Recording.from_json(text)
 
@@ -306,7 +262,12 @@ def _bytes_of(username: str) -> str:
     return f"hushcast:recordings:bytes:{check_username(username)}"
 
 
-def _keys(recording_id: str, username: str) -> list_of[str]:
-    key = f"hushcast:recording:{recording_id}"
-    shared = [_ALL, _UNFINISHED, _ABSENT]
-    return [key, f"{key}:removed", _ids_of(username), *shared, _bytes_of(username)]
+def _deleted_of(username: str) -> str:
+    return f"hushcast:recordings:deleted:of:{check_username(username)}"
+
+
+def keys_of(recording_id: str, username: str) -> list_of[str]:
+    """Name the keys that the scripts use."""
+    entry = f"hushcast:recording:{recording_id}"
+    own = [_bytes_of(username), _ids_of(username), _deleted_of(username)]
+    return [entry, f"{entry}:removed", f"{entry}:deleted", *own, _ALL, _UNFINISHED, _ABSENT, _DUE]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,7 +13,7 @@ from foundation.lease import Lease
 from foundation.logs import fields
 from foundation.redis import RedisUnavailable
 from foundation.tasks import TaskSet
-from recordings.finish import finish
+from recordings.finish import finish, persist
 from recordings.index import Recording, RecordingIndex
 from recordings.quota import DISK_FAILED, DISK_FULL, UNLIMITED, Quota
 from recordings.spool_thread import Block, SpoolThread
@@ -57,7 +58,7 @@ class LiveRecording:
         self._quota = quota
         self._other_disks = other_disks
         self._tell = tell
-        self.title: str | None = None
+        self._title: str | None = None
         self._used_bytes = 0
         self._meta: SpoolMeta | None = None
         self._thread = SpoolThread(self._open, name=f"stream {stream_id} spool")
@@ -84,6 +85,20 @@ class LiveRecording:
     def recording_id(self) -> str | None:
         """The recording's id, once it has begun."""
         return self._meta.recording_id if self._meta else None
+
+    @property
+    def title(self) -> str | None:
+        """What the owner calls it. May be set at any time, before `begin` too."""
+        return self._title
+
+    @title.setter
+    def title(self, title: str | None) -> None:
+        if title == self._title:
+            return
+        self._title = title
+        if self._meta is not None:
+            name = f"title of recording {self._meta.recording_id}"
+            self._in_background.start(self._retitle(self._meta), name=name)
 
     @property
     def spool(self) -> Path | None:
@@ -142,7 +157,9 @@ class LiveRecording:
             elif lease.lost:
                 log.warning("recording %s: lease lost, left to recovery", meta.recording_id)
             else:
-                await finish(self._thread.spool, index=self._index, store=self._store)
+                await finish(
+                    self._thread.spool, index=self._index, store=self._store, title=self._title
+                )
 
     async def _check(self) -> None:
         """Keep the spool within the user's limit; once it is closed, let it be stored."""
@@ -183,9 +200,14 @@ class LiveRecording:
 
     async def _list(self, meta: SpoolMeta) -> None:
         try:
-            await self._index.put(Recording.of(meta))
+            await self._index.put(replace(Recording.of(meta), title=self._title))
         except RedisUnavailable as error:  # storing it lists it
             log.warning("recording %s: not listed yet: %s", meta.recording_id, error)
+
+    async def _retitle(self, meta: SpoolMeta) -> None:
+        """Write the newest title to the index, where it also survives this process."""
+        recording = Recording.of(meta)
+        await persist("index", lambda: self._index.change(recording, title=self._title))
 
     async def _unlist(self, meta: SpoolMeta) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from foundation.ids import ALPHABET
 
@@ -13,6 +14,16 @@ _KEY = re.compile(
     rf"{KEY_PREFIX}(?P<username>{_USERNAME.pattern})/"
     rf"[0-9]{{8}}T[0-9]{{6}}Z_(?P<id>{_ID.pattern})\.wav"
 )
+
+
+class Copy(StrEnum):
+    """The formats of the copies that are made of a WAV."""
+
+    FLAC = "flac"
+    SMALL = "small"
+
+
+EXTENSIONS = {Copy.FLAC: ".flac", Copy.SMALL: ".m4a"}
 
 
 def check_recording_id(recording_id: str) -> str:
@@ -51,3 +62,8 @@ def id_in_key(key: str) -> str | None:
 def peaks_key(key: str) -> str:
     """Get the key of the peaks stored beside a recording."""
     return f"{key.removesuffix('.wav')}.peaks.json"
+
+
+def copy_key(key: str, copy: Copy) -> str:
+    """Get the key of a copy stored beside a recording."""
+    return f"{key.removesuffix('.wav')}{EXTENSIONS[copy]}"

@@ -1,6 +1,7 @@
 """A recording's outline, for drawing: the peak of each of up to 1,000 equal stretches."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,14 @@ from numpy.typing import NDArray
 from recordings.wav import HEADER_BYTES, SAMPLE_BYTES, samples_in
 
 MAX_PEAKS = 1000
+
+
+def fewer(peaks: Sequence[float], count: int) -> list[float]:
+    """Draw an outline with at most `count` peaks: the highest of each of as many stretches."""
+    if len(peaks) <= count:
+        return list(peaks)
+    edges = [i * len(peaks) // count for i in range(count + 1)]
+    return [max(peaks[start:end]) for start, end in pairwise(edges)]
 
 
 def peaks_of(chunks: Iterable[bytes], file_bytes: int) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from recordings.index import RecordingIndex
 from recordings.live import LiveRecording
 from recordings.quota import UNLIMITED, Quota
 from recordings.recovery import recover
-from recordings.retention import KEEP_ALL, Retention, apply_retention
+from recordings.retention import KEEP_ALL, Retention, apply_retention, delete_due
 from recordings.store import RecordingStore, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 RECOVERY_INTERVAL_S = 10.0
 SWEEP_INTERVAL_S = 30
 RETENTION_INTERVAL_S = 3600
+DELETION_INTERVAL_S = 2.0
 UNTOUCHED_S = 5.0
 """An unlocked spool that has not changed for this long was abandoned."""
 
@@ -103,6 +104,18 @@ class Recorder:
                             )
             except (RedisUnavailable, StoreUnavailable) as error:
                 log.warning("recordings: sweep failed, retrying in the next round: %s", error)
+
+    async def delete(self) -> None:
+        """Delete for good what people deleted and can no longer restore, until cancelled.
+
+        Every actor of the cluster does this, so it goes on after the loss of any of them.
+        """
+        while True:
+            try:
+                await delete_due(self._index, self._store)
+            except (RedisUnavailable, StoreUnavailable) as error:
+                log.warning("recordings: deletion failed, retrying in the next round: %s", error)
+            await asyncio.sleep(DELETION_INTERVAL_S)
 
     @asynccontextmanager
     async def _turn(self, what: str, every_s: float) -> AsyncIterator[bool]:

@@ -10,14 +10,13 @@ from pathlib import Path
 from recordings.finish import claimed, finish_claimed, persist
 from recordings.index import Recording, RecordingIndex, RecordingState
 from recordings.names import id_in_key
+from recordings.recording import STORED
 from recordings.spool import SpoolDamaged
 from recordings.store import ObjectMissing, RecordingStore
 from recordings.stored import describe, make_whole
 from recordings.wav import HeaderError
 
 log = logging.getLogger(__name__)
-
-_STORED = (RecordingState.READY, RecordingState.RECOVERED)
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ async def reconcile(index: RecordingIndex, store: RecordingStore) -> Difference:
     keys = await asyncio.to_thread(lambda: list(store.list_keys()))
     for key in keys:
         recording_id = id_in_key(key)
-        known = await index.get(recording_id) if recording_id else None
+        known = await _known(recording_id, index) if recording_id else None
         if known and known.key == key:
             continue
         try:
@@ -110,6 +109,11 @@ async def reconcile(index: RecordingIndex, store: RecordingStore) -> Difference:
     return Difference(tuple(restored), tuple(deleted), tuple(lost), tuple(foreign), tuple(absent))
 
 
+async def _known(recording_id: str, index: RecordingIndex) -> Recording | None:
+    """Get an entry, also of a recording whose deletion can still be undone."""
+    return await index.get(recording_id) or await index.get_deleted(recording_id)
+
+
 async def _lost(
     keys: Iterable[str], index: RecordingIndex, store: RecordingStore
 ) -> list[Recording]:
@@ -117,7 +121,7 @@ async def _lost(
     suspects = [
         recording
         async for recording in index.everything()
-        if recording.state in _STORED and recording.key not in listed
+        if recording.state in STORED and recording.key not in listed
     ]
     return [  # unless it was stored or deleted after the bucket was listed
         recording

@@ -1,5 +1,6 @@
 """How long recordings are kept. We delete them ourselves: lifecycle rules vary from S3 to S3."""
 
+import asyncio
 import logging
 import time
 from collections import Counter
@@ -7,12 +8,11 @@ from dataclasses import dataclass
 
 from foundation.logs import fields
 from recordings.finish import discard
-from recordings.index import Recording, RecordingIndex, RecordingState
+from recordings.index import Reason, Recording, RecordingIndex
+from recordings.recording import STORED
 from recordings.store import RecordingStore
 
 log = logging.getLogger(__name__)
-
-_STORED = (RecordingState.READY, RecordingState.RECOVERED)
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,46 @@ async def apply_retention(
     kept_bytes: Counter[str] = Counter()
     deleted = []
     async for recording in index.everything():
-        if recording.state not in _STORED:
+        if recording.state not in STORED:
             continue
-        if not _too_old(recording, retention) and _has_room(recording, kept_bytes, retention):
+        if _too_old(recording, retention):
+            reason = Reason.AGE
+        elif not _has_room(recording, kept_bytes, retention):
+            reason = Reason.QUOTA
+        else:
             kept_bytes[recording.username] += recording.size_bytes
             continue
         log.info(
             "recording exceeds the retention limits and is deleted",
             extra=fields(recording=recording.id),
         )
-        await discard(recording, index=index, store=store)
+        await discard(recording, reason, index=index, store=store)
         deleted.append(recording)
     return deleted
+
+
+async def delete_due(index: RecordingIndex, store: RecordingStore) -> list[Recording]:
+    """Delete for good what people deleted and can no longer restore; returns it.
+
+    The object goes first, so that a failed attempt is repeated. Any number of processes may call
+    this at once. Raises RedisUnavailable or StoreUnavailable; safe to repeat.
+    """
+    due = await index.due()
+    for recording in due:
+        await delete_now(recording, Reason.OWNER, index=index, store=store)
+        log.info("deleted recording is gone", extra=fields(recording=recording.id))
+    return due
+
+
+async def delete_now(
+    recording: Recording, reason: Reason, *, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """Delete a recording: its object first, so that a failed attempt can be repeated.
+
+    `discard` deletes again, in case something was stored in between.
+    """
+    await asyncio.to_thread(store.delete, recording.key)
+    await discard(recording, reason, index=index, store=store)
 
 
 def _too_old(recording: Recording, retention: Retention) -> bool:

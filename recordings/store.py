@@ -173,17 +173,23 @@ class RecordingStore:
         finally:
             stored.close()
 
-    def put_peaks(self, key: str, peaks: Iterable[float]) -> None:
-        """Store `{"peaks": [...]}` beside a recording."""
-        self._put(peaks_key(key), json.dumps({"peaks": list(peaks)}).encode(), "application/json")
+    def put_peaks(self, key: str, peaks: Iterable[float], title: str | None = None) -> None:
+        """Store `{"peaks": [...], "title": ...}` beside a recording."""
+        told: dict[str, Any] = {"peaks": list(peaks)} | ({"title": title} if title else {})
+        self._put(peaks_key(key), json.dumps(told).encode(), "application/json")
 
     def get_peaks(self, key: str) -> tuple[float, ...]:
         """Get the peaks of a recording. Raises ObjectMissing."""
+        return self.get_peaks_and_title(key)[0]
+
+    def get_peaks_and_title(self, key: str) -> tuple[tuple[float, ...], str | None]:
+        """Get what is stored beside a recording. Raises ObjectMissing."""
         stored = self.open(peaks_key(key))
         try:
-            return tuple(json.loads(b"".join(stored))["peaks"])
+            told = json.loads(b"".join(stored))
         finally:
             stored.close()
+        return tuple(told["peaks"]), told.get("title")
 
     def presign(self, key: str, *, download_name: str | None = None, expires_s: int = 3600) -> str:
         """Make a URL that a browser can play, with ranges, or download under a name, for a time."""

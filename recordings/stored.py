@@ -34,12 +34,15 @@ def describe(key: str, store: RecordingStore, state: RecordingState) -> Recordin
     if recording.key != key:
         raise HeaderError(f"its header belongs under {recording.key}")
     try:
-        return replace(recording, peaks=store.get_peaks(key))
+        peaks, title = store.get_peaks_and_title(key)
+        return replace(recording, peaks=peaks, title=title)
     except ObjectMissing:
         return recording
 
 
-def make_whole(key: str, store: RecordingStore, parts: Sequence[Part] = ()) -> Recording:
+def make_whole(
+    key: str, store: RecordingStore, parts: Sequence[Part] = (), *, title: str | None = None
+) -> Recording:
     """Give an object that was made of parts its true header and its peaks. Idempotent.
 
     Reads the object once and logs parts that differ from their CRCs. Raises HeaderError,
@@ -51,7 +54,7 @@ def make_whole(key: str, store: RecordingStore, parts: Sequence[Part] = ()) -> R
         store.parts.replace_head(key, true_header)
     body = store.open(key)
     try:
-        store.put_peaks(key, peaks_of(_checked(body, key, parts), size_bytes))
+        store.put_peaks(key, peaks_of(_checked(body, key, parts), size_bytes), title)
     finally:
         body.close()
     return describe(key, store, RecordingState.RECOVERED)

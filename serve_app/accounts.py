@@ -16,6 +16,7 @@ from serve_app import passwords, security
 from serve_app.friend_scripts import LEAVE
 from serve_app.friends import AccountError, Friends, NoSuchUser
 from serve_app.invitations import REFUSED, InvitationRefused, invitation_key
+from serve_app.links import END_ALL, Links, links_key
 from serve_app.passwords import Hasher
 from serve_app.sign_ins import (
     LAST_USED,
@@ -97,16 +98,18 @@ redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
 
-# KEYS: account, index of sign-ins, last-used. ARGV[1]: the name. Returns whose lists changed.
+# KEYS: account, index of sign-ins, last-used, index of links. ARGV[1]: the name. Returns whose
+# lists changed, and the links that ended.
 _DELETE = (
     LEAVE
+    + END_ALL
     + """
 for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   redis.call('DEL', 'hushcast:sign-in:' .. id)
 end
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('HDEL', KEYS[3], ARGV[1])
-return leave(ARGV[1])
+return {leave(ARGV[1]), end_links(KEYS[4])}
 """
 )
 
@@ -121,6 +124,7 @@ class Accounts(Friends):
         super().__init__(redis)
         self._hasher = Hasher()
         self._sign_ins = SignIns(redis, secret_key)
+        self.links = Links(redis)
         self._create = redis.register_script(_CREATE)
         self._replace = redis.register_script(_REPLACE)
         self._delete = redis.register_script(_DELETE)
@@ -258,13 +262,22 @@ class Accounts(Friends):
         await self._change(username, disabled=disabled)
         security.note("account disabled" if disabled else "account enabled", username)
         if disabled:
+            await self.links.end_all(username)
             await self.end_sign_ins(username, "This account was disabled.")
+
+    async def block(self, username: str, other: str) -> bool:
+        """Block somebody; the user's links end too, for the other may have one."""
+        new = await super().block(username, other)
+        if new:
+            await self.links.end_all(username)
+        return new
 
     async def delete(self, username: str) -> None:
         """Delete an account, with all that it has here; its tokens stop working at once."""
-        keys = [account_key(username), index_key(username), LAST_USED]
-        others = await self._delete(keys=keys, args=[username])
+        keys = [account_key(username), index_key(username), LAST_USED, links_key(username)]
+        others, links = await self._delete(keys=keys, args=[username])
         security.note("account deleted", username)
+        await self.links.tell_ended(username, map(str, links))
         await tell(self._redis, AccessEnded(username, "This account was deleted."))
         if others:
             await self._publish(*map(str, others))

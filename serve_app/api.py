@@ -22,6 +22,7 @@ from serve_app.methods import HeadAndSlashes, allowed
 from serve_app.requests import RequestId, route_of
 from serve_app.routes import (
     admin,
+    links,
     media,
     pages,
     people,
@@ -51,7 +52,7 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
         redirect_slashes=False,
     )
     api.state.services = services
-    for router in (people, streams, previews, presence, media, recordings, admin, pages):
+    for router in (people, streams, previews, presence, media, recordings, links, admin, pages):
         api.include_router(router.router)
     api.mount("/static", StaticFiles(directory=pages.FRONTEND), name="static")
     api.add_middleware(BodyLimit)
@@ -175,7 +176,9 @@ class Headers:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", []), *self._always, *more]
+                own = message.get("headers", [])
+                always = (each for each in self._always if each[0] not in dict(own))
+                headers = [*own, *always, *more]
                 message = {**message, "headers": headers}
             await send(message)
 

@@ -1,4 +1,8 @@
-"""Who is calling: a bearer token, or the session cookie of our own pages; and from where."""
+"""Who is calling: a bearer token, or the session cookie of our own pages; and from where.
+
+A bearer token may be an invite link's. Its guest reaches the routes that ask for `Hearing` or
+`Hearer`, and no other.
+"""
 
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
@@ -7,9 +11,10 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app import security
+from serve_app import links, security
 from serve_app.accounts import Token, WrongCredentials
 from serve_app.addresses import Client, Proxies, origin_of
+from serve_app.links import Link
 from serve_app.services import Use
 
 COOKIE = "hushcast"
@@ -18,6 +23,13 @@ TOKEN = "hushcast.token"
 CLIENT = "hushcast.client"
 """The key in a scope that holds where it comes from, a `Client`."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class NotForGuests(Exception):
+    """A guest asked for something else than to hear the link's owner."""
+
+    def __init__(self) -> None:
+        super().__init__("This link only lets you listen. Please sign in.")
 
 
 class ForeignOrigin(Exception):
@@ -30,15 +42,25 @@ class ForeignOrigin(Exception):
 async def verified(request: Request, use: Use) -> Token:
     """Verify the caller's token. With a cookie, a change needs a same-origin `Origin`.
 
-    Raises WrongCredentials or ForeignOrigin.
+    Raises WrongCredentials, LinkRefused, NotForGuests or ForeignOrigin.
     """
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return await use.accounts.verify(bearer.strip())
+    bearer = _bearer(request)
+    if bearer is not None and await _guest(bearer, use):
+        raise NotForGuests
+    if bearer is not None:
+        return await use.accounts.verify(bearer)
     token = await use.accounts.verify(_cookie(request))
     if request.method not in SAFE_METHODS:
         check_origin(request, use.settings.public_url)
     return token
+
+
+async def hearing(request: Request, use: Use) -> Token | Link:
+    """Verify the caller like `verified`, or the link of a guest.
+
+    Raises WrongCredentials, LinkRefused or ForeignOrigin.
+    """
+    return await _guest(_bearer(request) or "", use) or await verified(request, use)
 
 
 class ClientAddress:
@@ -71,15 +93,13 @@ class TokenOutOfSight:
         await self._app(scope, receive, send)
 
 
-async def verified_socket(connection: HTTPConnection, use: Use) -> Token:
+async def verified_socket(connection: HTTPConnection, use: Use) -> Token | Link:
     """Verify the caller of a WebSocket: `?token=`, a bearer token, or cookie and Origin.
 
-    Raises WrongCredentials or ForeignOrigin.
+    Raises WrongCredentials, LinkRefused or ForeignOrigin.
     """
-    scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
-    given = connection.scope[TOKEN] or (bearer if scheme.lower() == "bearer" else "")
-    if given:
-        return await use.accounts.verify(given)
+    if given := connection.scope[TOKEN] or _bearer(connection):
+        return await _guest(given, use) or await use.accounts.verify(given)
     check_origin(connection, use.settings.public_url)
     return await use.accounts.verify(_cookie(connection))
 
@@ -87,6 +107,16 @@ async def verified_socket(connection: HTTPConnection, use: Use) -> Token:
 async def username(token: Annotated[Token, Depends(verified)]) -> str:
     """Get the caller's name."""
     return token.username
+
+
+async def hearer(who: Annotated[Token | Link, Depends(hearing)]) -> str | Link:
+    """Get the caller's name, or the link of a guest."""
+    return who.username if isinstance(who, Token) else who
+
+
+def session_owner(caller: str | Link) -> str:
+    """Name the one whose sessions a caller may change."""
+    return caller.guest.name if isinstance(caller, Link) else caller
 
 
 async def client(request: Request) -> Client:
@@ -98,6 +128,8 @@ async def client(request: Request) -> Client:
 From = Annotated[Client, Depends(client)]
 Signed = Annotated[Token, Depends(verified)]
 Caller = Annotated[str, Depends(username)]
+Hearing = Annotated[Token | Link, Depends(hearing)]
+Hearer = Annotated[str | Link, Depends(hearer)]
 
 
 def check_origin(connection: HTTPConnection, public_url: str | None) -> None:
@@ -107,6 +139,16 @@ def check_origin(connection: HTTPConnection, public_url: str | None) -> None:
     scheme, host = given.partition("://")[0], connection.headers.get("host", "")
     if origin is None or origin not in (public_url, origin_of(f"{scheme}://{host}")):
         raise ForeignOrigin
+
+
+def _bearer(connection: HTTPConnection) -> str | None:
+    scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
+    return bearer.strip() if scheme.lower() == "bearer" else None
+
+
+async def _guest(bearer: str, use: Use) -> Link | None:
+    """Get a bearer token's link; None if it is no link's. Raises LinkRefused."""
+    return await use.links.verify(bearer) if links.TOKEN.fullmatch(bearer) else None
 
 
 def _cookie(connection: HTTPConnection) -> str:

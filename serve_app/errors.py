@@ -5,8 +5,8 @@ from ray.exceptions import RayError, RayTaskError
 from actors import errors as stream
 from foundation.redis import RedisUnavailable
 from recordings.store import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
-from serve_app import accounts, friends, passwords
-from serve_app.callers import ForeignOrigin
+from serve_app import accounts, friends, links, passwords
+from serve_app.callers import ForeignOrigin, NotForGuests
 from serve_app.invitations import InvitationRefused
 from serve_app.publishers import TooManyStreams
 from serve_app.rates import TooOften
@@ -34,6 +34,13 @@ class NoSuchStream(EdgeError):
 
 class NotAFriend(EdgeError):
     """Only friends may do this."""
+
+
+class NotAGuest(EdgeError):
+    """Only an invite link's token can be asked whose it is."""
+
+    def __init__(self) -> None:
+        super().__init__("This is for the guests of a link.")
 
 
 class NotYours(EdgeError):
@@ -86,6 +93,12 @@ STATUS: dict[type[Exception], int] = {
     friends.TooManyBlocks: 409,
     friends.Declined: 429,
     ForeignOrigin: 403,
+    NotForGuests: 403,
+    links.LinkRefused: 401,
+    links.OwnerChanged: 401,
+    links.AnotherOwner: 403,
+    links.NoSuchLink: 404,
+    links.TooManyLinks: 429,
     SignUpClosed: 403,
     InvitationRefused: 403,
     NameReserved: 409,
@@ -94,6 +107,7 @@ STATUS: dict[type[Exception], int] = {
     NoSuchStream: 404,
     TooManyStreams: 429,
     NotAFriend: 403,
+    NotAGuest: 403,
     NotYours: 403,
     NoSuchRecording: 404,
     NotStoredYet: 409,

@@ -88,7 +88,7 @@ BLOCK = (
     + """
 local one, other = ARGV[1], ARGV[2]
 if redis.call('EXISTS', key('account', one), key('account', other)) < 2 then return 'unknown' end
-if has('blocks', one, other) then return 'unchanged' end
+if has('blocks', one, other) then return 'blocked' end
 if redis.call('SCARD', key('blocks', one)) >= tonumber(ARGV[5]) then return 'full' end
 if has('incoming', one, other) then decline(other, one, ARGV[3], ARGV[4]) end
 add('blocks', one, other)

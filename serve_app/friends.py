@@ -143,15 +143,16 @@ class Friends:
             raise NoSuchFriend(f"{other} is not in your friends or requests.")
         await self._part(username, other)
 
-    async def block(self, username: str, other: str) -> None:
+    async def block(self, username: str, other: str) -> bool:
         """End what two people have with each other, and let `other` ask no more.
 
-        Raises NoSuchUser, NotWithOneself or TooManyBlocks.
+        Returns whether that is new. Raises NoSuchUser, NotWithOneself or TooManyBlocks.
         """
         if username == other:
             raise NotWithOneself("You cannot block yourself.")
         arguments: list[str | int] = [username, other, int(time.time()), DECLINED_TTL_S, MAX_BLOCKS]
-        match str(await self._block(args=arguments)):
+        result = str(await self._block(args=arguments))
+        match result:
             case "unknown":
                 raise NoSuchUser(other)
             case "full":
@@ -159,6 +160,7 @@ class Friends:
             case "changed":
                 await self._part(username, other)
         security.note("blocked", username, other=other)
+        return result != "blocked"
 
     async def unblock(self, username: str, other: str) -> None:
         """Let a user ask again; what they asked meanwhile is gone, as if it had been declined."""

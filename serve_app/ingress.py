@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from ray import serve
 
 from deployments.directory import DirectoryClient
-from deployments.stream_actors import RayStreamActors
+from deployments.stream_actors import MEMORY_GIVEN_BACK, RayStreamActors
 from foundation import logs
 from serve_app.api import build_api
 from serve_app.cluster import refuse_an_open_cluster
@@ -15,7 +15,7 @@ from serve_app.settings import Settings
 
 
 @serve.deployment(
-    ray_actor_options={"num_cpus": 0.1},
+    ray_actor_options={"num_cpus": 0.1, "runtime_env": {"env_vars": MEMORY_GIVEN_BACK}},
     max_ongoing_requests=10_000,
     logging_config={"enable_access_log": False},  # it would name people, and any X-Request-ID
 )

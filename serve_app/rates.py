@@ -19,6 +19,8 @@ USUAL = {
     "sign_ins_per_name": "100/hour",
     "passwords": "10/5minutes",
     "offers": "60/minute",
+    "guest_offers": "300/minute",
+    "links": "60/minute",
     "friends": "120/minute",
     "look_ups": "300/minute",
     "changes": "600/minute",

@@ -1,5 +1,6 @@
 """The messages of the API, in and out. Times are RFC 3339 UTC."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -13,8 +14,11 @@ from pydantic import (
 )
 
 from actors.status import Listening, StreamState, StreamStatus
+from recordings.index import Reason, RecordingChange, RecordingState
 from recordings.index import Recording as KeptRecording
-from recordings.index import RecordingState
+from recordings.peaks import fewer
+from recordings.recording import STORED
+from serve_app.links import LONGEST_S, MAX_LABEL_CHARS, SHORTEST_S, USUAL_S
 from serve_app.settings import USERNAME
 from serve_app.settings import SignUp as SignUpMode
 
@@ -114,12 +118,44 @@ class Stream(BaseModel):
 
 
 class Listener(BaseModel):
-    """Somebody who listens, and by which sessions."""
+    """Somebody who listens, and by which sessions; a guest has the label of a link for a name."""
 
-    username: str
-    label: None = None
+    username: str | None
+    label: str | None
     since: str
     sessions: list[str]
+
+
+class NewLink(BaseModel):
+    """What an invite link shall be. The label is for its owner, who sees it beside its guests."""
+
+    label: Annotated[str, Field(max_length=MAX_LABEL_CHARS)] | None = None
+    expires_in_s: Annotated[int, Field(strict=True, ge=SHORTEST_S, le=LONGEST_S)] = USUAL_S
+    recordings: StrictBool = False
+
+
+class Link(BaseModel):
+    """An invite link as its owner sees it; `guests`: how many listen by it now."""
+
+    id: str
+    label: str | None
+    expires_at: str
+    recordings: bool
+    guests: int
+
+
+class MadeLink(Link):
+    """An invite link that was just made, with its page: nothing tells the address again."""
+
+    url: str
+
+
+class OpenLink(BaseModel):
+    """An invite link as its guests see it: whom they hear."""
+
+    username: str
+    expires_at: str
+    recordings: bool
 
 
 class Storage(BaseModel):
@@ -212,7 +248,10 @@ class StreamStart(BaseModel):
 
 
 class Recording(BaseModel):
-    """A stream's kept audio; `peaks` are up to 1,000 numbers 0..1 for drawing."""
+    """A stream's kept audio; `peaks` are up to 1,000 numbers 0..1 for drawing.
+
+    `formats` are those that play at once; `reason` says why it was deleted.
+    """
 
     id: str
     username: str
@@ -220,8 +259,17 @@ class Recording(BaseModel):
     started_at: str
     duration_s: float
     size_bytes: int
+    title: str | None
     state: RecordingState
+    reason: Reason | None = None
+    formats: list[str]
     peaks: list[float]
+
+
+class RecordingTitle(BaseModel):
+    """What the owner of a recording may change."""
+
+    title: Title
 
 
 class Problem(BaseModel):
@@ -258,13 +306,19 @@ def listener_of(listening: Listening) -> Listener:
     """Describe a listener to the stream's owner."""
     return Listener(
         username=listening.username,
+        label=listening.label,
         since=rfc3339(listening.since),
         sessions=list(listening.sessions),
     )
 
 
-def recording_of(kept: KeptRecording) -> Recording:
+LISTED_PEAKS = 100
+"""How many peaks a recording has in a list, or in the news."""
+
+
+def recording_of(kept: KeptRecording, max_peaks: int = LISTED_PEAKS) -> Recording:
     """Describe a recording to a caller who may hear it."""
+    stored = ["wav"] if kept.state in STORED else []
     return Recording(
         id=kept.id,
         username=kept.username,
@@ -272,9 +326,19 @@ def recording_of(kept: KeptRecording) -> Recording:
         started_at=rfc3339(kept.started_at),
         duration_s=round(kept.duration_s, 3),
         size_bytes=kept.size_bytes,
+        title=kept.title,
         state=kept.state,
-        peaks=list(kept.peaks),
+        formats=[*stored, *kept.copies],
+        peaks=fewer(kept.peaks, max_peaks),
     )
+
+
+def news_of(change: RecordingChange) -> Recording:
+    """Describe a recording that has changed; one that was deleted has that as its state."""
+    if change.reason is None:
+        return recording_of(change.recording)
+    told = recording_of(replace(change.recording, state=RecordingState.DELETED))
+    return told.model_copy(update={"reason": change.reason})
 
 
 def plain(model: BaseModel | None) -> Any:

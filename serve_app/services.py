@@ -19,6 +19,7 @@ from serve_app.accounts import Accounts
 from serve_app.addresses import Proxies
 from serve_app.friends import CHANNEL as FRIENDS_CHANNEL
 from serve_app.invitations import Invitations
+from serve_app.links import Links
 from serve_app.publishers import Publishers
 from serve_app.rates import Rates
 from serve_app.readiness import Readiness
@@ -37,6 +38,11 @@ class Services:
     presence: Presence
     index: RecordingIndex
     store: RecordingStore
+
+    @property
+    def links(self) -> Links:
+        """The invite links of users."""
+        return self.accounts.links
 
     @cached_property
     def invitations(self) -> Invitations:

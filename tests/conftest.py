@@ -1,6 +1,7 @@
 """What all tests share: the real servers, and how made-up inputs are drawn."""
 
 import hypothesis
+import pytest
 
 from actors.ice import gather_on
 
@@ -17,3 +18,15 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("hushcast")
+
+
+SHARED = ("app", "instance")
+"""Fixtures that start a hushcast: what uses the same one runs in the same process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests together that share a fixture or a file, for xdist's `loadgroup`."""
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        group = next((name for name in SHARED if name in used), item.nodeid.split("::")[0])
+        item.add_marker(pytest.mark.xdist_group(group))

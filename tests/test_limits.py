@@ -7,8 +7,18 @@ from pathlib import Path
 from actors import ice_lite, live_stream, preview, previews, sdp, sessions, stream
 from commands import cli
 from deployments import presence, subscription
-from recordings import writer
-from serve_app import bodies, friends, passwords, rates, readiness, settings, sign_ins
+from recordings import index, writer
+from serve_app import (
+    bodies,
+    friends,
+    links,
+    passwords,
+    rates,
+    readiness,
+    schemas,
+    settings,
+    sign_ins,
+)
 from serve_app.http_server import Bounds
 from serve_app.routes import media, recordings
 from serve_app.routes import presence as socket
@@ -36,6 +46,13 @@ def page_limit() -> int:
     return int(most)
 
 
+def title_limit() -> int:
+    """Get how long a title may be."""
+    schema = schemas.RecordingTitle.model_json_schema()["properties"]["title"]
+    [most] = [each["maxLength"] for each in schema["anyOf"] if "maxLength" in each]
+    return int(most)
+
+
 IN_CODE: dict[str, object] = {
     "new accounts of an address": rates.USUAL["accounts"],
     "wrong passwords for a username from an address": rates.USUAL["sign_ins"],
@@ -44,11 +61,14 @@ IN_CODE: dict[str, object] = {
     "wrong passwords for a username, from all addresses": rates.USUAL["sign_ins_per_name"],
     "wrong passwords of a signed-in user (change, deletion)": rates.USUAL["passwords"],
     "POST /whip and /whep of a user": rates.USUAL["offers"],
+    "POST /whep by the guests of a link": rates.USUAL["guest_offers"],
+    "new links of a user": rates.USUAL["links"],
     "changes of friends, requests and blocks by a user": rates.USUAL["friends"],
     "GET /api/users/NAME of others than friends, and of their recordings, by a user": rates.USUAL[
         "look_ups"
     ],
-    "PATCH /api/stream and trickling of a user": rates.USUAL["changes"],
+    "PATCH /api/stream, /api/recordings/ID and trickling of a user; "
+    "trickling of a link's guests from an address": rates.USUAL["changes"],
     "POST /api/preview of a user": rates.USUAL["previews"],
     "streams from an address at a time": rates.USUAL["streams"],
     "passwords that a replica checks at a time": passwords.AT_ONCE,
@@ -61,11 +81,16 @@ IN_CODE: dict[str, object] = {
     "days that a sign-in lasts unused": sign_ins.TTL_S // DAY_S,
     "friends and pending requests of a user": friends.MAX_FRIENDS,
     "blocks of a user": friends.MAX_BLOCKS,
+    "links of a user": links.MAX_LINKS,
+    "characters of a link's label": links.MAX_LABEL_CHARS,
+    "days that a link is valid": links.USUAL_S // DAY_S,
     "checks that /readyz makes": f"{1 / readiness.FRESH_S:g}/second",
     "length of a stream": f"{setting('max_stream_hours'):g} hours",
     "recordings of a user": f"{setting('max_gb_per_user')} GB",
     "free space on every disk": f"{writer.RESERVE_BYTES // MIB} MiB",
     "recordings in one answer": page_limit(),
+    "seconds in which a deleted recording can be restored": index.UNDO_S,
+    "characters of a title": title_limit(),
     "a request's address": f"{BOUNDS.url_bytes // KIB} KiB",
     "its headers, trailers and chunk headers included": f"{BOUNDS.head_bytes // KIB} KiB",
     "number of its headers": BOUNDS.headers,
@@ -95,6 +120,8 @@ IN_CODE: dict[str, object] = {
     "sessions that try to publish a stream at a time": live_stream.MAX_PUBLISHERS,
     "sessions of one listener to a stream": live_stream.MAX_SESSIONS_OF_A_LISTENER,
     "of these, sessions that are still connecting": live_stream.MAX_CONNECTING_OF_A_LISTENER,
+    "guests of a link": live_stream.MAX_GUESTS_OF_A_LINK,
+    "of these, guests who are still connecting": live_stream.MAX_CONNECTING_GUESTS_OF_A_LINK,
     "sessions of an actor that are still connecting": stream.MAX_CONNECTING,
     "seconds until a session is connected": setting("connect_timeout_s"),
     "addresses that a session hears": ice_lite.MAX_SOURCES,
@@ -106,6 +133,7 @@ IN_CODE: dict[str, object] = {
     "seconds without sound": setting("publisher_timeout_s"),
     "seconds that a stream waits for its publisher": setting("grace_s"),
     "presence sockets of a user, per replica": presence.MAX_SOCKETS_OF_A_USER,
+    "presence sockets of a link, per replica": presence.MAX_SOCKETS_OF_A_LINK,
     "events that wait for a presence socket": subscription.MAX_QUEUED_EVENTS,
     "characters of a presence message": socket.MAX_MESSAGE_CHARS,
     "sessions published over a presence socket": socket.MAX_SESSIONS,

@@ -1,5 +1,6 @@
 import { ApiError } from "../api.js";
 import { button, el } from "../dom.js";
+import { words, writeDay, writeSize } from "../words.js";
 import { confirm } from "./confirm.js";
 
 /**
@@ -12,7 +13,6 @@ import { confirm } from "./confirm.js";
  */
 
 const POLL_MS = 5_000;
-const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 
 /** For administrators: everybody's streams, to end them, and accounts, to disable them. */
 export class AdminView {
@@ -26,8 +26,8 @@ export class AdminView {
   element = el(
     "div",
     { class: "profile" },
-    el("section", { class: "card", "aria-label": "Streams" }, el("h2", {}, "Streams"), this.#streams),
-    el("section", { class: "card", "aria-label": "Accounts" }, el("h2", {}, "Accounts"), this.#accounts),
+    el("section", { class: "card", "aria-label": words.admin.streams }, el("h2", {}, words.admin.streams), this.#streams),
+    el("section", { class: "card", "aria-label": words.admin.accounts }, el("h2", {}, words.admin.accounts), this.#accounts),
   );
 
   /** @param {Visit} visit */
@@ -56,46 +56,48 @@ export class AdminView {
     const streams = await this.#visit.api.get("/api/admin/streams");
     if (this.#abort.signal.aborted) return;
     const rows = streams.map((stream) => this.#stream(stream));
-    this.#streams.replaceChildren(...(rows.length ? rows : [el("li", { class: "hint" }, "Nobody is live.")]));
+    this.#streams.replaceChildren(...(rows.length ? rows : [el("li", { class: "hint" }, words.admin.nobodyLive)]));
   }
 
   /** @param {Stream} stream */
   #stream({ username, state, listeners }) {
     const end = async () => {
       const sure = await confirm({
-        question: `End ${username}'s stream?`,
-        consequence: "It is stored as far as it got. They can start another one unless you disable their account.",
-        yes: "End stream",
+        question: words.admin.endQuestion(username),
+        consequence: words.admin.endConsequence,
+        yes: words.admin.endYes,
       });
       if (sure) await this.#change(() => this.#visit.api.delete(`/api/admin/streams/${username}`));
     };
-    const about = `${state}, ${listeners === 1 ? "1 listener" : `${listeners} listeners`}`;
-    const attributes = { class: "small danger", testid: `end-${username}`, on: { click: end } };
-    return row(username, about, button(attributes, "End"));
+    const about = words.admin.about(words.common.states[state], listeners);
+    const attributes = { class: "small danger", testid: `end-${username}`, "aria-label": words.admin.endOf(username), on: { click: end } };
+    return row(username, about, button(attributes, words.admin.end));
   }
 
   /** @param {Account} account */
   #account({ username, created_at: made, last_used_at: used, disabled, admin, used_bytes: size }) {
     const about = [
-      admin ? "administrator" : null,
-      disabled ? "disabled" : null,
-      made ? `since ${DAY.format(new Date(made))}` : null,
-      used ? `last here ${DAY.format(new Date(used))}` : null,
-      `${(size / 1e9).toFixed(1)} GB`,
+      admin ? words.admin.administrator : null,
+      disabled ? words.admin.disabled : null,
+      made ? words.admin.since(writeDay(made)) : null,
+      used ? words.admin.lastHere(writeDay(used)) : null,
+      writeSize(size),
     ];
     const change = async () => {
       const sure = disabled || (await confirm({
-        question: `Disable ${username}'s account?`,
-        consequence: "They are signed out everywhere, their stream ends, and they cannot sign in again until you enable it.",
-        yes: "Disable",
+        question: words.admin.disableQuestion(username),
+        consequence: words.admin.disableConsequence,
+        yes: words.admin.disable,
       }));
       const path = `/api/admin/accounts/${username}`;
       if (sure) await this.#change(() => this.#visit.api.put(path, { disabled: !disabled }));
     };
-    const attributes = { class: "small", testid: `disable-${username}`, on: { click: change } };
+    const [word, label] = disabled
+      ? [words.admin.enable, words.admin.enableOf(username)]
+      : [words.admin.disable, words.admin.disableOf(username)];
+    const attributes = { class: "small", testid: `disable-${username}`, "aria-label": label, on: { click: change } };
     const mine = username === this.#visit.username;
-    const words = disabled ? "Enable" : "Disable";
-    return row(username, about.filter(Boolean).join(" · "), mine ? null : button(attributes, words));
+    return row(username, about.filter(Boolean).join(" · "), mine ? null : button(attributes, word));
   }
 
   /** @param {() => Promise<unknown>} request */
@@ -113,8 +115,8 @@ export class AdminView {
  * @param {HTMLElement | null} tool
  */
 function row(name, about, tool) {
-  const words = el("span", {}, el("strong", {}, name), " ", el("span", { class: "hint" }, about));
-  return el("li", { class: "request administered" }, words, tool);
+  const text = el("span", {}, el("strong", {}, name), " ", el("span", { class: "hint" }, about));
+  return el("li", { class: "request administered" }, text, tool);
 }
 
 /** @param {unknown} error */

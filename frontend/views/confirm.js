@@ -1,38 +1,39 @@
 import { button, el } from "../dom.js";
+import { words } from "../words.js";
 
-/** @typedef {{ question: string, consequence: string, yes: string }} Words */
+/** @typedef {{ question: string, consequence: string, yes: string }} Question */
 
 /**
  * Ask before something that cannot be undone. Resolves to whether the person agrees.
- * @param {Words} words
+ * @param {Question} question
  * @returns {Promise<boolean>}
  */
-export function confirm(words) {
-  return ask(words, null);
+export function confirm(question) {
+  return ask(question, null);
 }
 
 /**
  * The same for what only the account's owner may do. Resolves to the password, null if they do not
  * agree.
- * @param {Words} words
+ * @param {Question} question
  * @returns {Promise<string | null>}
  */
-export async function confirmWithPassword(words) {
+export async function confirmWithPassword(question) {
   const password = el("input", {
     type: "password",
     testid: "confirm-password",
     autocomplete: "current-password",
-    placeholder: "Your password",
-    "aria-label": "Your password",
+    placeholder: words.account.yourPassword,
+    "aria-label": words.account.yourPassword,
     maxlength: 128,
     required: true,
     autofocus: true,
   });
-  return (await ask(words, password)) ? password.value : null;
+  return (await ask(question, password)) ? password.value : null;
 }
 
 /**
- * @param {Words} words
+ * @param {Question} about
  * @param {HTMLInputElement | null} field
  * @returns {Promise<boolean>}
  */
@@ -51,7 +52,7 @@ function ask({ question, consequence, yes }, field) {
       el(
         "div",
         { class: "row end" },
-        button(cancel, "Keep"),
+        button(cancel, words.common.cancel),
         button({ type: "submit", value: "yes", testid: "confirm", class: "danger" }, yes),
       ),
     ),

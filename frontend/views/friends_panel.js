@@ -1,21 +1,23 @@
 import { button, el, icon, link } from "../dom.js";
+import { words } from "../words.js";
 import { confirm } from "./confirm.js";
+import { KeyedList } from "./keyed_list.js";
 import { Timer } from "./timer.js";
 
 /** @import { Visit } from "../visit.js" */
 
 const ORDER = ["live", "reconnecting", "connecting", "off"];
+const FILTERED_FROM = 8; // fewer are seen at once
+const OPEN_UP_TO = 3; // more requests begin collapsed
 
-/** Friends with their live state, live ones first; requests; adding a friend. */
+/** Adding a friend; requests; friends with their live state, live ones first, and a filter. */
 export class FriendsPanel {
   #visit;
   #abort = new AbortController();
-  /** @type {Map<string, FriendRow>} */
-  #rows = new Map();
   #name = el("input", {
     testid: "friend-add-name",
-    "aria-label": "Friend's name",
-    placeholder: "Friend's name",
+    "aria-label": words.friends.name,
+    placeholder: words.friends.name,
     autocomplete: "off",
     autocapitalize: "none",
     spellcheck: "false",
@@ -25,25 +27,41 @@ export class FriendsPanel {
     "form",
     { class: "row add" },
     this.#name,
-    button({ type: "submit", testid: "friend-add" }, "Add"),
+    button({ type: "submit", testid: "friend-add" }, words.friends.add),
   );
-  #requests = el("ul", { class: "requests", "aria-label": "Requests" });
+  #incoming;
+  #outgoing;
+  #filter = el("input", {
+    type: "search",
+    testid: "friend-filter",
+    "aria-label": words.friends.find,
+    placeholder: words.friends.find,
+    autocomplete: "off",
+  });
+  #found = el("p", { class: "unseen", role: "status" });
   #list = el("ul", { class: "friends", testid: "friends" });
-  #empty = el("p", { class: "empty-list" }, "No friends yet. Add one by name; they have to accept.");
-
-  element = el(
-    "section",
-    { class: "card friends-panel", "aria-label": "Friends" },
-    el("h2", {}, "Friends"),
-    this.#requests,
-    this.#list,
-    this.#empty,
-    this.#form,
-  );
+  /** @type {KeyedList<FriendRow>} */
+  #rows;
+  #empty = el("p", { class: "empty-list" }, words.friends.none);
 
   /** @param {Visit} visit */
   constructor(visit) {
     this.#visit = visit;
+    this.#incoming = new Requests(visit, IncomingRow, "incoming");
+    this.#outgoing = new Requests(visit, OutgoingRow, "outgoing");
+    this.#rows = new KeyedList(this.#list, (name) => new FriendRow(visit, name));
+    this.element = el(
+      "section",
+      { class: "card friends-panel", id: "friends", "aria-label": words.friends.friends },
+      el("h2", {}, words.friends.friends),
+      this.#form,
+      this.#incoming.element,
+      this.#outgoing.element,
+      this.#filter,
+      this.#found,
+      this.#list,
+      this.#empty,
+    );
   }
 
   start() {
@@ -53,14 +71,15 @@ export class FriendsPanel {
     const onStream = (/** @type {CustomEvent} */ { detail }) => this.#renderStream(detail);
     presence.addEventListener("stream", onStream, { signal });
     this.#form.addEventListener("submit", (event) => this.#add(event));
-    this.#empty.hidden = true; // until the list is there
+    this.#filter.addEventListener("input", () => this.#find());
     this.#render();
+    this.#empty.hidden = true; // until the list is there
     this.#visit.attempt(() => friends.refresh());
   }
 
   close() {
     this.#abort.abort();
-    for (const row of this.#rows.values()) row.close();
+    for (const part of [this.#rows, this.#incoming, this.#outgoing]) part.close();
   }
 
   /** @param {SubmitEvent} event */
@@ -74,74 +93,143 @@ export class FriendsPanel {
     });
     if (!went) return;
     this.#name.value = "";
-    const asked = `Friend request sent to ${name}.`;
-    this.#visit.notice.show(state === "friends" ? `You and ${name} are now friends.` : asked);
+    this.#visit.notice.show(state === "friends" ? words.friends.friendsNow(name) : words.friends.sent(name));
   }
 
   #render() {
     const { friends, incoming, outgoing } = this.#visit.friends;
-    this.#requests.replaceChildren(
-      ...incoming.map((name) => this.#incoming(name)),
-      ...outgoing.map((name) => this.#outgoing(name)),
-    );
-    for (const [name, row] of this.#rows) {
-      if (friends.includes(name)) continue;
-      row.close();
-      this.#rows.delete(name);
-    }
-    for (const name of friends) {
-      if (!this.#rows.has(name)) this.#rows.set(name, new FriendRow(this.#visit, name));
-    }
+    this.#arrange(); // first: what leaves the requests may appear here
+    this.#incoming.show(incoming);
+    this.#outgoing.show(outgoing);
+    this.#filter.hidden = friends.length < FILTERED_FROM;
     this.#empty.hidden = friends.length + incoming.length + outgoing.length > 0;
-    this.#sort();
   }
 
   /** @param {{ username: string }} change */
   #renderStream({ username }) {
-    const row = this.#rows.get(username);
+    const row = this.#rows.row(username);
     if (!row) return;
     row.render();
-    this.#sort();
+    this.#arrange();
   }
 
-  /** Put the rows in order, unless they are: a moved one would lose focus. */
-  #sort() {
-    const rank = (/** @type {FriendRow} */ row) => ORDER.indexOf(row.state);
-    const rows = [...this.#rows.values()].sort(
-      (a, b) => rank(a) - rank(b) || a.username.localeCompare(b.username),
+  #find() {
+    this.#arrange();
+    this.#found.textContent = words.friends.found(this.#rows.rows.length);
+  }
+
+  /** Show those that the filter lets through, in order. */
+  #arrange() {
+    const { friends, presence } = this.#visit;
+    const sought = this.#filter.value.trim().toLowerCase();
+    const rank = (/** @type {string} */ name) => ORDER.indexOf(presence.streamOf(name)?.state ?? "off");
+    this.#rows.show(
+      friends.friends
+        .filter((name) => name.includes(sought))
+        .sort((a, b) => rank(a) - rank(b) || a.localeCompare(b)),
     );
-    const wanted = rows.map((row) => row.element);
-    const shown = this.#list.children;
-    const same = wanted.length === shown.length && wanted.every((row, i) => row === shown[i]);
-    if (!same) this.#list.replaceChildren(...wanted);
+  }
+}
+
+/** Requests in one direction, collapsed when there are many. */
+class Requests {
+  #kind;
+  #summary = el("summary");
+  #list = el("ul");
+  #rows;
+  #count = 0;
+
+  /**
+   * @param {Visit} visit
+   * @param {typeof IncomingRow | typeof OutgoingRow} Row
+   * @param {"incoming" | "outgoing"} kind
+   */
+  constructor(visit, Row, kind) {
+    this.#kind = kind;
+    /** @type {KeyedList<IncomingRow | OutgoingRow>} */
+    this.#rows = new KeyedList(this.#list, (name) => new Row(visit, name));
+    this.element = el("details", { class: "requests", testid: kind }, this.#summary, this.#list);
   }
 
-  /** @param {string} name */
-  #incoming(name) {
-    const { friends } = this.#visit;
-    const accept = () => this.#visit.attempt(() => friends.add(name));
-    const decline = () => this.#visit.attempt(() => friends.remove(name));
-    return el(
+  /** @param {string[]} names */
+  show(names) {
+    const count = names.length;
+    this.#rows.show(names);
+    this.element.hidden = !count;
+    this.#summary.textContent =
+      this.#kind === "incoming" ? words.friends.requests(count) : words.friends.asked(count);
+    if (!this.#count) this.element.open = count <= OPEN_UP_TO; // from then on as the user left it
+    this.#count = count;
+  }
+
+  close() {
+    this.#rows.close();
+  }
+}
+
+/** A request that waits for the user's answer. */
+class IncomingRow {
+  #visit;
+  #name;
+
+  /**
+   * @param {Visit} visit
+   * @param {string} name
+   */
+  constructor(visit, name) {
+    this.#visit = visit;
+    this.#name = name;
+    const accept = {
+      class: "small primary",
+      testid: `accept-${name}`,
+      "aria-label": words.friends.acceptWhom(name),
+      on: { click: () => this.#answer(() => visit.friends.add(name), words.friends.friendsNow) },
+    };
+    const decline = {
+      class: "small",
+      testid: `decline-${name}`,
+      "aria-label": words.friends.declineWhom(name),
+      on: { click: () => this.#answer(() => visit.friends.remove(name), words.friends.declined) },
+    };
+    this.element = el(
       "li",
       { class: "request", testid: `incoming-${name}` },
-      el("span", {}, el("strong", {}, name), " wants to be your friend"),
-      el(
-        "span",
-        { class: "row" },
-        button({ class: "small primary", testid: `accept-${name}`, on: { click: accept } }, "Accept"),
-        button({ class: "small", testid: `decline-${name}`, on: { click: decline } }, "Decline"),
-      ),
+      el("span", {}, words.friends.wants(name)),
+      el("span", { class: "row" }, button(accept, words.friends.accept), button(decline, words.friends.decline)),
     );
   }
 
-  /** @param {string} name */
-  #outgoing(name) {
-    const withdraw = () => this.#visit.attempt(() => this.#visit.friends.remove(name));
-    return el(
+  /**
+   * @param {() => unknown} action
+   * @param {(name: string) => string} done
+   */
+  async #answer(action, done) {
+    if (await this.#visit.attempt(action)) this.#visit.notice.show(done(this.#name));
+  }
+}
+
+/** A request that waits for somebody else's answer. */
+class OutgoingRow {
+  /**
+   * @param {Visit} visit
+   * @param {string} name
+   */
+  constructor(visit, name) {
+    const withdraw = async () => {
+      const went = await visit.attempt(() => visit.friends.remove(name));
+      if (went) visit.notice.show(words.friends.withdrawn(name));
+    };
+    const attributes = {
+      class: "small quiet",
+      testid: `withdraw-${name}`,
+      "aria-label": words.friends.withdrawWhom(name),
+      on: { click: withdraw },
+    };
+    this.element = el(
       "li",
       { class: "request outgoing", testid: `outgoing-${name}` },
-      el("span", {}, "You asked ", el("strong", {}, name)),
-      button({ class: "small quiet", testid: `withdraw-${name}`, on: { click: withdraw } }, "Withdraw"),
+      link(`/u/${name}`, {}, name),
+      button(attributes, words.friends.withdraw),
     );
   }
 }
@@ -149,51 +237,47 @@ export class FriendsPanel {
 /** One friend: name, live state, time. */
 class FriendRow {
   #visit;
+  #name;
   #state = el("span", { class: "state" });
   #timer;
 
   /**
    * @param {Visit} visit
-   * @param {string} username
+   * @param {string} name
    */
-  constructor(visit, username) {
+  constructor(visit, name) {
     this.#visit = visit;
-    this.username = username;
+    this.#name = name;
     this.#timer = new Timer(visit.clock);
-    const remove = button(
-      {
-        class: "quiet icon-only remove",
-        testid: `remove-${username}`,
-        "aria-label": `Remove ${username}`,
-        title: `Remove ${username}`,
-        on: { click: () => this.#remove() },
-      },
-      icon("close"),
-    );
+    const label = words.friends.removeWhom(name);
+    const remove = {
+      class: "quiet icon-only remove",
+      testid: `remove-${name}`,
+      "aria-label": label,
+      title: label,
+      on: { click: () => this.#remove() },
+    };
     this.element = el(
       "li",
-      { class: "friend", testid: `friend-row-${username}` },
+      { class: "friend", testid: `friend-row-${name}` },
       link(
-        `/u/${username}`,
+        `/u/${name}`,
         {},
         el("span", { class: "dot" }),
-        el("span", { class: "name" }, username),
+        el("span", { class: "name" }, name),
         this.#state,
         this.#timer.element,
       ),
-      remove,
+      button(remove, icon("close")),
     );
     this.render();
   }
 
-  get state() {
-    return this.#visit.presence.streamOf(this.username)?.state ?? "off";
-  }
-
   render() {
-    const stream = this.#visit.presence.streamOf(this.username);
-    this.element.dataset.state = this.state;
-    this.#state.textContent = this.state;
+    const stream = this.#visit.presence.streamOf(this.#name);
+    const state = stream?.state ?? "off";
+    this.element.dataset.state = state;
+    this.#state.textContent = stream ? words.listen.states[state] : "";
     this.#timer.set(stream?.started_at ?? null);
     this.#timer.element.hidden = !stream?.started_at;
   }
@@ -204,10 +288,12 @@ class FriendRow {
 
   async #remove() {
     const sure = await confirm({
-      question: `Remove ${this.username}?`,
-      consequence: "You will no longer hear each other or share recordings.",
-      yes: "Remove",
+      question: words.friends.removeQuestion(this.#name),
+      consequence: words.friends.removeConsequence,
+      yes: words.friends.remove,
     });
-    if (sure) await this.#visit.attempt(() => this.#visit.friends.remove(this.username));
+    if (!sure) return;
+    const went = await this.#visit.attempt(() => this.#visit.friends.remove(this.#name));
+    if (went) this.#visit.notice.show(words.friends.removed(this.#name));
   }
 }

@@ -1,28 +1,47 @@
-import { el } from "../dom.js";
+import { button, el } from "../dom.js";
+import { words } from "../words.js";
 import { AccountPanel } from "./account_panel.js";
 import { FriendsPanel } from "./friends_panel.js";
+import { OnAir } from "./on_air.js";
 import { Recordings } from "./recordings.js";
 import { StreamCard } from "./stream_card.js";
 
 /** @import { Visit } from "../visit.js" */
 
-/** The own page: the stream, the friends, the recordings. */
+/** The own page, live first: who is on air, the own stream, the friends, the recordings. */
 export class HomeView {
+  #visit;
   #parts;
+  #abort = new AbortController();
+  #friendsTab;
+
+  title = words.listen.home;
 
   /**
    * @param {Visit} visit
    * @param {{ onAccountDeleted: () => void }} calls
    */
   constructor(visit, { onAccountDeleted }) {
+    this.#visit = visit;
+    const onAir = new OnAir(visit);
     const stream = new StreamCard(visit);
     const friends = new FriendsPanel(visit);
-    const recordings = new Recordings(visit, visit.username, { heading: "Your recordings" });
+    const recordings = new Recordings(visit, visit.username, { heading: words.listen.yourRecordings });
     const account = new AccountPanel(visit, { onDeleted: onAccountDeleted });
-    this.#parts = [stream, friends, recordings, account];
+    this.#parts = [onAir, stream, friends, recordings, account];
+    this.#friendsTab = tab("friends", friends.element);
+    const tabs = el(
+      "nav",
+      { class: "tabs", "aria-label": words.listen.onPage },
+      tab("onAir", onAir.element),
+      this.#friendsTab,
+      tab("recordings", recordings.element),
+    );
     this.element = el(
       "div",
       { class: "home" },
+      tabs,
+      onAir.element,
       stream.element,
       friends.element,
       recordings.element,
@@ -31,10 +50,36 @@ export class HomeView {
   }
 
   start() {
+    const { friends } = this.#visit;
+    friends.addEventListener("change", () => this.#count(), { signal: this.#abort.signal });
+    this.#count();
     for (const part of this.#parts) part.start();
   }
 
   close() {
+    this.#abort.abort();
     for (const part of this.#parts) part.close();
   }
+
+  #count() {
+    const requests = this.#visit.friends.incoming.length;
+    this.#friendsTab.replaceChildren(words.listen.tabs.friends);
+    if (requests) this.#friendsTab.append(el("span", { class: "count" }, words.friends.requests(requests)));
+  }
+}
+
+/**
+ * A button that leads to a part of the page: on a phone they lie below each other.
+ * @param {keyof typeof words.listen.tabs} name
+ * @param {HTMLElement} panel
+ */
+function tab(name, panel) {
+  const go = () => {
+    panel.scrollIntoView();
+    const heading = /** @type {HTMLElement | null} */ (panel.querySelector("h1, h2"));
+    if (!heading) return;
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+  };
+  return button({ class: "small", testid: `tab-${name}`, on: { click: go } }, words.listen.tabs[name]);
 }

@@ -1,28 +1,35 @@
-import { button, el, icon } from "../dom.js";
-import { StateBadge } from "./state_badge.js";
+import { el } from "../dom.js";
+import { view } from "../listen_state.js";
+import { words } from "../words.js";
+import { HoldButton } from "./hold_button.js";
+import { ListenButton } from "./listen_button.js";
+import { LiveWaveform } from "./live_waveform.js";
 import { Timer } from "./timer.js";
+import { Volume } from "./volume.js";
 
-/** @import { Visit } from "../visit.js" */
+/**
+ * @import { Sound } from "../live_sound.js"
+ * @import { Visit } from "../visit.js"
+ */
 
-const REMEMBERED = "hushcast.volume";
-
-const SOUNDS = [
-  { value: "denoised", label: "Denoised" },
-  { value: "original", label: "Original" },
-];
+const SOUNDS = /** @type {const} */ (["denoised", "original"]);
 
 /** A person's stream: state, time, Listen and what belongs to it. */
 export class ListenCard {
   #visit;
   #username;
   #abort = new AbortController();
-  #badge = new StateBadge({ testid: "stream-state" });
+  #word = el("span", { testid: "stream-state" });
+  #badge = el("span", { class: "badge" }, this.#word);
   #timer;
-  #sentence = el("p", { class: "sentence", role: "status" });
-  #listen = button({ class: "primary large", testid: "listen" }, icon("headphones"), "Listen");
-  #unlisten = button({ class: "stop large", testid: "unlisten" }, icon("stop"), "Stop listening");
-  #volume = el("input", { type: "range", min: 0, max: 1, step: 0.01, testid: "volume", "aria-label": "Volume" });
-  #sounds = el("fieldset", { class: "segments", testid: "sound" }, el("legend", {}, "Sound"));
+  #title = el("p", { class: "stream-title", testid: "stream-title" });
+  #sentence = el("p", { class: "sentence", testid: "listen-sentence" });
+  #announcement = el("p", { class: "unseen", role: "status" });
+  #waveform;
+  #listen;
+  #hold;
+  #volume;
+  #sounds = el("fieldset", { class: "segments", testid: "sound" }, el("legend", {}, words.listen.sound));
 
   /**
    * @param {Visit} visit
@@ -33,19 +40,25 @@ export class ListenCard {
     this.#visit = visit;
     this.#username = username;
     this.#timer = new Timer(visit.clock, { testid: "timer", class: "clock" });
-    for (const { value, label } of SOUNDS) {
+    this.#waveform = new LiveWaveform(visit.listener);
+    this.#listen = new ListenButton(visit, username);
+    this.#hold = new HoldButton(visit.listener);
+    this.#volume = new Volume(visit.player, { testid: "volume" });
+    for (const value of SOUNDS) {
       const radio = el("input", { type: "radio", name: "sound", value, testid: `sound-${value}` });
-      this.#sounds.append(el("label", {}, radio, el("span", {}, label)));
+      this.#sounds.append(el("label", {}, radio, el("span", {}, words.listen[value])));
     }
-    const volume = el("label", { class: "volume" }, icon("volume"), this.#volume);
     this.element = el(
       "section",
-      { class: "card listen", "aria-label": `${username}'s stream` },
-      el("div", { class: "row between" }, el("h1", {}, username), this.#badge.element),
+      { class: "card listen", "aria-label": words.listen.streamOf(username) },
+      el("div", { class: "row between" }, el("h1", {}, username), this.#badge),
       this.#timer.element,
+      this.#title,
       this.#sentence,
-      el("div", { class: "row actions" }, this.#listen, this.#unlisten, volume, this.#sounds),
-      mine ? el("p", { class: "hint" }, "This is you, as your friends hear you. Use headphones.") : null,
+      this.#announcement,
+      this.#waveform.element,
+      el("div", { class: "row actions" }, this.#listen.element, this.#hold.element, this.#sounds, this.#volume.element),
+      mine ? el("p", { class: "hint" }, words.listen.mine) : null,
     );
   }
 
@@ -53,74 +66,54 @@ export class ListenCard {
     const { signal } = this.#abort;
     const { listener, presence } = this.#visit;
     listener.addEventListener("change", () => this.#render(), { signal });
-    listener.addEventListener("ended", () => this.#sayEnded(), { signal });
     presence.addEventListener("stream", () => this.#render(), { signal });
-    this.#listen.addEventListener("click", () =>
-      this.#visit.attempt(() => listener.listen(this.#username)),
-    );
-    this.#unlisten.addEventListener("click", () => listener.stop());
     this.#sounds.addEventListener("change", ({ target }) =>
-      listener.choose(/** @type {HTMLInputElement} */ (target).value),
+      listener.choose(/** @type {Sound} */ (/** @type {HTMLInputElement} */ (target).value)),
     );
-    this.#volume.addEventListener("input", () => this.#setVolume(this.#volume.value));
-    this.#setVolume(localStorage.getItem(REMEMBERED) ?? "1");
+    this.#volume.start();
     this.#render();
+    this.#announcement.textContent = ""; // a page that opens is read from its heading on
   }
 
   close() {
     this.#abort.abort();
-    this.#timer.close();
-  }
-
-  get #stream() {
-    return this.#visit.presence.streamOf(this.#username);
+    for (const part of [this.#timer, this.#waveform, this.#hold, this.#volume]) part.close();
   }
 
   #render() {
     const { listener } = this.#visit;
-    const stream = this.#stream;
-    const state = stream?.state ?? "off";
-    const here = listener.username === this.#username;
-    const audible = state === "live" || state === "reconnecting";
-    this.element.dataset.state = state;
-    this.#badge.set(state);
+    const facts = listener.facts(this.#username);
+    const { badge, word, sentence, announcement, canListen, isListening } = view(facts, words.listen);
+    const { stream } = facts;
+    this.element.dataset.state = this.#badge.dataset.state = badge === "muted" ? "live" : badge;
+    this.element.classList.toggle("noisy", facts.sound === "original");
+    set(this.#word, word);
+    set(this.#sentence, sentence);
+    // What concerns the player is announced by the bar, whichever view is shown.
+    set(this.#announcement, listener.concern === this.#username ? "" : announcement);
+    set(this.#title, stream?.title ?? "");
     this.#timer.set(stream?.started_at ?? null);
-    this.#listen.hidden = here;
-    this.#listen.disabled = !audible;
-    this.#unlisten.hidden = !here;
-    this.#sounds.hidden = !(here && stream?.share_original);
-    const chosen = here ? listener.sound : "denoised";
-    for (const radio of this.#sounds.querySelectorAll("input")) radio.checked = radio.value === chosen;
-    const phase = here ? listener.phase : "off";
-    const text = sentence(this.#username, state, phase, stream?.muted ?? false);
-    if (text !== this.#sentence.textContent) this.#sentence.textContent = text;
+    this.#listen.set({ canListen, isListening });
+    this.#waveform.run(facts.phase === "connected");
+    this.#renderOriginal(isListening && listener.hasOriginal, facts.sound);
   }
 
-  /** @param {string} volume */
-  #setVolume(volume) {
-    this.#volume.value = volume;
-    this.#visit.listener.volume = Number(volume);
-    localStorage.setItem(REMEMBERED, volume);
-  }
-
-  #sayEnded() {
-    if (!this.#stream) this.#visit.notice.show(`${this.#username}'s stream has ended.`);
+  /**
+   * @param {boolean} there
+   * @param {Sound} sound
+   */
+  #renderOriginal(there, sound) {
+    for (const part of [this.#sounds, this.#hold.element]) part.hidden = !there;
+    if (this.#hold.isHeld) return; // the choice is what it was
+    for (const radio of this.#sounds.querySelectorAll("input")) radio.checked = radio.value === sound;
   }
 }
 
 /**
- * @param {string} name
- * @param {string} state
- * @param {string} phase
- * @param {boolean} muted
+ * Set a text unless it is the same, so that screen readers do not read it again.
+ * @param {HTMLElement} element
+ * @param {string} text
  */
-function sentence(name, state, phase, muted) {
-  if (phase === "connecting") return "Connecting…";
-  if (phase === "reconnecting") return "Connection lost. Reconnecting.";
-  if (state === "reconnecting") return `${name} lost the connection. The sound comes back when they reconnect.`;
-  if (state === "live" && muted) return `${name} is live, but their microphone is muted.`;
-  if (phase === "connected") return `You are listening to ${name}.`;
-  if (state === "live") return `${name} is live now.`;
-  if (state === "connecting") return `${name} is about to go live.`;
-  return `${name} is not live. This page will show when they are.`;
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }

@@ -1,9 +1,10 @@
 import { button, el, icon } from "../dom.js";
+import { words } from "../words.js";
 
 /** The one place where the page shows messages to the user. */
 export class Notice {
   #text = el("p", { testid: "notice", role: "status", "aria-live": "polite" });
-  #close = button({ class: "quiet icon-only", "aria-label": "Dismiss" }, icon("close"));
+  #close = button({ class: "quiet icon-only", "aria-label": words.common.dismiss }, icon("close"));
 
   element = el("div", { class: "notice" }, this.#text, this.#close);
 

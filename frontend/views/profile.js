@@ -1,4 +1,5 @@
 import { button, el } from "../dom.js";
+import { words } from "../words.js";
 import { confirm } from "./confirm.js";
 import { ListenCard } from "./listen_card.js";
 import { Recordings } from "./recordings.js";
@@ -6,9 +7,10 @@ import { Recordings } from "./recordings.js";
 /**
  * @import { Stream } from "../api.js"
  * @import { Visit } from "../visit.js"
+ * @typedef {"mine" | "friend" | "blocked" | "asked" | "asks" | "stranger"} Relation
  */
 
-/** A person's page: their stream and recordings, or the way to become friends. */
+/** A person's page: their stream and recordings, or the way to become friends. Changes live. */
 export class ProfileView {
   #visit;
   #username;
@@ -16,7 +18,7 @@ export class ProfileView {
   /** @type {(ListenCard | Recordings)[]} */
   #parts = [];
   #turn = 0;
-  /** @type {"near" | "stranger" | "blocked" | null} */
+  /** @type {Relation | null} */
   #shown = null;
 
   element = el("div", { class: "profile" });
@@ -28,6 +30,7 @@ export class ProfileView {
   constructor(visit, username) {
     this.#visit = visit;
     this.#username = username;
+    this.title = username;
   }
 
   start() {
@@ -50,100 +53,110 @@ export class ProfileView {
         const { api } = this.#visit;
         const [person, blocks] = await Promise.all([api.get(path), api.get("/api/blocks")]);
         if (turn !== this.#turn || this.#abort.signal.aborted) return;
-        this.#show({ ...person, blocked: blocks.includes(this.#username) });
+        this.#show(person, blocks.includes(this.#username));
       } catch (error) {
         if (error.status !== 404) throw error;
         this.#clear();
-        this.#place(el("p", { class: "lead" }, error.message));
+        this.#place(el("h1", { class: "lead" }, error.message));
       }
     });
   }
 
-  /** @param {{ friend: boolean, stream: Stream | null, blocked: boolean }} person */
-  #show({ friend, stream, blocked }) {
-    const mine = this.#username === this.#visit.username;
-    const near = friend || mine;
-    if (near) this.#visit.presence.learn(this.#username, stream);
-    const wanted = near ? "near" : blocked ? "blocked" : "stranger";
-    if (wanted === this.#shown) return;
+  /**
+   * @param {{ friend: boolean, stream: Stream | null }} person
+   * @param {boolean} blocked
+   */
+  #show({ friend, stream }, blocked) {
+    const relation = this.#relation(friend, blocked);
+    if (friend) this.#visit.presence.learn(this.#username, stream);
+    if (relation === this.#shown) return;
     this.#clear();
-    this.#shown = wanted;
-    if (near) this.#showNear(mine);
-    else if (blocked) this.#showBlocked();
-    else this.#showStranger();
+    this.#shown = relation;
+    if (relation === "mine" || relation === "friend") this.#showNear(relation === "mine");
+    else this.#showFar(relation);
+  }
+
+  /**
+   * @param {boolean} friend
+   * @param {boolean} blocked
+   * @returns {Relation}
+   */
+  #relation(friend, blocked) {
+    const { friends, username } = this.#visit;
+    if (this.#username === username) return "mine";
+    if (friend) return "friend";
+    if (blocked) return "blocked";
+    if (friends.outgoing.includes(this.#username)) return "asked";
+    return friends.incoming.includes(this.#username) ? "asks" : "stranger";
   }
 
   /** @param {boolean} mine */
   #showNear(mine) {
     const listen = new ListenCard(this.#visit, this.#username, { mine });
-    const heading = mine ? "Your recordings" : "Recordings";
+    const heading = mine ? words.listen.yourRecordings : words.listen.recordings;
     const recordings = new Recordings(this.#visit, this.#username, { heading });
     this.#parts = [listen, recordings];
     this.#place(listen.element, recordings.element, ...(mine ? [] : [this.#blockButton()]));
     for (const part of this.#parts) part.start();
   }
 
-  #showStranger() {
-    const { friends } = this.#visit;
+  /** @param {"blocked" | "asked" | "asks" | "stranger"} relation */
+  #showFar(relation) {
     const name = this.#username;
-    const asked = friends.outgoing.includes(name);
-    const text = asked
-      ? `You sent ${name} a friend request. You can listen here once they accept.`
-      : `You and ${name} are not friends. Only friends can listen to each other.`;
-    const ask = async () => {
-      if (await this.#visit.attempt(() => friends.add(name))) {
-        this.#shown = null;
-        this.#load();
-      }
-    };
-    const words = friends.incoming.includes(name) ? `Accept ${name}'s request` : `Ask ${name}`;
-    this.#place(
-      el(
-        "section",
-        { class: "card stranger" },
-        el("h1", {}, name),
-        el("p", { class: "lead" }, text),
-        asked ? null : button({ class: "primary", testid: "ask", on: { click: ask } }, words),
-      ),
-      this.#blockButton(),
+    const { friends, api } = this.#visit;
+    const say = words.friends;
+    const press = (/** @type {() => unknown} */ action) => ({ click: () => this.#change(action) });
+    const [text, buttons] = {
+      blocked: [
+        say.blockedPerson(name),
+        [primary("unblock", say.unblock(name), press(() => api.delete(`/api/blocks/${name}`)))],
+      ],
+      asked: [
+        say.youAsked(name),
+        [plain(`withdraw-${name}`, say.withdrawWhom(name), press(() => friends.remove(name)))],
+      ],
+      asks: [
+        say.wantsToBe(name),
+        [
+          primary(`accept-${name}`, say.acceptWhom(name), press(() => friends.add(name))),
+          plain(`decline-${name}`, say.declineWhom(name), press(() => friends.remove(name))),
+        ],
+      ],
+      stranger: [say.notFriends(name), [primary("ask", say.askWhom(name), press(() => friends.add(name)))]],
+    }[relation];
+    const card = el(
+      "section",
+      { class: "card stranger", data: { relation } },
+      el("h1", {}, name),
+      el("p", { class: "lead" }, /** @type {string} */ (text)),
+      el("div", { class: "row actions" }, .../** @type {HTMLElement[]} */ (buttons)),
     );
-  }
-
-  #showBlocked() {
-    const name = this.#username;
-    const unblock = () => this.#change(() => this.#visit.api.delete(`/api/blocks/${name}`));
-    this.#place(
-      el(
-        "section",
-        { class: "card stranger" },
-        el("h1", {}, name),
-        el("p", { class: "lead" }, `You have blocked ${name}, who cannot send you requests.`),
-        button({ class: "primary", testid: "unblock", on: { click: unblock } }, `Unblock ${name}`),
-      ),
-    );
+    this.#place(card, ...(relation === "blocked" ? [] : [this.#blockButton()]));
   }
 
   #blockButton() {
     const name = this.#username;
     const block = async () => {
       const sure = await confirm({
-        question: `Block ${name}?`,
-        consequence: `You are no longer friends then. ${name} is not told, and cannot ask you again.`,
-        yes: "Block",
+        question: words.friends.blockQuestion(name),
+        consequence: words.friends.blockConsequence(name),
+        yes: words.friends.blockYes,
       });
       if (sure) this.#change(() => this.#visit.api.put(`/api/blocks/${name}`));
     };
     return el(
       "footer",
       {},
-      button({ class: "quiet small", testid: "block", on: { click: block } }, `Block ${name}`),
+      button({ class: "quiet small", testid: "block", on: { click: block } }, words.friends.block(name)),
     );
   }
 
-  /** @param {() => unknown} action */
+  /**
+   * Do it and show what has become of it, even where nobody is told.
+   * @param {() => unknown} action
+   */
   async #change(action) {
     if (!(await this.#visit.attempt(action))) return;
-    this.#shown = null;
     await this.#visit.attempt(() => this.#visit.friends.refresh());
   }
 
@@ -157,4 +170,22 @@ export class ProfileView {
     this.#parts = [];
     this.#shown = null;
   }
+}
+
+/**
+ * @param {string} testid
+ * @param {string} text
+ * @param {{ click: () => unknown }} on
+ */
+function primary(testid, text, on) {
+  return button({ class: "primary", testid, on }, text);
+}
+
+/**
+ * @param {string} testid
+ * @param {string} text
+ * @param {{ click: () => unknown }} on
+ */
+function plain(testid, text, on) {
+  return button({ testid, on }, text);
 }

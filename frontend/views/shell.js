@@ -1,6 +1,7 @@
 import { ApiError } from "../api.js";
 import { button, el, icon, link } from "../dom.js";
 import { Notice } from "./notice.js";
+import { PlayerBar } from "./player_bar.js";
 import { Timer } from "./timer.js";
 
 /**
@@ -19,6 +20,8 @@ export class Shell {
   #onSignOut;
   /** @type {AccountParts | null} */
   #parts = null;
+  /** @type {PlayerBar | null} */
+  #player = null;
 
   notice = new Notice();
   audio = el("audio", { testid: "listen-audio" });
@@ -51,6 +54,10 @@ export class Shell {
     this.#parts?.close();
     this.#parts = visit && new AccountParts(visit, this.#clock, this.#onSignOut);
     this.#account.replaceChildren(...(this.#parts?.elements ?? []));
+    this.#player?.close();
+    this.#player = visit && new PlayerBar(visit);
+    if (this.#player) this.#root.append(this.#player.element);
+    this.#player?.start();
     this.#root.classList.toggle("signed-in", Boolean(visit));
   }
 }

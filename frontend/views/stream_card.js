@@ -1,91 +1,111 @@
 import { ApiError } from "../api.js";
 import { button, el, icon } from "../dom.js";
 import { storageWarning } from "../storage.js";
+import { view } from "../stream_state.js";
+import { words } from "../words.js";
+import { CheckPanel } from "./check_panel.js";
+import { confirm } from "./confirm.js";
+import { ConnectionQuality } from "./connection_quality.js";
 import { Meter } from "./meter.js";
-import { Ribbon } from "./ribbon.js";
+import { onPress } from "./press.js";
+import { Spectrogram } from "./spectrogram.js";
 import { StateBadge } from "./state_badge.js";
 import { StreamSettings } from "./stream_settings.js";
 import { Timer } from "./timer.js";
 
 /**
  * @import { Stats } from "../api.js"
+ * @import { View } from "../stream_state.js"
  * @import { Visit } from "../visit.js"
  */
 
 const SILENT_AFTER_MS = 1_000;
 
-/** @type {Record<string, string>} */
-const SENTENCES = {
-  off: "Nobody hears you until you press Start.",
-  live: "Your friends can hear you.",
-  connecting: "Connecting to your microphone and the server.",
-  reconnecting: "Connection lost. Reconnecting.",
-  elsewhere: "This stream comes from another page or device.",
-  muted: "Your microphone is muted by the system or on the device: nobody hears you.",
-};
+const say = words.stream;
 
-/** The user's own stream: Start and Stop, state, time, levels, settings. */
+/** The user's own stream: the check before it, Start and Stop, state, time, sound, settings. */
 export class StreamCard {
   #visit;
   #abort = new AbortController();
   #badge = new StateBadge({ testid: "stream-state" });
   #timer;
-  #ribbon = new Ribbon();
-  #input = new Meter({ testid: "input-meter", label: "Microphone", kind: "noise" });
-  #output = new Meter({ testid: "output-meter", label: "Friends hear", kind: "voice" });
+  #spectrogram = new Spectrogram();
+  #input = new Meter({ testid: "input-meter", label: say.meters.input, kind: "noise" });
+  #output = new Meter({ testid: "output-meter", label: say.meters.output, kind: "voice" });
+  #quality = new ConnectionQuality();
   #listeners = el("span", { class: "listeners", testid: "listeners" });
-  #sentence = el("p", { class: "sentence" });
-  #quality = el("p", { class: "quality hint" });
+  #sentence = el("p", { class: "sentence", role: "status", testid: "stream-sentence" });
+  #problem = el("p", { class: "error", role: "alert", testid: "stream-problem" });
   #storage = el("p", { class: "hint", testid: "storage", hidden: true });
-  #startText = el("span", {}, "Start");
-  #start = button({ class: "primary large", testid: "start" }, icon("microphone"), this.#startText);
-  #stop = button({ class: "stop large", testid: "stop" }, icon("stop"), "Stop");
+  #startIcon = el("span", { class: "icon-slot" }, icon("microphone"));
+  #startText = el("span", {}, say.start);
+  #main = button({ class: "primary large", testid: "start" }, this.#startIcon, this.#startText);
+  #stopElsewhere = button({ class: "stop large", hidden: true }, icon("stop"), say.stop);
+  #mute = button({ class: "large", testid: "mute", hidden: true }, say.mute);
+  #live;
+  #check;
   #settings;
-  /** @type {number | undefined} */
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   #silence;
+  /** @type {number | null} */
+  #removedDb = null;
 
   /** @param {Visit} visit */
   constructor(visit) {
     this.#visit = visit;
     this.#timer = new Timer(visit.clock, { testid: "timer", class: "clock" });
-    this.#settings = new StreamSettings(visit);
+    this.#check = new CheckPanel(visit);
+    this.#settings = new StreamSettings(visit, { onDevice: () => this.#check.reopen() });
+    this.#live = el(
+      "div",
+      { class: "on-air-sound", hidden: true },
+      this.#spectrogram.element,
+      el("div", { class: "meters" }, this.#input.element, this.#output.element),
+      this.#quality.element,
+    );
     this.element = el(
       "section",
-      { class: "card stream", "aria-label": "Your stream" },
+      { class: "card stream", "aria-label": say.heading },
       el("div", { class: "row between" }, this.#badge.element, this.#listeners),
       this.#timer.element,
       this.#sentence,
-      this.#ribbon.element,
-      el("div", { class: "meters" }, this.#input.element, this.#output.element),
-      this.#quality,
+      this.#live,
       this.#storage,
-      el("div", { class: "row actions" }, this.#start, this.#stop),
+      el("div", { class: "row actions" }, this.#main, this.#mute, this.#stopElsewhere),
+      this.#problem,
+      this.#check.element,
       this.#settings.element,
     );
   }
 
   start() {
     const { signal } = this.#abort;
-    const { publisher } = this.#visit;
-    publisher.addEventListener("change", () => this.#render(), { signal });
-    const onStats = (/** @type {CustomEvent<Stats>} */ { detail }) => this.#show(detail);
-    publisher.addEventListener("stats", onStats, { signal });
-    this.#start.addEventListener("click", () => this.#visit.attempt(() => publisher.start()));
-    this.#stop.addEventListener("click", () => this.#visit.attempt(() => this.#end()));
+    const { publisher, presence, username } = this.#visit;
+    const on = (/** @type {string} */ type, /** @type {(event: any) => void} */ listener) =>
+      publisher.addEventListener(type, listener, { signal });
+    on("change", () => this.#render());
+    on("stats", ({ detail }) => this.#show(detail));
+    on("columns", ({ detail }) => this.#spectrogram.push(detail));
+    on("quality", ({ detail }) => this.#quality.show(detail));
+    onPress(this.#main, () => this.#press());
+    onPress(this.#mute, () => this.#attempt(() => publisher.mute(!publisher.isMutedByPerson)));
+    onPress(this.#stopElsewhere, () => this.#end());
     const onRecording = (/** @type {CustomEvent} */ { detail }) => {
-      if (detail.recording.username === this.#visit.username) this.#ask();
+      if (detail.recording.username === username) this.#ask();
     };
-    this.#visit.presence.addEventListener("recording", onRecording, { signal });
+    presence.addEventListener("recording", onRecording, { signal });
+    publisher.isShown = true;
+    this.#check.start();
     this.#settings.start();
     this.#ask();
     this.#render();
-    this.#hush();
   }
 
   close() {
+    this.#visit.publisher.isShown = false;
     this.#abort.abort();
     clearTimeout(this.#silence);
-    for (const part of [this.#timer, this.#ribbon, this.#settings]) part.close();
+    for (const part of [this.#timer, this.#spectrogram, this.#check, this.#settings]) part.close();
   }
 
   /** Say, before Start too, if recordings have little room left. */
@@ -98,67 +118,104 @@ export class StreamCard {
     }
   }
 
+  #press() {
+    const { publisher } = this.#visit;
+    if (publisher.state !== "off" && !publisher.isElsewhere) return this.#end();
+    this.#check.stop();
+    return publisher.start();
+  }
+
+  /** Stop; while people listen, only after a question. */
   async #end() {
     const { publisher } = this.#visit;
-    this.#stop.disabled = true;
+    const listening = publisher.stream?.listeners ?? 0;
+    const question = {
+      question: say.stopQuestion,
+      consequence: say.stopConsequence(listening),
+      yes: say.stop,
+    };
+    if (listening && !(await confirm(question))) return;
+    await this.#attempt(() => (publisher.isElsewhere ? publisher.stopElsewhere() : publisher.stop()));
+  }
+
+  /** @param {() => Promise<void>} action */
+  async #attempt(action) {
+    this.#problem.textContent = "";
     try {
-      if (publisher.isElsewhere) await publisher.stopElsewhere();
-      else await publisher.stop();
-    } finally {
-      this.#stop.disabled = false;
+      await action();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.#problem.textContent = error.message;
     }
   }
 
   #render() {
     const { publisher } = this.#visit;
-    const { state, stream, isElsewhere } = publisher;
-    const off = state === "off";
+    const shown = view(publisher.facts, words);
+    const { state, elsewhere } = shown;
+    const here = publisher.phase !== "off";
     this.element.dataset.state = state;
     this.#badge.set(state);
-    this.#timer.set(off ? null : (stream?.started_at ?? null));
-    this.#listeners.textContent = off || !stream ? "" : count(stream.listeners);
-    const muted = state === "live" && (publisher.muted || stream?.muted);
-    this.#sentence.textContent = SENTENCES[muted ? "muted" : isElsewhere ? "elsewhere" : state];
-    this.#start.hidden = !off && !isElsewhere;
-    this.#startText.textContent = isElsewhere ? "Stream from here" : "Start";
-    this.#stop.hidden = off;
-    if (off) this.#hush();
+    this.#timer.set(state === "off" ? null : (publisher.stream?.started_at ?? null));
+    this.#listeners.textContent = shown.listeners;
+    this.#say(shown);
+    this.#renderButtons(state === "off" || elsewhere, elsewhere);
+    this.#mute.hidden = state !== "live";
+    this.#mute.textContent = publisher.isMutedByPerson ? say.unmute : say.mute;
+    this.#live.hidden = !here;
+    this.#check.element.hidden = state !== "off";
+    if (!here) this.#hush();
+  }
+
+  /** @param {View} shown */
+  #say({ sentence, tone }) {
+    this.#sentence.dataset.tone = tone;
+    if (sentence !== this.#sentence.textContent) this.#sentence.textContent = sentence;
+  }
+
+  /**
+   * One button starts and stops, so focus stays where it is.
+   * @param {boolean} starts
+   * @param {boolean} elsewhere
+   */
+  #renderButtons(starts, elsewhere) {
+    const kind = starts ? "start" : "stop";
+    this.#stopElsewhere.hidden = !elsewhere;
+    this.#stopElsewhere.dataset.testid = elsewhere ? "stop" : "";
+    this.#startText.textContent = elsewhere ? say.startHere : say[kind];
+    if (this.#main.dataset.testid === kind) return;
+    this.#main.dataset.testid = kind;
+    this.#main.className = starts ? "primary large" : "stop large";
+    this.#startIcon.replaceChildren(icon(starts ? "microphone" : "stop"));
   }
 
   /** @param {Stats} stats */
-  #show({ input_dbfs: input, output_dbfs: output, late_hops: late, loss }) {
-    if (this.#visit.publisher.phase === "off") return;
+  #show({ input_dbfs: input, output_dbfs: output, noise_removed_db: removed }) {
+    const { publisher } = this.#visit;
+    if (publisher.phase === "off") return;
     this.#input.set(input);
     this.#output.set(output);
-    this.#ribbon.push(input ?? -100, output ?? -100);
-    this.#quality.textContent = loss > 0.01 || late > 0 ? trouble(loss, late) : "";
+    if (removed !== undefined) this.#showRemoved(removed);
     clearTimeout(this.#silence);
     this.#silence = setTimeout(() => this.#hush(), SILENT_AFTER_MS);
+  }
+
+  /** @param {number | null} removed dB, null before the first pause */
+  #showRemoved(removed) {
+    const { spectrogram: text } = say;
+    this.#removedDb = removed ?? this.#removedDb;
+    if (this.#visit.publisher.stream?.denoise === false) return this.#spectrogram.say(text.off);
+    const known = this.#removedDb !== null;
+    this.#spectrogram.say(known ? text.removed(Math.round(this.#removedDb ?? 0)) : text.measuring);
   }
 
   #hush() {
     clearTimeout(this.#silence);
     this.#input.set(null);
     this.#output.set(null);
-    this.#quality.textContent = "";
-    if (this.#visit.publisher.state === "off") this.#ribbon.clear();
+    if (this.#visit.publisher.phase !== "off") return;
+    this.#quality.show(null);
+    this.#spectrogram.clear();
+    this.#removedDb = null;
   }
-}
-
-/** @param {number} listeners */
-function count(listeners) {
-  if (!listeners) return "Nobody is listening yet";
-  return listeners === 1 ? "1 listener" : `${listeners} listeners`;
-}
-
-/**
- * Say what impairs the sound; the loss is a share, 0..1.
- * @param {number} loss
- * @param {number} late
- */
-function trouble(loss, late) {
-  const parts = [];
-  if (loss > 0.01) parts.push(`${(loss * 100).toFixed(1)} % of your sound was lost on the way`);
-  if (late > 0) parts.push(`${late} moments of sound were processed late`);
-  return parts.join(" · ");
 }

@@ -1,57 +1,69 @@
+import { ApiError } from "../api.js";
 import { el, toggle } from "../dom.js";
-import { microphones } from "../microphone.js";
+import { MicrophoneError, microphones } from "../microphone.js";
+import { words } from "../words.js";
 
 /** @import { Visit } from "../visit.js" */
 
 const FULL_DB = 42; // the slider's end: no limit
 const PAUSE_MS = 120;
-const REMEMBERED = "hushcast.microphone";
+const MAX_TITLE = 80;
 
-/** Settings of the user's own stream: the microphone at any time, the rest while live. */
+const say = words.stream;
+
+/**
+ * Settings of the user's own stream: what the next one begins with, or what this one sounds like.
+ * All but the title are kept from stream to stream.
+ */
 export class StreamSettings {
   #visit;
+  #onDevice;
   #abort = new AbortController();
-  /** @type {number | undefined} */
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   #patching;
   #denoise = toggle({
     testid: "denoise-switch",
-    label: "Remove noise",
-    hint: "Takes effect at once, for everybody",
-    on: { change: () => this.#patch({ denoise: this.#denoise.input.checked }) },
+    label: say.noiseReduction,
+    hint: say.noiseReductionHint,
+    on: { change: () => this.#change({ denoise: this.#denoise.input.checked }) },
   });
   #share = toggle({
     testid: "share-original-switch",
-    label: "Share the original sound",
-    hint: "Friends can compare before and after",
-    on: { change: () => this.#patch({ share_original: this.#share.input.checked }) },
+    label: say.share,
+    hint: say.shareHint,
+    on: { change: () => this.#change({ share_original: this.#share.input.checked }) },
   });
   #amount = el("input", { type: "range", min: 0, max: FULL_DB, step: 3, value: FULL_DB, id: "limit", testid: "attenuation-limit" });
   #amountText = el("output", { for: "limit" });
-  #device = el("select", { id: "device", testid: "microphone" });
+  #device = el("select", { id: "device", testid: "microphone", "aria-describedby": "device-note" });
+  #deviceNote = el("p", { id: "device-note", class: "hint", role: "status", testid: "microphone-note" });
+  #title = el("input", { id: "title", testid: "title", maxlength: MAX_TITLE, autocomplete: "off", "aria-describedby": "title-hint" });
+  #problem = el("p", { class: "error", role: "alert", testid: "settings-problem" });
 
-  /** @param {Visit} visit */
-  constructor(visit) {
+  /**
+   * @param {Visit} visit
+   * @param {{ onDevice: () => void }} calls
+   */
+  constructor(visit, { onDevice }) {
     this.#visit = visit;
-    const amount = el(
-      "div",
-      { class: "setting" },
-      el("label", { for: "limit", class: "label" }, "How much noise to remove"),
-      this.#amountText,
-      this.#amount,
-    );
-    const device = el(
-      "div",
-      { class: "setting" },
-      el("label", { for: "device", class: "label" }, "Microphone"),
-      this.#device,
-    );
+    this.#onDevice = onDevice;
+    const label = (/** @type {string} */ id, /** @type {string} */ text) =>
+      el("label", { for: id, class: "label" }, text);
     this.element = el(
       "div",
       { class: "settings" },
       this.#denoise.element,
-      amount,
+      el("div", { class: "setting" }, label("limit", say.strength), this.#amountText, this.#amount),
       this.#share.element,
-      device,
+      el("div", { class: "setting" }, label("device", say.input), this.#device, this.#deviceNote),
+      el(
+        "div",
+        { class: "setting" },
+        label("title", say.title),
+        this.#title,
+        el("p", { id: "title-hint", class: "hint" }, say.titleHint),
+      ),
+      this.#problem,
     );
   }
 
@@ -61,8 +73,8 @@ export class StreamSettings {
     publisher.addEventListener("change", () => this.#render(), { signal });
     this.#amount.addEventListener("input", () => this.#slide());
     this.#device.addEventListener("change", () => this.#choose());
+    this.#title.addEventListener("change", () => this.#change({ title: this.#title.value.trim() || null }));
     navigator.mediaDevices?.addEventListener("devicechange", () => this.#listDevices(), { signal });
-    publisher.choose(localStorage.getItem(REMEMBERED) ?? "");
     this.#render();
     this.#listDevices();
   }
@@ -75,19 +87,33 @@ export class StreamSettings {
   #render() {
     const { publisher } = this.#visit;
     const live = ["live", "reconnecting"].includes(publisher.state) ? publisher.stream : null;
-    const sliding = this.#patching !== undefined;
-    for (const input of [this.#denoise.input, this.#share.input, this.#amount]) input.disabled = !live;
-    this.#denoise.input.checked = live?.denoise ?? true;
-    this.#share.input.checked = live?.share_original ?? false;
-    this.#amount.disabled = !live?.denoise;
-    if (!sliding) this.#amount.value = String(live?.attenuation_limit_db ?? FULL_DB);
+    const { choices } = publisher.settings;
+    const { denoise, attenuation_limit_db: limit, share_original: share } = live ?? choices;
+    this.#denoise.input.checked = denoise;
+    this.#share.input.checked = share;
+    this.#amount.disabled = !denoise;
+    if (this.#patching === undefined) this.#amount.value = String(limit ?? FULL_DB);
     this.#renderAmount();
-    if (publisher.phase === "connected" && !this.#device.dataset.named) this.#listDevices();
+    if (document.activeElement !== this.#title) {
+      this.#title.value = (live ? live.title : publisher.title) ?? "";
+    }
+    this.#renderDevice();
+  }
+
+  /** Show the microphone that is used, or else the one that is going to be. */
+  #renderDevice() {
+    const { publisher } = this.#visit;
+    const { deviceInUse, deviceNote } = publisher;
+    if (deviceNote !== this.#deviceNote.textContent) this.#deviceNote.textContent = deviceNote;
+    if (deviceInUse !== null && !this.#device.dataset.named) this.#listDevices();
+    const shown = deviceInUse ?? publisher.settings.choices.deviceId;
+    const listed = [...this.#device.options].some(({ value }) => value === shown);
+    this.#device.value = listed ? shown : "";
   }
 
   #renderAmount() {
     const limit = this.#limit;
-    const text = limit === null ? "all" : `up to ${limit} dB`;
+    const text = limit === null ? say.strengthAll : say.strengthUpTo(limit);
     this.#amountText.textContent = text;
     this.#amount.setAttribute("aria-valuetext", text);
   }
@@ -102,30 +128,40 @@ export class StreamSettings {
     this.#renderAmount();
     clearTimeout(this.#patching);
     this.#patching = setTimeout(async () => {
-      await this.#patch({ attenuation_limit_db: this.#limit });
+      await this.#change({ attenuation_limit_db: this.#limit });
       this.#patching = undefined;
     }, PAUSE_MS);
   }
 
-  /** @param {object} change */
-  async #patch(change) {
-    const went = await this.#visit.attempt(() => this.#visit.api.patch("/api/stream", change));
-    if (!went) this.#render();
+  /** @param {Parameters<Visit["publisher"]["change"]>[0]} change */
+  #change(change) {
+    return this.#attempt(() => this.#visit.publisher.change(change));
   }
 
-  async #choose() {
-    const { value } = this.#device;
-    localStorage.setItem(REMEMBERED, value);
-    await this.#visit.attempt(() => this.#visit.publisher.choose(value));
+  #choose() {
+    return this.#attempt(async () => {
+      await this.#visit.publisher.choose(this.#device.value);
+      this.#onDevice();
+    });
+  }
+
+  /** @param {() => Promise<void>} action */
+  async #attempt(action) {
+    this.#problem.textContent = "";
+    try {
+      await action();
+    } catch (error) {
+      if (!(error instanceof ApiError || error instanceof MicrophoneError)) throw error;
+      this.#problem.textContent = error.message;
+    }
+    this.#render();
   }
 
   async #listDevices() {
     const devices = (await microphones()).filter(({ id }) => id !== "default");
-    const chosen = localStorage.getItem(REMEMBERED) ?? "";
-    const options = [{ id: "", label: "Default microphone" }, ...devices];
-    this.#device.replaceChildren(
-      ...options.map(({ id, label }) => el("option", { value: id, selected: id === chosen }, label)),
-    );
+    const options = [{ id: "", label: say.defaultDevice }, ...devices];
+    this.#device.replaceChildren(...options.map(({ id, label }) => el("option", { value: id }, label)));
     if (devices.length) this.#device.dataset.named = "";
+    this.#renderDevice();
   }
 }

@@ -5,10 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
+from recordings.index import Reason
+from recordings.retention import delete_now
 from serve_app import security
 from serve_app.accounts import AccountInfo
 from serve_app.callers import Caller
-from serve_app.deletion import delete_recording
 from serve_app.errors import NoSuchStream, NotAnAdmin
 from serve_app.friends import NoSuchUser, NotWithOneself
 from serve_app.routes.recordings import RecordingId, find_recording
@@ -71,7 +72,7 @@ async def delete(recording_id: RecordingId, admin: Admin, use: Use) -> None:
     security.note(
         "recording deleted by an administrator", kept.username, admin=admin, recording=kept.id
     )
-    await asyncio.shield(delete_recording(kept, index=use.index, store=use.store))
+    await asyncio.shield(delete_now(kept, Reason.ADMIN, index=use.index, store=use.store))
 
 
 async def _disable(name: str, disabled: bool, use: Services) -> None:

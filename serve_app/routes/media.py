@@ -11,9 +11,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from deployments.streams import SessionAnswer
 from serve_app.bodies import media_type
-from serve_app.callers import Caller, From, Signed
+from serve_app.callers import From, Hearer, Hearing, Signed, session_owner
 from serve_app.errors import NotAFriend, SessionChanged, WrongType
 from serve_app.friends import NoSuchUser
+from serve_app.links import Link
 from serve_app.schemas import StreamStart
 from serve_app.services import Use
 from serve_app.settings import Settings
@@ -53,54 +54,60 @@ async def publish(
 async def listen(
     request: Request,
     name: Annotated[str, Path(max_length=64)],
-    token: Signed,
+    who: Hearing,
     use: Use,
     sound: Annotated[str, Query(pattern="^(original|denoised|both)$")] = "denoised",
 ) -> Response:
-    """Begin to listen to a friend, or to the caller's own stream."""
-    caller = token.username
+    """Begin to listen to a friend, the caller's own stream, or whom a guest's link is for."""
     offer = await _offer(request)
+    original, both = sound == "original", sound == "both"
+    if isinstance(who, Link):
+        who.check(name)
+        guest = who.guest
+        await use.rates.count("guest_offers", who.id)
+        answer = await asyncio.shield(
+            use.streams.listen(guest.name, name, offer, original=original, both=both, guest=guest)
+        )
+        return _created(answer, "/whep/sessions/", use.settings, answer.session_id)
+    caller = who.username
     await use.rates.count("offers", caller)
     if not await use.accounts.exists(name):
         raise NoSuchUser(name)
     if name != caller and not await use.accounts.are_friends(caller, name):
         raise NotAFriend(f"Only friends of {name} can listen.")
     answer = await asyncio.shield(
-        use.streams.listen(
-            caller,
-            name,
-            offer,
-            original=sound == "original",
-            both=sound == "both",
-            sign_in=token.token_id,
-        )
+        use.streams.listen(caller, name, offer, original=original, both=both, sign_in=who.token_id)
     )
     return _created(answer, "/whep/sessions/", use.settings, caller)
 
 
 @router.patch("/whip/sessions/{session}", status_code=204)
 @router.patch("/whep/sessions/{session}", status_code=204)
-async def trickle(request: Request, session: Session, caller: Caller, use: Use) -> Response:
+async def trickle(
+    request: Request, session: Session, caller: Hearer, place: From, use: Use
+) -> Response:
     """Add ICE candidates to a session; an empty body adds none."""
     known = request.headers.get("if-match", "*")
     if known not in ("*", f'"{session}"'):
         raise SessionChanged("The ICE session has changed. Please post a new offer.")
-    await use.rates.count("changes", caller)
+    owner = session_owner(caller)
+    # A link's guests are counted by where they come from: they do not know of each other.
+    await use.rates.count("changes", owner, *([place.counted] if owner != caller else []))
     body = await request.body()
     if body and media_type(request) != FRAGMENT:
         raise WrongType("candidates", FRAGMENT)
-    await use.streams.trickle(session, caller, body.decode(errors="replace"))
+    await use.streams.trickle(session, owner, body.decode(errors="replace"))
     return Response(status_code=204)  # RFC 9725, section 4.3.2: without an ETag
 
 
 @router.delete("/whip/sessions/{session}")
 @router.delete("/whep/sessions/{session}")
-async def end_session(session: Session, caller: Caller, use: Use) -> Response:
+async def end_session(session: Session, caller: Hearer, use: Use) -> Response:
     """End a session; the stream with it if the session publishes it.
 
     The stream's owner thereby removes a listener.
     """
-    await asyncio.shield(use.streams.end_session(session, caller))
+    await asyncio.shield(use.streams.end_session(session, session_owner(caller)))
     return Response(status_code=200)
 
 

@@ -11,6 +11,7 @@ router = APIRouter(include_in_schema=False)
 
 FRONTEND = Path(__file__).parent.parent.parent / "frontend"
 NO_CACHE = {"Cache-Control": "no-cache"}
+SECRET_ADDRESS = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 
 
 @router.get("/")
@@ -19,6 +20,12 @@ NO_CACHE = {"Cache-Control": "no-cache"}
 async def page(name: str = "") -> FileResponse:
     """Serve the page; its script reads the path."""
     return FileResponse(FRONTEND / "index.html", headers=NO_CACHE)
+
+
+@router.get("/l/{token}")
+async def guest_page() -> FileResponse:
+    """Serve the page of an invite link, whose address is a secret: it is told to nobody."""
+    return FileResponse(FRONTEND / "index.html", headers=NO_CACHE | SECRET_ADDRESS)
 
 
 @router.get("/healthz")

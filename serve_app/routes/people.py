@@ -6,11 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from serve_app import passwords
-from serve_app.callers import COOKIE, Caller, From, Signed
+from serve_app.callers import COOKIE, Caller, From, Hearer, Signed
 from serve_app.deletion import delete_account as delete_for_good
 from serve_app.errors import NameReserved, SignUpClosed
 from serve_app.friends import NoSuchUser
 from serve_app.guesses import guess
+from serve_app.links import Link
 from serve_app.schemas import (
     Created,
     Farewell,
@@ -198,8 +199,11 @@ async def unblock(name: Name, caller: Caller, use: Use) -> None:
 
 
 @router.get("/users/{name}")
-async def user(name: Name, caller: Caller, use: Use) -> User:
+async def user(name: Name, caller: Hearer, use: Use) -> User:
     """Describe a user, as far as the caller may see them."""
+    if isinstance(caller, Link):
+        caller.check(name)
+        return User(username=name, friend=False, stream=stream_of(await use.streams.status(name)))
     friend = await use.accounts.are_friends(caller, name)
     audible = friend or name == caller
     if not audible:

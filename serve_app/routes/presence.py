@@ -14,6 +14,7 @@ from deployments.subscription import (
     Control,
     Event,
     FriendsChanged,
+    Hearing,
     ListenersChanged,
     ShuttingDown,
     SignedOut,
@@ -26,9 +27,10 @@ from deployments.subscription import (
 )
 from foundation.redis import RedisUnavailable
 from recordings.index import RecordingChange
-from serve_app.accounts import Token, WrongCredentials
+from serve_app.accounts import WrongCredentials
 from serve_app.callers import ForeignOrigin, verified_socket
-from serve_app.schemas import listener_of, plain, recording_of, rfc3339, stream_of
+from serve_app.links import Link, LinkRefused
+from serve_app.schemas import listener_of, news_of, plain, rfc3339, stream_of
 from serve_app.services import Services, services
 
 log = logging.getLogger(__name__)
@@ -69,8 +71,8 @@ async def presence(socket: WebSocket) -> None:
     """Tell a page what changes until it leaves; keep track of whether it publishes."""
     use = services(socket)
     try:
-        token = await verified_socket(socket, use)
-    except (WrongCredentials, ForeignOrigin) as refusal:
+        who = await verified_socket(socket, use)
+    except (WrongCredentials, LinkRefused, ForeignOrigin) as refusal:
         await socket.close(POLICY_VIOLATION, str(refusal))
         return
     except RedisUnavailable as error:
@@ -79,16 +81,21 @@ async def presence(socket: WebSocket) -> None:
         await socket.close(TRY_AGAIN.code, TRY_AGAIN.reason)
         return
     await socket.accept()
-    with use.presence.subscribe(token.username, token.token_id) as subscription:
-        await Page(socket, token, use).run(subscription)
+    if isinstance(who, Link):
+        hearing = Hearing(who.owner, who.recordings, who.expires_at)
+        subscribing = use.presence.subscribe(who.guest.name, hearing=hearing)
+    else:
+        subscribing = use.presence.subscribe(who.username, who.token_id)
+    with subscribing as subscription:
+        await Page(socket, subscription.username, use).run(subscription)
 
 
 class Page:
     """One presence socket."""
 
-    def __init__(self, socket: WebSocket, token: Token, use: Services) -> None:
+    def __init__(self, socket: WebSocket, caller: str, use: Services) -> None:
         self._socket = socket
-        self._token = token
+        self._caller = caller
         self._use = use
         self._publishing: dict[str, asyncio.Task[None]] = {}
         self._announcement_failed = asyncio.Event()
@@ -153,7 +160,7 @@ class Page:
 
     async def _announce(self, session: str) -> None:
         try:
-            await self._use.streams.publisher_socket(session, self._token.username, connected=True)
+            await self._use.streams.publisher_socket(session, self._caller, connected=True)
         except (StreamError, RedisUnavailable):
             self._announcement_failed.set()  # the page reconnects and says it again
             raise
@@ -170,7 +177,7 @@ class Page:
     async def _retract(self, session: str, said: "asyncio.Task[None]") -> None:
         try:
             await said
-            await self._use.streams.publisher_socket(session, self._token.username, connected=False)
+            await self._use.streams.publisher_socket(session, self._caller, connected=False)
         except (StreamError, RedisUnavailable) as error:
             log.warning("could not tell a stream about its page's socket: %s", error)
 
@@ -215,7 +222,7 @@ def message_of(event: Event) -> dict[str, Any]:
         case FriendsChanged():
             return {"type": "friends"}
         case RecordingChange():
-            recording = plain(recording_of(event.recording))
+            recording = plain(news_of(event))
             return {"type": "recording", "recording": recording, "removed": event.removed}
         case ListenersChanged():
             listeners = [plain(listener_of(each)) for each in event.listeners]

@@ -1,4 +1,4 @@
-"""Recordings: list, play, download, delete."""
+"""Recordings: list, play, download, name, delete and restore."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -9,16 +9,18 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import RedirectResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from recordings.index import Reason, RecordingState
 from recordings.index import Recording as KeptRecording
-from recordings.index import RecordingState
 from recordings.names import check_recording_id
+from recordings.peaks import MAX_PEAKS
+from recordings.recording import STORED
 from recordings.store import StoredBody
-from serve_app.callers import Caller
-from serve_app.deletion import delete_recording as delete_for_good
+from serve_app.callers import Caller, Hearer
 from serve_app.errors import NoSuchRecording, NotAFriend, NotStoredYet, NotYours
 from serve_app.friends import NoSuchUser
+from serve_app.links import Link
 from serve_app.methods import HEAD
-from serve_app.schemas import Recording, recording_of
+from serve_app.schemas import Recording, RecordingTitle, recording_of
 from serve_app.services import Use
 
 router = APIRouter(prefix="/api", tags=["recordings"])
@@ -30,13 +32,15 @@ RecordingId = Annotated[str, Path(max_length=64)]
 @router.get("/users/{name}/recordings")
 async def list_recordings(
     name: Annotated[str, Path(max_length=64)],
-    caller: Caller,
+    caller: Hearer,
     use: Use,
     before: Annotated[str | None, Query(pattern="^[0-9a-z]{26}$")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[Recording]:
     """List somebody's recordings, newest first."""
     if not await _may_hear(caller, name, use):
+        if isinstance(caller, Link):
+            raise NotAFriend("This link does not include recordings.")
         await use.rates.count("look_ups", caller)
         if not await use.accounts.exists(name):
             raise NoSuchUser(name)
@@ -45,14 +49,29 @@ async def list_recordings(
 
 
 @router.get("/recordings/{recording_id}")
-async def get_recording(recording_id: RecordingId, caller: Caller, use: Use) -> Recording:
-    """Describe a recording."""
-    return recording_of(await _audible(recording_id, caller, use))
+async def get_recording(recording_id: RecordingId, caller: Hearer, use: Use) -> Recording:
+    """Describe a recording, with all its peaks."""
+    return recording_of(await _audible(recording_id, caller, use), MAX_PEAKS)
+
+
+@router.patch("/recordings/{recording_id}")
+async def change_recording(
+    recording_id: RecordingId, body: RecordingTitle, caller: Caller, use: Use
+) -> Recording:
+    """Name one of the caller's own recordings; an empty title takes its name away."""
+    await use.rates.count("changes", caller)
+    kept = await _own(recording_id, caller, use, "Only the owner can name a recording.")
+    changed = await use.index.change(kept, title=body.title)
+    if changed is None:
+        raise NoSuchRecording
+    if changed.state in STORED:  # from where it comes back if Redis loses everything
+        await run_in_threadpool(use.store.put_peaks, changed.key, changed.peaks, changed.title)
+    return recording_of(changed, MAX_PEAKS)
 
 
 @router.get("/recordings/{recording_id}/audio")
 async def audio(
-    request: Request, recording_id: RecordingId, caller: Caller, use: Use, download: bool = False
+    request: Request, recording_id: RecordingId, caller: Hearer, use: Use, download: bool = False
 ) -> Response:
     """Play or download a recording: from the store if browsers can reach it, else relayed."""
     kept = await _audible(recording_id, caller, use)
@@ -72,11 +91,26 @@ async def audio(
 
 @router.delete("/recordings/{recording_id}", status_code=204)
 async def delete_recording(recording_id: RecordingId, caller: Caller, use: Use) -> None:
-    """Delete one of the caller's own recordings for good."""
-    kept = await _audible(recording_id, caller, use)
-    if kept.username != caller:
-        raise NotYours("Only the owner can delete a recording.")
-    await asyncio.shield(delete_for_good(kept, index=use.index, store=use.store))
+    """Delete one of the caller's own recordings: at once for everybody, for good a little later."""
+    kept = await _own(recording_id, caller, use, "Only the owner can delete a recording.")
+    await use.index.delete(kept, Reason.OWNER)
+
+
+@router.post("/recordings/{recording_id}/restore")
+async def restore_recording(recording_id: RecordingId, caller: Caller, use: Use) -> Recording:
+    """Take back the deletion of one of the caller's own recordings, while that is possible."""
+    try:
+        deleted = await use.index.get_deleted(check_recording_id(recording_id))
+    except ValueError:
+        deleted = None
+    if deleted is None or not await _may_hear(caller, deleted.username, use):
+        raise NoSuchRecording
+    if deleted.username != caller:
+        raise NotYours("Only the owner can restore a recording.")
+    restored = await use.index.restore(deleted)
+    if restored is None:
+        raise NoSuchRecording
+    return recording_of(restored, MAX_PEAKS)
 
 
 class StoredResponse(StreamingResponse):
@@ -107,7 +141,7 @@ async def find_recording(recording_id: str, use: Use) -> KeptRecording:
     return kept
 
 
-async def _audible(recording_id: str, caller: str, use: Use) -> KeptRecording:
+async def _audible(recording_id: str, caller: str | Link, use: Use) -> KeptRecording:
     """Get a recording that the caller may hear; to a stranger it does not exist."""
     kept = await find_recording(recording_id, use)
     if not await _may_hear(caller, kept.username, use):
@@ -115,7 +149,17 @@ async def _audible(recording_id: str, caller: str, use: Use) -> KeptRecording:
     return kept
 
 
-async def _may_hear(caller: str, username: str, use: Use) -> bool:
+async def _own(recording_id: str, caller: str, use: Use, refusal: str) -> KeptRecording:
+    """Get one of the caller's own recordings. Raises NoSuchRecording, or NotYours."""
+    kept = await _audible(recording_id, caller, use)
+    if kept.username != caller:
+        raise NotYours(refusal)
+    return kept
+
+
+async def _may_hear(caller: str | Link, username: str, use: Use) -> bool:
+    if isinstance(caller, Link):
+        return caller.recordings and caller.owner == username
     return caller == username or await use.accounts.are_friends(caller, username)
 
 

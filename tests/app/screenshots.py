@@ -39,7 +39,7 @@ async def make(url: str) -> None:
             await earlier_recording(browser, ada)
             hers = await open_tab(browser, ada)
             await hers.find("start").click()
-            await expect(hers.find("stream-state")).to_have_text("live", timeout=15_000)
+            await expect(hers.find("stream-state")).to_have_text("Live", timeout=15_000)
             his = await open_tab(browser, bob, f"/u/{ada.username}")
             await his.find("listen").click()
             await asyncio.sleep(6)
@@ -60,7 +60,7 @@ async def earlier_recording(browser: Browser, person: Person) -> None:
     """Leave a recording of some seconds."""
     tab = await open_tab(browser, person)
     await tab.find("start").click()
-    await expect(tab.find("stream-state")).to_have_text("live", timeout=15_000)
+    await expect(tab.find("stream-state")).to_have_text("Live", timeout=15_000)
     await asyncio.sleep(8)
     await tab.find("stop").click()
 

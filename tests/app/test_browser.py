@@ -26,7 +26,7 @@ from tests.running import App
 from tests.sounds import SAMPLE_RATE, Sound, all_words, mix, noise
 from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.quiet, pytest.mark.timeout(150)]
 
 SETTLED_S = 4.0
 """After this long the browser's jitter buffer has settled and no longer stretches."""
@@ -50,7 +50,7 @@ async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
 async def go_live(tab: Tab) -> int:
     """Press Start; get when it was pressed."""
     pressed = await tab.click("start")
-    await expect(tab.find("stream-state")).to_have_text("live", timeout=15_000)
+    await expect(tab.find("stream-state")).to_have_text("Live", timeout=15_000)
     return pressed
 
 
@@ -94,7 +94,7 @@ async def test_somebody_streams_and_a_friend_listens(
 
     stopped = await hers.click("stop")
     gone_ms = await his.when("off", after=stopped) - stopped
-    await expect(hers.find("stream-state")).to_have_text("off")
+    await expect(hers.find("stream-state")).to_have_text("Off")
     await until(lambda: _stored(ada))
     recording, _ = await ada.recordings()
     answer = await ada.http.get(f"/api/recordings/{recording['id']}/audio", follow_redirects=True)
@@ -151,7 +151,7 @@ async def test_a_reload_ends_the_stream_and_nothing_starts_by_itself(
     waited = await until(lambda: _gone(ada))
     print(f"\na reloaded page's stream had ended {waited:.2f} s after the new page had loaded")
     assert waited < 1
-    await expect(tab.find("stream-state")).to_have_text("off")
+    await expect(tab.find("stream-state")).to_have_text("Off")
     await expect(tab.find("start")).to_be_visible()
     await until(lambda: _stored(ada))
     assert await ada.stream() is None
@@ -176,7 +176,7 @@ async def test_the_page_goes_on_by_itself_when_its_streams_actor_dies(
     waited = await until(goes_on, timeout_s=60)
     print(f"\nafter its actor was killed the page was live again in {waited:.1f} s")
     await tab.find("stop").click()
-    await expect(tab.find("stream-state")).to_have_text("off")
+    await expect(tab.find("stream-state")).to_have_text("Off")
 
 
 async def test_a_page_that_was_offline_takes_no_stream_back(
@@ -188,7 +188,7 @@ async def test_a_page_that_was_offline_takes_no_stream_back(
     await go_live(first)
     await first.context.set_offline(True)
     await second.click("start")  # "Stream from here"
-    await expect(second.find("stream-state")).to_have_text("live", timeout=15_000)
+    await expect(second.find("stream-state")).to_have_text("Live", timeout=15_000)
     await first.page.wait_for_timeout(3_000)  # it was let go, and tries to come back
     session = (await ada.http.get("/api/me")).json()["session"]
     await first.context.set_offline(False)
@@ -196,9 +196,9 @@ async def test_a_page_that_was_offline_takes_no_stream_back(
         timeout=30_000
     )
     assert (await ada.http.get("/api/me")).json()["session"] == session
-    await expect(second.find("stream-state")).to_have_text("live")
+    await expect(second.find("stream-state")).to_have_text("Live")
     await second.click("stop")
-    await expect(second.find("stream-state")).to_have_text("off")
+    await expect(second.find("stream-state")).to_have_text("Off")
 
 
 async def test_a_killed_browser_ends_the_stream_after_the_grace(
@@ -290,7 +290,7 @@ async def test_the_switch_turns_denoising_off(app: App, people: People, browser:
     await tab.find("denoise-switch").click()
     await until(lambda: _undenoised(ada))
     await tab.find("stop").click()
-    await expect(tab.find("stream-state")).to_have_text("off")
+    await expect(tab.find("stream-state")).to_have_text("Off")
 
 
 def _seconds(timer: str) -> int:

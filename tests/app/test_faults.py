@@ -16,7 +16,7 @@ from tests.running import App
 from tests.sounds import speech_like
 from tests.waiting import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.quiet]
 
 PACKETS = encode(speech_like(2.0))
 People = Callable[[], Awaitable[Person]]

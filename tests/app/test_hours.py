@@ -59,6 +59,7 @@ def stream_for(app: App, folder: Path, seconds: float, *, settled_s: float) -> f
 
 
 @pytest.mark.slow
+@pytest.mark.quiet
 @pytest.mark.timeout(300)
 def test_a_quarter_of_a_minute_with_twenty_listeners(app: App, tmp_path: Path) -> None:
     """Every frame arrives, and mouth to ear stays."""

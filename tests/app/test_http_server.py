@@ -9,7 +9,7 @@ import websockets
 from tests.app.client import sign_up
 from tests.running import App
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.quiet]
 
 
 async def test_serves_http_server_is_bounded(app: App) -> None:

@@ -19,7 +19,7 @@ from recordings.store import RecordingStore, StoreConfig
 from tests.running import App, free_port
 from tests.sounds import SAMPLE_RATE, spoken_words
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.quiet]
 
 TIMEOUT_S = 120
 MODEL_AND_CODECS_MS = 20 + 50 + 2 * 6.5

@@ -17,7 +17,7 @@ from tests.quality import quality
 from tests.sounds import Sound, mix, noise, spoken_words
 from tests.waiting import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.quiet]
 
 SECONDS = 12.0
 CLEAN = spoken_words(SECONDS)

@@ -67,7 +67,7 @@ async def test_both_roles_through_a_relay(behind_turn: App, transport: str, tmp_
         async with chromium(write_microphone(tmp_path / "voice.wav", speech_like(5.0))) as browser:
             hers = await open_tab(browser, ada, script=ONLY_RELAYED % transport)
             await hers.click("start")
-            await expect(hers.find("stream-state")).to_have_text("live", timeout=20_000)
+            await expect(hers.find("stream-state")).to_have_text("Live", timeout=20_000)
             his = await open_tab(
                 browser, bob, f"/u/{ada.username}", script=ONLY_RELAYED % transport, bypass_csp=True
             )
@@ -77,7 +77,7 @@ async def test_both_roles_through_a_relay(behind_turn: App, transport: str, tmp_
             for tab in (hers, his):
                 assert await tab.page.evaluate(PATHS) == ["relay", transport]
             await hers.click("stop")
-            await expect(hers.find("stream-state")).to_have_text("off")
+            await expect(hers.find("stream-state")).to_have_text("Off")
     finally:
         await bob.close()
         await ada.close()

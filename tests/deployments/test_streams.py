@@ -158,7 +158,7 @@ async def test_only_the_grant_that_was_seen_is_revoked(stage: Stage, offer: str)
         await other.reserve("ada")
         raise refused
 
-    actor.publish = refuse  # type: ignore[method-assign, assignment]
+    actor.publish = refuse  # type: ignore[method-assign]
     answer = await stage.streams.publish("ada", offer, sign_in="s")
     assert answer.answer_sdp == "answer of actor-1" and await stage.host() == "actor-1"
     assert stage.assigned == 1
@@ -199,7 +199,7 @@ async def test_somebody_who_finds_no_place_three_times_is_told_so(stage: Stage, 
     async def refuse(*arguments: str, **more: object) -> str:
         raise NoPlace("This actor has no place for the stream.")
 
-    actor.publish = refuse  # type: ignore[method-assign, assignment]
+    actor.publish = refuse  # type: ignore[method-assign]
     with pytest.raises(NoCapacity):
         await stage.streams.publish("ada", offer, sign_in="s")
     assert actor.calls == ["publish"] * 3

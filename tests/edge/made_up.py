@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from actors.access import Guest
 from actors.denoiser import load_model
 from actors.errors import NoCapacity, NotLive, NotYourSession, OfferRefused, UnknownSession
 from actors.preview import clean
@@ -40,7 +41,8 @@ class MadeUpStreams(Streams):
     def __init__(self, store: StatusStore) -> None:
         self.store = store
         self.owners: dict[str, str] = {}
-        self.sign_ins: dict[str, str] = {}
+        self.sign_ins: dict[str, str | None] = {}
+        self.guests: list[Guest] = []
         self.sockets: list[tuple[str, bool]] = []
         self.stopped: list[tuple[str, str | None]] = []
         self.fragments: list[str] = []
@@ -76,13 +78,16 @@ class MadeUpStreams(Streams):
         *,
         original: bool,
         both: bool = False,
-        sign_in: str,
+        sign_in: str | None = None,
+        guest: Guest | None = None,
     ) -> SessionAnswer:
         """Open a session while there is a status."""
         if "m=audio" not in offer_sdp:
             raise OfferRefused("This is not an offer with audio.")
         if await self.store.read(username) is None:
             raise NotLive(f"{username} is not live.")
+        if guest:
+            self.guests.append(guest)
         return self._open(listener, sign_in)
 
     async def trickle(self, session_id: str, caller: str, fragment: str) -> None:
@@ -109,10 +114,11 @@ class MadeUpStreams(Streams):
         return changed
 
     async def listeners(self, username: str) -> list[Listening]:
-        """List one listener of whoever has a status."""
+        """List one listener of whoever has a status, and the guests."""
         if await self.store.read(username) is None:
             raise NotLive("You are not live.")
-        return [Listening("bob", 1.7e9, ("session-of-bob",))]
+        bob = Listening("bob", 1.7e9, ("session-of-bob",))
+        return [bob, *(Listening(None, 1.7e9, ("a",), g.label, g.link) for g in self.guests)]
 
     async def preview(self, wav: bytes, attenuation_limit_db: float | None) -> bytes:
         """Clean it here."""
@@ -148,7 +154,7 @@ class MadeUpStreams(Streams):
         if self.full:
             raise NoCapacity("No stream actor is ready yet.")
 
-    def _open(self, owner: str, sign_in: str) -> SessionAnswer:
+    def _open(self, owner: str, sign_in: str | None) -> SessionAnswer:
         session_id = f"session{len(self.owners)}"
         self.sign_ins[session_id] = sign_in
         self.owners[session_id] = owner

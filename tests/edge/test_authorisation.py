@@ -1,4 +1,4 @@
-"""Who may do what: every route of the application, five callers each.
+"""Who may do what: every route of the application, six callers each.
 
 The table below is the whole of it; a route that is missing from it fails the test. `pytest -s`
 prints what was answered. The presence socket's refusals are in test_presence_socket.py.
@@ -21,7 +21,7 @@ from tests.edge.made_up import OFFER, live
 from tests.edge.test_recordings import stored
 from tests.media.test_preview import wav
 
-CALLERS = ("anonymous", "stranger", "friend", "owner", "admin")
+CALLERS = ("anonymous", "stranger", "friend", "guest", "owner", "admin")
 SDP = {"content-type": "application/sdp"}
 FRAGMENT = {"content-type": "application/trickle-ice-sdpfrag"}
 
@@ -30,9 +30,10 @@ FRAGMENT = {"content-type": "application/trickle-ice-sdpfrag"}
 class Row:
     """A route, what is sent to it, and the statuses for CALLERS.
 
-    An administrator is a stranger unless `admin` says otherwise, and comes last. In paths, {ada} is
-    the owner, {session} hers, {recording} hers. `told`: words that only friend and owner may find
-    in the answer.
+    `answers` leaves two out: an administrator is a stranger unless `admin` says otherwise, and a
+    guest, who has a link of the owner, is forbidden what is not for everybody, unless `guest` says
+    otherwise. In paths, {ada} is the owner, {session}, {recording} and {link} hers. `told`: words
+    that only friend and owner, and a guest who gets an answer, may find in it.
     """
 
     method: str
@@ -43,6 +44,15 @@ class Row:
     headers: tuple[tuple[str, str], ...] = ()
     told: str | None = None
     admin: int | None = None
+    guest: int | None = None
+
+    @property
+    def expected(self) -> tuple[int, ...]:
+        """The statuses for CALLERS."""
+        anonymous, stranger = self.answers[:2]
+        admin = stranger if self.admin is None else self.admin
+        guest = (403 if anonymous == 401 else anonymous) if self.guest is None else self.guest
+        return (*self.answers[:3], guest, self.answers[3], admin)
 
     @property
     def path(self) -> str:
@@ -52,6 +62,8 @@ class Row:
             "recording_id": "{recording}",
             "session": "{session}",
             "sign_in_id": "{sign_in}",
+            "link_id": "{link}",
+            "token": "anything",
         }
         path = self.route
         for parameter, value in names.items():
@@ -84,23 +96,30 @@ TABLE = [
     Row("GET", "/api/friends", SIGNED),
     Row("PUT", "/api/friends/{name}", (401, 200, 200, 422)),
     Row("DELETE", "/api/friends/{name}", (401, 404, 204, 404)),
-    Row("GET", "/api/users/{name}", SIGNED, told=STREAM),
+    Row("GET", "/api/users/{name}", SIGNED, told=STREAM, guest=200),
     Row("GET", "/api/streams", SIGNED, told=STREAM),
     Row("PATCH", "/api/stream", (401, 409, 409, 200), {"denoise": False}),
     Row("POST", "/api/preview", SIGNED, content=CLIP, headers=(("content-type", "audio/wav"),)),
     Row("GET", "/api/stream/listeners", (401, 409, 409, 200)),
     Row("POST", "/api/stream/stop", (401, 204, 204, 204)),
-    Row("GET", "/api/users/{name}/recordings", (401, 403, 200, 200), told="peaks"),
-    Row("GET", "/api/recordings/{recording_id}", (401, 404, 200, 200), told="peaks"),
-    Row("GET", "/api/recordings/{recording_id}/audio", (401, 404, 200, 200)),
+    Row("GET", "/api/users/{name}/recordings", (401, 403, 200, 200), told="peaks", guest=200),
+    Row("GET", "/api/recordings/{recording_id}", (401, 404, 200, 200), told="peaks", guest=200),
+    Row("GET", "/api/recordings/{recording_id}/audio", (401, 404, 200, 200), guest=200),
+    Row("PATCH", "/api/recordings/{recording_id}", (401, 404, 403, 200), {"title": "Mine"}),
     Row("DELETE", "/api/recordings/{recording_id}", (401, 404, 403, 204)),
+    Row("POST", "/api/recordings/{recording_id}/restore", (401, 404, 404, 404)),
+    Row("POST", "/api/links", (401, 201, 201, 201), {}),
+    Row("GET", "/api/links", SIGNED),
+    Row("DELETE", "/api/links/{link_id}", (401, 404, 404, 204)),
+    Row("GET", "/api/link", FORBIDDEN, guest=200),
     Row("GET", "/api/admin/streams", FORBIDDEN, admin=200),
     Row("DELETE", "/api/admin/streams/{name}", FORBIDDEN, admin=204),
     Row("GET", "/api/admin/accounts", FORBIDDEN, admin=200),
     Row("PUT", "/api/admin/accounts/{name}", FORBIDDEN, {"disabled": True}, admin=200),
     Row("DELETE", "/api/admin/recordings/{recording_id}", FORBIDDEN, admin=204),
     Row("POST", "/whip", (401, 201, 201, 201), content=OFFER, headers=tuple(SDP.items())),
-    Row("POST", "/whep/{name}", (401, 403, 201, 201), content=OFFER, headers=tuple(SDP.items())),
+    Row("POST", "/whep/{name}", (401, 403, 201, 201), content=OFFER, headers=tuple(SDP.items()),
+        guest=201),
     *(
         row
         for kind in ("whip", "whep")
@@ -115,6 +134,7 @@ TABLE = [
     Row("OPTIONS", "/whep/{name}", (204, 204, 204, 204)),
     Row("GET", "/", EVERYBODY),
     Row("GET", "/u/{name}", EVERYBODY),
+    Row("GET", "/l/{token}", EVERYBODY),
     Row("GET", "/admin", EVERYBODY),
     Row("GET", "/healthz", EVERYBODY),
     Row("GET", "/readyz", EVERYBODY),
@@ -155,11 +175,17 @@ async def test_who_may(make_edge: MakeEdge, tmp_path: Path, row: Row) -> None:
     opened = await owner.http.post("/whip", content=OFFER, headers=SDP)
     session = opened.headers["location"].rpartition("/")[2]
     [sign_in] = await edge.services.accounts.sign_ins("ada")
-    callers = (edge.client(), stranger.http, friend.http, owner.http, admin.http)
+    links = [
+        await edge.services.links.make("ada", label=None, expires_in_s=300, recordings=True)
+        for _ in range(2)
+    ]
+    guest = edge.client(authorization=f"Bearer {links[0][0]}")
+    link = links[1][1]
+    callers = (edge.client(), stranger.http, friend.http, guest, owner.http, admin.http)
     answers = []
     for caller, http in zip(CALLERS, callers, strict=True):
         path = row.path.format(
-            ada="ada", recording=recording.id, session=session, sign_in=sign_in.id
+            ada="ada", recording=recording.id, session=session, sign_in=sign_in.id, link=link.id
         )
         body = row.json
         if isinstance(body, dict) and body.get("username") == "{new}":
@@ -171,13 +197,13 @@ async def test_who_may(make_edge: MakeEdge, tmp_path: Path, row: Row) -> None:
         if caller not in ("owner", "admin"):
             await _unharmed(owner.http, recording.id)
     print(f"\n{row.method:8}{row.route:36}", *(answer.status_code for answer in answers))
-    last = row.answers[1] if row.admin is None else row.admin
-    assert tuple(answer.status_code for answer in answers) == (*row.answers, last)
+    assert tuple(answer.status_code for answer in answers) == row.expected
     for answer in answers:
         if answer.status_code >= 400:
             assert set(answer.json()) == {"detail"}
     if row.told:
-        assert [row.told in answer.text for answer in answers] == [False, False, True, True, False]
+        told = [False, False, True, row.guest == 200, True, False]
+        assert [row.told in answer.text for answer in answers] == told
 
 
 async def _unharmed(ada: httpx.AsyncClient, recording_id: str) -> None:

@@ -18,9 +18,11 @@ import serve_app.sign_ins
 from actors import access
 from actors.status import CHANNEL, StreamState
 from deployments.subscription import Control, Subscription
+from recordings.index import Reason
 from tests import statuses
 from tests.edge.conftest import PASSWORD, Edge, MakeEdge
 from tests.edge.made_up import live
+from tests.edge.test_recordings import recording_of
 from tests.running import free_port
 from tests.waiting import until
 
@@ -400,3 +402,26 @@ def _flooded(subscription: Subscription) -> bool:
     """Tell a little at a time, so that it is written until the connection takes no more."""
     subscription.tell(Control("x" * 65_536, "", ""))
     return subscription.ended.is_set()
+
+
+async def test_friends_learn_why_a_recording_went(serve: Serve) -> None:
+    """Deleted by whom or for which limit, and that it is back."""
+    replica = await serve()
+    index = replica.edge.services.index
+    _, bob = await replica.edge.person("ada"), await replica.edge.person("bob")
+    await replica.edge.befriend("ada", "bob")
+    recording = recording_of("ada")
+    await index.put(recording)
+    async with replica.socket(f"?token={bob.token}") as socket:
+        assert (await next_of(socket))["type"] == "snapshot"
+        await index.delete(recording, Reason.OWNER)
+        await index.restore(recording)
+        await index.remove(recording.id, Reason.AGE)
+        told = [await next_of(socket) for _ in range(3)]
+    assert {message["recording"]["id"] for message in told} == {recording.id}
+    seen = [(m["removed"], m["recording"]["state"], m["recording"]["reason"]) for m in told]
+    assert seen == [
+        (True, "deleted", "owner"),
+        (False, "ready", None),
+        (True, "deleted", "age"),
+    ]

@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from foundation.ids import new_id
-from recordings.index import Recording, RecordingState
+from recordings.index import Reason, Recording, RecordingState
 from recordings.names import recording_key
-from recordings.store import ObjectMissing, RecordingStore, StoreConfig
+from recordings.retention import delete_due
+from recordings.store import ObjectMissing, RecordingStore, StoreConfig, StoreUnavailable
 from tests.edge.conftest import PASSWORD, Edge, MakeEdge
 
 SOUND = bytes(range(256)) * 8
@@ -145,19 +147,101 @@ async def test_a_deletion_that_failed_can_be_tried_again(
     make_edge: MakeEdge, unreachable: RecordingStore, tmp_path: Path
 ) -> None:
     """While the store is away nothing is forgotten; afterwards nothing is left."""
-    edge, cut_off = make_edge(), make_edge(other_store=unreachable)
-    ada = await edge.person("ada")
+    edge, cut_off = (
+        make_edge(admins=("root",)),
+        make_edge(other_store=unreachable, admins=("root",)),
+    )
+    ada, root = await edge.person("ada"), await edge.person("root")
     recording = await stored(edge, "ada", tmp_path)
-    client = cut_off.client(authorization=f"Bearer {ada.token}")
-    for path in (f"/api/recordings/{recording.id}", "/api/me"):
+    for who, path in ((root, f"/api/admin/recordings/{recording.id}"), (ada, "/api/me")):
+        client = cut_off.client(authorization=f"Bearer {who.token}")
         answer = await client.request("DELETE", path, json={"password": PASSWORD})
         assert answer.status_code == 503 and answer.headers["retry-after"], answer.text
     assert await edge.services.index.get(recording.id) == recording
+    assert (await ada.http.delete(f"/api/recordings/{recording.id}")).status_code == 204
+    with pytest.raises(StoreUnavailable):
+        await due_now(edge, unreachable)
     assert (await ada.delete_account()).status_code == 204
     assert await edge.services.index.list("ada") == []
     with pytest.raises(ObjectMissing):
         edge.services.store.open(recording.key)
     assert edge.streams.stopped
+    assert await edge.services.index.list_deleted("ada") == []
+
+
+async def due_now(edge: Edge, store: RecordingStore) -> None:
+    """Delete for good what was deleted, as if its time were over."""
+    due: list[Any] = await edge.redis.zrange("hushcast:recordings:due", 0, -1)
+    for each in due:
+        await edge.redis.zadd("hushcast:recordings:due", {each: 0})
+    await delete_due(edge.services.index, store)
+
+
+async def test_a_deleted_recording_can_be_restored_for_a_while(edge: Edge, tmp_path: Path) -> None:
+    """It is gone for everybody at once, back if its owner says so in time, and then really gone."""
+    ada, bob, eve = [await edge.person(name) for name in ("ada", "bob", "eve")]
+    await edge.befriend("ada", "bob")
+    recording = await stored(edge, "ada", tmp_path)
+    index, store = edge.services.index, edge.services.store
+    path = f"/api/recordings/{recording.id}"
+    assert (await ada.http.post(f"{path}/restore")).status_code == 404, "it is not deleted"
+    before = (await ada.http.get(path)).json()
+    assert (await ada.http.delete(path)).status_code == 204
+    for person in (ada, bob):
+        assert (await person.http.get("/api/users/ada/recordings")).json() == []
+        for method, what in (("GET", ""), ("GET", "/audio"), ("PATCH", ""), ("DELETE", "")):
+            answer = await person.http.request(method, path + what, json={"title": None})
+            assert answer.status_code == 404
+    assert (await ada.http.get("/api/me")).json()["storage"]["used_bytes"] == len(SOUND)
+    await delete_due(index, store)
+    for person, status in ((eve, 404), (bob, 403), (ada, 200), (ada, 404)):
+        answer = await person.http.post(f"{path}/restore")
+        assert answer.status_code == status, person.username
+        assert status != 200 or answer.json() == before
+    assert (await bob.http.get(f"{path}/audio")).content == SOUND
+    assert (await ada.http.delete(path)).status_code == 204
+    await due_now(edge, store)
+    assert (await ada.http.post(f"{path}/restore")).status_code == 404
+    assert not store.exists(recording.key) and not await index.put(recording)
+    assert (await ada.http.get("/api/me")).json()["storage"]["used_bytes"] == 0
+
+
+async def test_what_is_due_cannot_be_restored(edge: Edge, tmp_path: Path) -> None:
+    """Even if nobody has deleted it yet: otherwise it could come back without its sound."""
+    ada = await edge.person("ada")
+    recording = await stored(edge, "ada", tmp_path)
+    await edge.services.index.delete(recording, Reason.OWNER, undo_s=0)
+    assert (await ada.http.post(f"/api/recordings/{recording.id}/restore")).status_code == 404
+
+
+async def test_a_title_belongs_to_the_owner(edge: Edge, tmp_path: Path) -> None:
+    """Friends read it. It stays through everything that is written later, even by the bucket."""
+    ada, bob = await edge.person("ada"), await edge.person("bob")
+    await edge.befriend("ada", "bob")
+    recording = await stored(edge, "ada", tmp_path)
+    path = f"/api/recordings/{recording.id}"
+    for title, kept in (("  Über 2 Brücken ", "Über 2 Brücken"), ("", None), ("x" * 80, "x" * 80)):
+        answer = await ada.http.patch(path, json={"title": title})
+        assert answer.status_code == 200 and answer.json()["title"] == kept
+        assert (await bob.http.get(path)).json()["title"] == kept
+    for wrong in ({"title": "x" * 81}, {"title": "a\nb"}, {"title": 5}, {}):
+        assert (await ada.http.patch(path, json=wrong)).status_code == 422, wrong
+    assert (await bob.http.patch(path, json={"title": "mine"})).status_code == 403
+    assert (await edge.services.index.put(recording)) == replace(recording, title="x" * 80)
+    assert edge.services.store.get_peaks_and_title(recording.key) == ((0.5,), "x" * 80)
+
+
+async def test_lists_have_a_hundred_peaks_each(edge: Edge) -> None:
+    """One recording has all of them; a peak is never lost on the way."""
+    ada = await edge.person("ada")
+    peaks = tuple(0.001 * (i == 457) for i in range(1000))
+    recording = replace(recording_of("ada"), peaks=peaks)
+    await edge.services.index.put(recording)
+    [listed] = (await ada.http.get("/api/users/ada/recordings")).json()
+    assert [i for i, peak in enumerate(listed["peaks"]) if peak] == [45]
+    assert len(listed["peaks"]) == 100
+    alone = (await ada.http.get(f"/api/recordings/{recording.id}")).json()
+    assert alone["peaks"] == list(peaks)
 
 
 async def test_the_caller_learns_what_they_use_and_may_use(make_edge: MakeEdge) -> None:

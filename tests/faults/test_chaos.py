@@ -199,6 +199,7 @@ async def _orphans(instance: Instance) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.quiet
 async def test_a_little_chaos(instance: Instance, people: People) -> None:
     """Six streams, both servers restarted once: every recording is there, no orphan."""
     await chaos(6, (2.0, 6.0), 1, instance, people, at_a_time=2)

@@ -77,6 +77,7 @@ async def length_of(ada: Person, recording: dict[str, Any]) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.quiet
 async def test_a_frozen_actor_lets_go_when_it_wakes(instance: Instance, people: People) -> None:
     """One live status at a time, one stream in the end, and both recordings whole."""
     ada, bob = await people(), await people()
@@ -126,6 +127,7 @@ async def test_a_frozen_actor_lets_go_when_it_wakes(instance: Instance, people: 
 
 
 @pytest.mark.slow
+@pytest.mark.quiet
 async def test_a_stream_that_was_stopped_meanwhile_does_not_come_back(
     instance: Instance, people: People
 ) -> None:

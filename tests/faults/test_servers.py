@@ -12,7 +12,7 @@ from tests.peers import ListenerPeer, PublisherPeer, encode
 from tests.sounds import SAMPLE_RATE, speech_like
 from tests.waiting import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.quiet]
 
 PACKETS = encode(speech_like(2.0))
 OUTAGE_S = 5.0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from actors import live_stream
+from actors.access import Guest
 from actors.denoiser import load_model
 from actors.errors import NoPlace, NotLive, OfferRefused, OriginalNotShared, TooManySessions
 from actors.live_stream import (
@@ -117,8 +118,10 @@ class Stage:
         both: bool = False,
         sections: int = 1,
         sign_in: str | None = None,
+        guest: Guest | None = None,
     ) -> ListenerPeer:
         """Start a client that listens."""
+        listener = guest.name if guest else listener
         peer = ListenerPeer(sections=sections)
         self.peers.append(peer)
         answer = await self.stream.listen(
@@ -128,6 +131,7 @@ class Stage:
             original=original,
             both=both,
             sign_in=sign_in,
+            guest=guest,
         )
         await peer.accept(answer)
         return peer

@@ -10,7 +10,7 @@ import soundfile
 from foundation.redis import RedisClient
 from recordings.abandoned import abort_old_uploads, recover_abandoned
 from recordings.finish import discard
-from recordings.index import Recording, RecordingIndex, RecordingState
+from recordings.index import Reason, Recording, RecordingIndex, RecordingState
 from recordings.multipart import PART_BYTES
 from recordings.peaks import peaks_of
 from recordings.recovery import reconcile, recover
@@ -190,7 +190,7 @@ async def test_what_its_owner_deleted_does_not_come_back(
     assert upload is not None
     entry = await index.get(upload.recording_id)
     assert entry is not None
-    await discard(entry, index=index, store=store)
+    await discard(entry, Reason.OWNER, index=index, store=store)
     assert await recover_now(index, store) == []
     assert list(store.list_keys()) == [] and list(store.parts.open_uploads()) == []
 

@@ -20,7 +20,7 @@ import pytest
 from foundation.ids import new_id
 from foundation.redis import RedisClient, connect
 from recordings.finish import discard, discard_user, finish
-from recordings.index import CHANNEL, Recording, RecordingChange, RecordingIndex
+from recordings.index import CHANNEL, Reason, Recording, RecordingChange, RecordingIndex
 from recordings.recovery import recover
 from recordings.spool import claim_spool
 from recordings.store import RecordingStore, StoreConfig
@@ -166,8 +166,8 @@ class Store(RecordingStore):
             reached("verified")
         return same
 
-    def put_peaks(self, key, peaks):
-        super().put_peaks(key, peaks)
+    def put_peaks(self, *args):
+        super().put_peaks(*args)
         reached("peaks")
 
 async def main():
@@ -345,7 +345,7 @@ async def test_a_recording_deleted_meanwhile_stays_deleted(
     spool.close()
     live = Recording.of(spool.meta)
     await index.put(live)
-    await discard(live, index=index, store=store)
+    await discard(live, Reason.OWNER, index=index, store=store)
     assert await finish(path, index=index, store=store) is None
     assert files_in(spool_dir) == [] and not list(store.list_keys())
     assert await index.list("anna") == []

@@ -7,7 +7,14 @@ import pytest
 
 from foundation.ids import new_id
 from foundation.redis import RedisClient, RedisUnavailable, connect
-from recordings.index import CHANNEL, Recording, RecordingChange, RecordingIndex, RecordingState
+from recordings.index import (
+    CHANNEL,
+    Reason,
+    Recording,
+    RecordingChange,
+    RecordingIndex,
+    RecordingState,
+)
 from recordings.names import id_in_key, recording_key
 from recordings.writer import SpoolMeta
 from tests.recordings.spools import some_meta
@@ -93,6 +100,50 @@ async def test_what_is_removed_stays_removed(index: RecordingIndex) -> None:
     assert await index.get(recording.id) is None and await index.list("anna") == []
 
 
+async def test_what_is_deleted_takes_news_and_tells_none(
+    index: RecordingIndex, redis: RedisClient
+) -> None:
+    """A recording deleted while it is being stored is stored; restoring it tells how far it is."""
+    recording = some_recording()
+    storing = replace(recording, state=RecordingState.STORING)
+    await index.put(storing)
+    messages: list[RecordingChange] = []
+    async with redis.pubsub() as pubsub:
+        await pubsub.subscribe(redis.channel(CHANNEL))
+        assert await index.delete(storing, Reason.OWNER) == storing
+        assert await index.delete(storing, Reason.OWNER) is None
+        assert await index.put(recording) == recording
+        assert await index.get(recording.id) is None and await index.list("anna") == []
+        assert await index.change(recording, title="x") is None
+        assert await index.used_bytes("anna") == recording.size_bytes
+        assert await index.restore(recording) == recording
+        assert await index.restore(recording) is None
+        await index.remove(recording.id, Reason.AGE)
+
+        async def three() -> bool:
+            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1)
+            if message:
+                messages.append(RecordingChange.from_json(message["data"]))
+            return len(messages) == 3
+
+        await until(three)
+    assert messages == [
+        RecordingChange(storing, removed=True, reason=Reason.OWNER),
+        RecordingChange(recording, removed=False),
+        RecordingChange(recording, removed=True, reason=Reason.AGE),
+    ]
+
+
+async def test_a_title_and_a_state_change_at_once(index: RecordingIndex) -> None:
+    """Neither writer undoes the other's change, however often they meet."""
+    recording = some_recording()
+    await index.put(recording)
+    for i in range(20):
+        longer = replace(recording, duration_s=float(i))
+        await asyncio.gather(index.put(longer), index.change(recording, title=f"Title {i}"))
+        assert await index.get(recording.id) == replace(longer, title=f"Title {i}")
+
+
 async def test_a_late_beginning_changes_nothing(index: RecordingIndex) -> None:
     """A `recording` state that arrives after `ready` does not set the entry back."""
     recording = some_recording()
@@ -106,6 +157,7 @@ async def test_removing_a_user_leaves_the_others(index: RecordingIndex, redis: R
     mine, other = [some_recording() for _ in range(3)], some_recording("bert")
     for recording in (*mine, other):
         await index.put(recording)
+    await index.delete(mine[0], Reason.OWNER)
     removed = await index.remove_user("anna")
     assert {r.id for r in removed} == {r.id for r in mine}
     assert await index.list("bert") == [other]

@@ -177,15 +177,27 @@ class Attack:
 # -- the people, and what is measured
 
 
-def memory_mb(processes: list[psutil.Process]) -> float:
-    """Add up what processes of the instance hold for themselves."""
-    total = 0
+def memory_of(processes: list[psutil.Process]) -> dict[str, float]:
+    """Get what each process of the instance holds for itself, MiB, by id and title."""
+    found = {}
     for process in processes:
         try:
-            total += process.memory_full_info().uss
+            title = " ".join(process.cmdline())[-60:]
+            found[f"{process.pid} {title}"] = process.memory_full_info().uss / MB
         except psutil.Error:
             continue
-    return total / MB
+    return found
+
+
+def memory_mb(processes: list[psutil.Process]) -> float:
+    """Add up what processes of the instance hold for themselves."""
+    return sum(memory_of(processes).values())
+
+
+def grown(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """Find the processes that hold more than before, most first, MiB."""
+    grew = {name: after.get(name, 0.0) - held for name, held in before.items()}
+    return dict(sorted(((n, mb) for n, mb in grew.items() if mb > 1), key=lambda each: -each[1]))
 
 
 def disk_mb(app: App, name: str) -> float:
@@ -254,7 +266,7 @@ async def measure(app: App, seconds: float, addresses: list[str]) -> dict[str, A
     await until(lambda: all(each.arrivals.first_at for each in listeners))
     await asyncio.sleep(5)
     processes = psutil.Process(app.process.pid).children(recursive=True)
-    before = levels(app, processes)
+    before, held = levels(app, processes), memory_of(processes)
     offers = {}
     clients: dict[str, Peer] = {
         "listen": PacketListener(keep_sound=False),
@@ -298,6 +310,7 @@ async def measure(app: App, seconds: float, addresses: list[str]) -> dict[str, A
         "start_p95_s": float(np.percentile(starts, 95)),
         "bytes_to_the_sink": received(watched),
         "memory_mb": [before["memory"], peak, after["memory"]],
+        "grown_mb": grown(held, memory_of(processes)),
         "logs_mb": after["logs"] - before["logs"],
         "valkey_mb": after["valkey"] - before["valkey"],
     }

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from actors import access, access_watch
-from actors.access import AccessEnded
+from actors import access, access_watch, live_stream
+from actors.access import AccessEnded, Guest
 from actors.access_watch import AccessWatch
 from actors.denoiser import load_model
-from actors.errors import RemovedFromStream
+from actors.errors import RemovedFromStream, TooManySessions
 from actors.sound_thread import SoundThread
 from actors.status import CONTROL_CHANNEL, StreamState
 from foundation.redis import connect
@@ -224,6 +225,76 @@ async def test_a_removed_listener_hears_nothing_while_the_stream_lasts(stage: St
         await stage.listen("l5")
     await heard([cid, own])
     assert stage.stream.status.listeners == 1
+
+
+def by_link(link: str, *, seconds: float = 3600.0) -> Guest:
+    """Make a guest of a link that expires after so long."""
+    return Guest(link, f"label of {link}", time.time() + seconds)
+
+
+async def test_each_session_of_a_link_is_a_guest(stage: Stage) -> None:
+    """Counted and listed once each, by the link's label; a removed one goes alone."""
+    await stage.go_live()
+    band = by_link("band")
+    one, two = await stage.listen("g1", guest=band), await stage.listen("g2", guest=band)
+    other, bob = await stage.listen("g3", guest=by_link("fans")), await stage.listen("l1")
+    await heard([one, two, other, bob])
+    told = [(p.username, p.label, p.link, p.sessions) for p in stage.stream.listeners()]
+    assert sorted(told, key=str) == sorted(
+        [
+            (None, "label of band", "band", ("g1",)),
+            (None, "label of band", "band", ("g2",)),
+            (None, "label of fans", "fans", ("g3",)),
+            ("bob", None, None, ("l1",)),
+        ],
+        key=str,
+    )
+    assert stage.stream.status.listeners == 4
+    await stage.stream.remove(band.name, "g1")
+    assert await closed(one) < AT_ONCE_S
+    await heard([two, other, bob])
+    await heard([await stage.listen("g4", guest=band)])
+
+
+async def test_a_link_that_ends_ends_its_guests(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Revoked, expired, or gone while the news was lost; guests of other links hear on."""
+    await stage.go_live()
+    for link in ("revoked", "lost", "stays", "early"):
+        await stage.redis.set(access.link_key(link), "", ex=3600)
+    guests = {
+        link: await stage.listen(f"of-{link}", guest=by_link(link))
+        for link in ("revoked", "lost", "stays")
+    }
+    await heard(list(guests.values()))
+    async with watching(stage) as watch:
+        await access.tell(stage.redis, AccessEnded("link:revoked", access.LINK_ENDED))
+        assert await closed(guests["revoked"]) < AT_ONCE_S
+        await stage.redis.delete(access.link_key("lost"))
+        watch.check_soon()
+        assert await closed(guests["lost"]) < AT_ONCE_S
+        expires = by_link("early", seconds=1.0)
+        early = await stage.listen("of-early", guest=expires)
+        await closed(early)
+        assert 0 <= time.time() - expires.expires_at < AT_ONCE_S
+        await heard([guests["stays"]])
+    assert await stage.redis.ttl(access.link_key("stays")) <= 3600, "listening prolongs no link"
+
+
+async def test_guests_of_a_link_are_limited(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together, and while they connect; other links and users have places of their own."""
+    monkeypatch.setattr(live_stream, "MAX_GUESTS_OF_A_LINK", 1)
+    await stage.go_live()
+    band = by_link("band")
+    await stage.listen("g1", guest=band)
+    with pytest.raises(TooManySessions, match="limit of 1"):
+        await stage.listen("g2", guest=band)
+    await stage.listen("g3", guest=by_link("fans"))
+    monkeypatch.setattr(live_stream, "MAX_GUESTS_OF_A_LINK", 9)
+    monkeypatch.setattr(live_stream, "MAX_CONNECTING_GUESTS_OF_A_LINK", 0)
+    with pytest.raises(TooManySessions, match="connecting"):
+        await stage.listen("g4", guest=band)
 
 
 async def test_original_sound_that_is_no_longer_shared_ends_at_once(stage: Stage) -> None:

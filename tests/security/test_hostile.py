@@ -23,6 +23,7 @@ def attacked(seconds: float, addresses: int) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.quiet
 def test_a_short_attack_costs_nobody_a_frame() -> None:
     """Reflection offers, bombs, garbage, guesses, slow requests, sockets."""
     found = attacked(10, 3)

@@ -1,0 +1,126 @@
+import { button, el, icon } from "../dom.js";
+import { SoundCheck } from "../sound_check.js";
+import { words } from "../words.js";
+import { Meter } from "./meter.js";
+import { Spectrogram } from "./spectrogram.js";
+
+/**
+ * @import { Visit } from "../visit.js"
+ * @import { Which } from "../sound_check.js"
+ */
+
+const { check: say } = words.stream;
+
+/** The check before going live: one's own voice, before and after. */
+export class CheckPanel {
+  #check;
+  #meter = new Meter({ testid: "check-meter", label: words.stream.meters.input, kind: "noise" });
+  #spectrogram = new Spectrogram();
+  #status = el("p", { class: "hint", role: "status", testid: "check-status" });
+  #toggle = button(
+    { class: "quiet", testid: "check", "aria-expanded": "false", "aria-controls": "check" },
+    say.open,
+  );
+  #record = button({ testid: "check-record" }, icon("microphone"), el("span", {}, say.record));
+  #play = button({ testid: "check-play", hidden: true }, say.play);
+  #sounds = el(
+    "fieldset",
+    { class: "segments", testid: "check-sound", hidden: true },
+    el("legend", {}, say.sound),
+  );
+  #body;
+
+  /** @param {Visit} visit */
+  constructor(visit) {
+    this.#check = new SoundCheck(visit.api, visit.publisher.settings);
+    for (const value of ["before", "after"]) {
+      const attributes = { type: "radio", name: "check", value, testid: `check-${value}` };
+      const label = say[/** @type {Which} */ (value)];
+      this.#sounds.append(el("label", {}, el("input", attributes), el("span", {}, label)));
+    }
+    this.#body = el(
+      "div",
+      { id: "check", class: "check-body", hidden: true },
+      el("p", { class: "hint" }, say.explanation),
+      this.#meter.element,
+      el("div", { class: "row" }, this.#record, this.#play, this.#sounds),
+      this.#status,
+      this.#spectrogram.element,
+    );
+    this.element = el("div", { class: "check" }, this.#toggle, this.#body);
+  }
+
+  start() {
+    const check = this.#check;
+    check.addEventListener("change", () => this.#render());
+    check.addEventListener("level", (/** @type {CustomEvent} */ { detail }) => this.#meter.set(detail));
+    check.addEventListener("columns", (/** @type {CustomEvent} */ { detail }) =>
+      this.#spectrogram.push(detail),
+    );
+    this.#toggle.addEventListener("click", () =>
+      check.phase === "closed" ? check.open() : check.close(),
+    );
+    this.#record.addEventListener("click", () => this.#begin());
+    this.#play.addEventListener("click", () => (check.isPlaying ? check.pause() : check.play()));
+    this.#sounds.addEventListener("change", ({ target }) =>
+      check.choose(/** @type {Which} */ (/** @type {HTMLInputElement} */ (target).value)),
+    );
+    this.#render();
+  }
+
+  /** Let go of the microphone. */
+  stop() {
+    if (this.#check.phase !== "closed") this.#check.close();
+  }
+
+  /** Use the microphone that has just been chosen. */
+  reopen() {
+    if (this.#check.phase !== "closed") this.#check.open();
+  }
+
+  close() {
+    this.stop();
+    this.#spectrogram.close();
+  }
+
+  #begin() {
+    this.#spectrogram.clear();
+    this.#check.record();
+  }
+
+  #render() {
+    const { phase, problem, which, isPlaying, noiseRemoved } = this.#check;
+    const open = phase !== "closed";
+    const done = phase === "done";
+    this.#body.hidden = !open && !problem;
+    this.#toggle.textContent = open ? say.close : say.open;
+    this.#toggle.setAttribute("aria-expanded", String(open));
+    const busy = phase === "opening" || phase === "recording" || phase === "cleaning";
+    this.#record.setAttribute("aria-disabled", String(busy));
+    this.#record.hidden = !open;
+    this.#record.lastChild?.replaceWith(el("span", {}, done ? say.again : say.record));
+    this.#play.hidden = this.#sounds.hidden = !done;
+    this.#play.textContent = isPlaying ? say.pause : say.play;
+    for (const radio of this.#sounds.querySelectorAll("input")) radio.checked = radio.value === which;
+    this.#spectrogram.element.hidden = !done;
+    this.#spectrogram.say(
+      noiseRemoved === null ? "" : words.stream.spectrogram.removed(Math.round(noiseRemoved)),
+    );
+    this.#meter.element.hidden = !open;
+    if (!open) this.#meter.set(null);
+    this.#say(problem || this.#sentence);
+    this.#status.classList.toggle("error", Boolean(problem));
+  }
+
+  get #sentence() {
+    const { phase, secondsLeft } = this.#check;
+    if (phase === "recording") return say.recording(secondsLeft);
+    if (phase === "cleaning") return say.cleaning;
+    return phase === "done" ? say.ready : "";
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    if (text !== this.#status.textContent) this.#status.textContent = text;
+  }
+}

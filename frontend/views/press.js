@@ -1,0 +1,15 @@
+const SAME_PRESS_MS = 600;
+
+/**
+ * Call `action` once a press: a double click, a bouncing finger or a key held down count as one.
+ * @param {HTMLElement} element
+ * @param {() => void} action
+ */
+export function onPress(element, action) {
+  let lastAt = Number.NEGATIVE_INFINITY;
+  element.addEventListener("click", ({ timeStamp }) => {
+    const same = timeStamp - lastAt < SAME_PRESS_MS;
+    lastAt = timeStamp;
+    if (!same) action();
+  });
+}
