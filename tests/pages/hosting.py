@@ -46,10 +46,6 @@ class OneHost:
         """Name the one."""
         return [NAME]
 
-    async def name_warm(self) -> list[str]:
-        """Name the one."""
-        return [NAME]
-
     async def names(self) -> set[str]:
         """Name the one."""
         return {NAME}
