@@ -206,7 +206,7 @@ export const de = {
     block: (name) => `${name} blockieren`,
     blockQuestion: (name) => `${name} blockieren?`,
     blockConsequence: (name) =>
-      `Ihr seid dann nicht mehr befreundet. ${name} erfährt es nicht und kann nicht wieder fragen.`,
+      `Ihr seid dann nicht mehr befreundet, und deine Einladungslinks enden. ${name} erfährt es nicht und kann nicht wieder fragen.`,
     blockYes: "Blockieren",
     unblock: (name) => `${name} nicht mehr blockieren`,
   },

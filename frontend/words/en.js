@@ -319,7 +319,7 @@ export const en = {
     block: (/** @type {string} */ name) => `Block ${name}`,
     blockQuestion: (/** @type {string} */ name) => `Block ${name}?`,
     blockConsequence: (/** @type {string} */ name) =>
-      `You are no longer friends then. ${name} is not told, and cannot ask you again.`,
+      `You are no longer friends then, and your invite links end. ${name} is not told, and cannot ask you again.`,
     blockYes: "Block",
     unblock: (/** @type {string} */ name) => `Unblock ${name}`,
   },
