@@ -42,7 +42,10 @@ async def static(request: Request, name: str) -> Response:
     if found is None:
         raise HTTPException(404)
     file, lasts = found
-    return _answer(request, file, {"Cache-Control": FOR_EVER if lasts else "no-cache"})
+    headers = {"Cache-Control": FOR_EVER if lasts else "no-cache"}
+    if file.name == "service_worker.js":
+        headers["Service-Worker-Allowed"] = "/"
+    return _answer(request, file, headers)
 
 
 @router.get("/l/{token}")
