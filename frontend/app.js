@@ -48,7 +48,7 @@ export class App {
       if (location.pathname !== this.#path) this.#turn();
     });
     window.addEventListener("pagehide", () => this.#visit?.leave());
-    this.#api.addEventListener("signedout", () => this.#forget());
+    this.#api.addEventListener("signedout", () => this.#expire(words.errors.signInAgain));
     const me = hasCookie() ? await this.#whoIsThere() : null;
     if (me) this.#begin(me);
     this.#show();
@@ -87,8 +87,7 @@ export class App {
     this.#visit = visit;
     visit.presence.addEventListener("control", (/** @type {CustomEvent} */ { detail }) => {
       if (detail.action !== "signed_out" || visit !== this.#visit) return;
-      this.#forget();
-      this.#shell.notice.show(words.errors.told(detail.reason));
+      this.#expire(words.errors.told(detail.reason));
     });
     const onOpen = (/** @type {CustomEvent<string>} */ { detail }) => this.#go(detail);
     visit.notifier.addEventListener("open", onOpen);
@@ -109,6 +108,17 @@ export class App {
       }
     }
     this.#forget();
+  }
+
+  /**
+   * The server no longer accepts the sign-in, and has ended what rested on it.
+   * @param {string} why
+   */
+  #expire(why) {
+    if (!this.#visit) return;
+    const live = this.#visit.publisher.phase !== "off";
+    this.#forget();
+    this.#shell.notice.show(live ? `${why} ${words.stream.endedWithSignIn}` : why);
   }
 
   /** Go back to the sign-in view once nobody is signed in. */
