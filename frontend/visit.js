@@ -22,6 +22,8 @@ import { words } from "./words.js";
 /** Everything that lasts from sign-in to sign-out, whichever view is shown. */
 export class Visit {
   #abort = new AbortController();
+  /** @type {Me | null} */
+  #fresh;
 
   /** @param {VisitParts} parts */
   constructor({ api, clock, me, audio, notice }) {
@@ -29,6 +31,7 @@ export class Visit {
     this.clock = clock;
     /** What the server said of the user when the visit began. */
     this.me = me;
+    this.#fresh = me;
     this.username = me.username;
     this.notice = notice;
     this.presence = new Presence(api);
@@ -39,6 +42,16 @@ export class Visit {
     this.player = new Player(this.listener, this.presence);
     this.positions = new Positions(this.player);
     this.mediaControls = new MediaControls(this.player, this.listener);
+  }
+
+  /**
+   * Ask what the server says of the user; at first, that is what it said when the visit began.
+   * @returns {Promise<Me>}
+   */
+  async askAboutMe() {
+    const me = this.#fresh ?? (await this.api.get("/api/me"));
+    this.#fresh = null;
+    return me;
   }
 
   start() {

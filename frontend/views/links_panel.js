@@ -71,12 +71,10 @@ export class LinksPanel {
   start() {
     const { signal } = this.#abort;
     const { presence } = this.#visit;
-    for (const news of ["listeners", "snapshot"]) {
-      presence.addEventListener(news, () => this.#load(), { signal });
-    }
+    presence.addEventListener("listeners", () => this.#load(), { signal });
+    presence.keepUp(() => this.#load(), signal);
     this.#form.addEventListener("submit", (event) => this.#submit(event));
     this.#copy.addEventListener("click", () => this.#copyAddress());
-    this.#load();
   }
 
   close() {
