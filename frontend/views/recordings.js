@@ -68,10 +68,9 @@ export class Recordings {
     const { presence } = this.#visit;
     const onRecording = (/** @type {CustomEvent} */ { detail }) => this.#take(detail.recording);
     presence.addEventListener("recording", onRecording, { signal });
-    presence.addEventListener("snapshot", () => this.#load(), { signal });
     this.#older.addEventListener("click", () => this.#loadOlder());
     this.#find.addEventListener("input", () => this.#search());
-    this.#load();
+    presence.keepUp(() => this.#load(), signal);
   }
 
   close() {
