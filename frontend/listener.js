@@ -180,7 +180,9 @@ export class Listener extends HeldConnection {
   close() {
     this.#abort.abort();
     clearTimeout(this.#patience);
-    return this.stop();
+    const stopped = this.stop();
+    this.#sound.release();
+    return stopped;
   }
 
   // -- of HeldConnection
