@@ -11,7 +11,7 @@ import { words } from "./words.js";
 
 const RETURN_MS = 10_000; // a stream whose actor was lost begins again within this time
 const LOOK_MS = 250;
-const SILENT_MS = 1_000;
+const SILENT_MS = 2_000;
 const PATIENCE_MS = 1_500; // shorter absences of the server are not worth a word
 const HEARD = ["live", "reconnecting"];
 
