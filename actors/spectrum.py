@@ -58,7 +58,8 @@ def column(windows: Sound) -> NDArray[np.uint8]:
     squares = np.square(spectra.real) + np.square(spectra.imag)
     powers = np.add.reduceat(squares, _EDGES[:-1], axis=1) * _SCALE
     levels = 10 * np.log10(powers + np.float32(MIN_POWER)) - LOWEST_DBFS
-    return np.clip(np.rint(levels * STEPS_PER_DB), 0, 255).astype(np.uint8)
+    steps: NDArray[np.uint8] = np.clip(np.rint(levels * STEPS_PER_DB), 0, 255).astype(np.uint8)
+    return steps
 
 
 class Spectrum:

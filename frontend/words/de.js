@@ -142,12 +142,13 @@ export const de = {
         unheard:
           "Der Server hat von deinem Mikrofon nichts empfangen, darum hat der Stream nicht begonnen.",
         "taken over": "Dein Stream kommt jetzt von einer anderen Seite oder einem anderen Gerät.",
-        failed: "",
+        failed: "Der Stream konnte nicht beginnen.",
       },
     },
     nobodyYet: "Noch hört niemand zu",
     nobodyNow: "Gerade hört niemand zu",
     heading: "Dein Stream",
+    endedWithSignIn: "Dein Stream ist beendet, weil du abgemeldet bist.",
     start: "Start",
     startHere: "Von hier streamen",
     stop: "Stopp",
@@ -181,7 +182,7 @@ export const de = {
     quality: {
       label: "Verbindung",
       words: { good: "Gut", fair: "Mäßig", poor: "Schlecht" },
-      hints: { good: "", fair: "", poor: "Der Ton kann stocken" },
+      poor: "Der Ton kann stocken",
       roundTrip: (ms) => `Umlaufzeit: ${ms === null ? "unbekannt" : `${ms} ms`}`,
       gaps: (count) => `Hörbare Lücken bisher: ${count}`,
       loss: (percent) => `Unterwegs verloren: ${percent} %`,

@@ -53,7 +53,7 @@ def test_the_form_stays_and_the_noise_goes(
 ) -> None:
     """Same length, rate, channels and subtype; every channel is cleaned."""
     sound = np.stack([0.3 * np.roll(noise(1.2), n)[: int(1.1 * rate) + 7] for n in range(channels)])
-    before = wav(0.3 * sound.T, rate, subtype, form)
+    before = wav((0.3 * sound.T).astype(np.float32), rate, subtype, form)
     after = io.BytesIO(clean(before, model, None))
     told = soundfile.info(after)
     assert (told.samplerate, told.channels, told.subtype) == (rate, channels, subtype)

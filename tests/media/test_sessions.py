@@ -164,7 +164,7 @@ async def test_a_listener_that_vanishes_is_noticed_and_a_quiet_one_is_not() -> N
 
     async def play() -> None:
         for number in range(10**6):
-            there.send(PACKETS[number % len(PACKETS)], number * 960)  # reports come back
+            there.feeds[0].send(PACKETS[number % len(PACKETS)], number * 960)  # reports come back
             await asyncio.sleep(0.02)
 
     player = asyncio.create_task(play())

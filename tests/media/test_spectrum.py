@@ -24,7 +24,7 @@ SECOND = 0.1 * noise(1.0)
 
 def decibels(levels: bytes) -> Sound:
     """Read the levels of a message, dBFS."""
-    return np.frombuffer(levels, np.uint8).astype(np.float32) / 2 - 120
+    return np.frombuffer(levels, np.uint8).astype(np.float32) * np.float32(0.5) - np.float32(120)
 
 
 @pytest.mark.parametrize("hertz", [100, 440, 1000, 3000, 8000, 15500])
@@ -95,7 +95,7 @@ def test_what_nobody_takes_is_bounded() -> None:
 def test_noise_is_measured_in_pauses_of_the_last_three_seconds() -> None:
     """None without a pause, or without noise in it; speech does not count."""
     removed, frame = NoiseRemoved(), noise(0.02)[:960]
-    pause = np.stack((0.01 * frame, 0.001 * frame))
+    pause = np.stack((0.01 * frame, 0.001 * frame)).astype(np.float32)
     speech = np.stack((frame, frame))
     assert removed.decibels is None
     for _ in range(9):
@@ -109,7 +109,7 @@ def test_noise_is_measured_in_pauses_of_the_last_three_seconds() -> None:
         removed.push(speech, 20.0)
     assert removed.decibels is None, "it is too long ago"
     for _ in range(150):
-        removed.push(0.00001 * pause, -12.0)
+        removed.push(np.float32(0.00001) * pause, -12.0)
     assert removed.decibels is None, "there is nothing to remove"
     for _ in range(150):
         removed.push(pause[::-1], -12.0)
