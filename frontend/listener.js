@@ -194,6 +194,8 @@ export class Listener extends HeldConnection {
     );
     pc.addEventListener("connectionstatechange", () => {
       if (pc.connectionState === "connected") this.#play(denoised, original);
+      // Without sound there is nothing to wait for.
+      if (pc.connectionState === "disconnected" && !this.#hearing) this.lose("failed");
     });
   }
 
