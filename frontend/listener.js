@@ -194,8 +194,9 @@ export class Listener extends HeldConnection {
     );
     pc.addEventListener("connectionstatechange", () => {
       if (pc.connectionState === "connected") this.#play(denoised, original);
+      const isCurrent = this.#receiver === denoised.receiver;
       // Without sound there is nothing to wait for.
-      if (pc.connectionState === "disconnected" && !this.#hearing) this.lose("failed");
+      if (pc.connectionState === "disconnected" && isCurrent && !this.#hearing) this.lose("failed");
     });
   }
 
