@@ -102,7 +102,6 @@ export const en = {
     accountNavigation: "Account",
     admin: "Admin",
     yourStream: "Your stream",
-    listeningTo: (/** @type {string} */ name) => `Listening to ${name}`,
     reconnecting: "Reconnecting…",
     messages: "Messages",
     homeTitle: "Home",

@@ -53,7 +53,7 @@ async def test_a_listener_reads_what_is_true(stage: Stage) -> None:
     await expect(sentence).to_have_text("You hear ada.", timeout=15_000)
     await his.find("me").click()
     await expect(his.find("player-about")).to_have_text("You hear ada.")
-    await his.find("player-title").click()
+    await his.find("listening-to").click()
     await expect(his.find("unlisten")).to_be_visible()
     await hers.click("stop")
     await hers.find("confirm").click()
