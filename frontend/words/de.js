@@ -100,7 +100,6 @@ export const de = {
     accountNavigation: "Konto",
     admin: "Verwaltung",
     yourStream: "Dein Stream",
-    listeningTo: (name) => `Du hörst ${name}`,
     reconnecting: "Verbindet neu …",
     homeTitle: "Start",
     liveTitle: (title) => `● Live · ${title}`,

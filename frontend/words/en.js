@@ -100,7 +100,6 @@ export const en = {
     accountNavigation: "Account",
     admin: "Admin",
     yourStream: "Your stream",
-    listeningTo: (/** @type {string} */ name) => `Listening to ${name}`,
     reconnecting: "Reconnecting…",
     homeTitle: "Home",
     /** The window's title while the user is live; the dot is read out as nothing. */
