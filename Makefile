@@ -35,6 +35,7 @@ lint: $(VENV)/.lint node_modules/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	npm run --silent lint
+	npm test --silent
 
 check: lint $(VENV)/.test
 	$(BIN)/python -m tests.audit

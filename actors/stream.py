@@ -130,6 +130,7 @@ class StreamHost:
             self._tasks.start(self._recorder.recover(), name="recovery")
             self._tasks.start(self._recorder.sweep(), name="sweep")
             self._tasks.start(self._recorder.delete(), name="deletion")
+            self._tasks.start(self._recorder.copy(), name="copies")
             self._tasks.start(self._end_when_orphaned(), name="orphan watch")
         return self.describe_now()
 

@@ -11,9 +11,19 @@ import { words } from "./words.js";
  *   title: string | null,
  * }} Stream
  * @typedef {{
+ *   username: string, stream: Stream | null, session: string | null, admin: boolean,
+ *   storage: { used_bytes: number, limit_bytes: number | null, full: boolean },
+ * }} Me
+ * @typedef {{
  *   id: string, username: string, stream_id: string, started_at: string, duration_s: number,
- *   size_bytes: number, state: "recording" | "storing" | "ready" | "recovered", peaks: number[],
+ *   size_bytes: number, title: string | null, peaks: number[], formats: string[],
+ *   state: "recording" | "storing" | "ready" | "recovered" | "deleted",
+ *   reason: "owner" | "admin" | "quota" | "age" | null,
  * }} Recording
+ * @typedef {{ username: string | null, label: string | null, since: string, sessions: string[] }} Listening
+ * @typedef {{
+ *   id: string, label: string | null, expires_at: string, recordings: boolean, guests: number,
+ * }} InviteLink
  * @typedef {{
  *   action: string, session?: string, stream_id?: string, reason?: string, at?: string,
  * }} Control
@@ -56,20 +66,32 @@ const SENTENCES = new Map([
  * The server's HTTP interface: JSON for the pages, SDP for WHIP and WHEP.
  *
  * Every failure is an ApiError. Dispatches `signedout` when the server no longer accepts
- * the session cookie.
+ * the session cookie, or the token.
  */
 export class Api extends EventTarget {
   #clock;
 
-  /** @param {ServerClock} clock */
-  constructor(clock) {
+  /**
+   * @param {ServerClock} clock
+   * @param {string} [token] an invite link's, sent instead of the cookie
+   */
+  constructor(clock, token = "") {
     super();
     this.#clock = clock;
+    this.token = token;
   }
 
   /** @param {string} path */
   get(path) {
     return this.#json("GET", path);
+  }
+
+  /**
+   * Ask only for what would be answered.
+   * @param {string} path
+   */
+  head(path) {
+    return this.#request("HEAD", path, {});
   }
 
   /**
@@ -167,14 +189,17 @@ export class Api extends EventTarget {
    */
   async #request(method, path, init) {
     const sentAt = Date.now();
+    const headers = new Headers(init.headers);
+    if (this.token) headers.set("Authorization", `Bearer ${this.token}`);
     let response;
     try {
       response = await fetch(path, {
         method,
-        credentials: "same-origin",
+        credentials: this.token ? "omit" : "same-origin",
         cache: "no-store",
         signal: AbortSignal.timeout(15_000),
         ...init,
+        headers,
       });
     } catch {
       throw new ApiError(words.errors.unreachable);

@@ -1,22 +1,28 @@
 import { ApiError } from "./api.js";
+import { routeOf } from "./routes.js";
 import { Visit } from "./visit.js";
 import { AdminView } from "./views/admin.js";
 import { HomeView } from "./views/home.js";
+import { NothingView } from "./views/nothing.js";
 import { ProfileView } from "./views/profile.js";
+import { RecordingView } from "./views/recording_page.js";
 import { Shell } from "./views/shell.js";
 import { SignInView } from "./views/sign_in.js";
+import { words } from "./words.js";
 
 /**
- * @import { Api } from "./api.js"
+ * @import { Api, Me } from "./api.js"
  * @import { ServerClock } from "./clock.js"
+ * @import { Route } from "./routes.js"
+ * @typedef {{ element: HTMLElement, title?: string, start(): void, close(): void }} View
  */
-
-const PROFILE = /^\/u\/([^/]+)\/?$/;
 
 /**
  * The page: who is signed in, and which view is shown.
  *
- * Views change without loading a page, so that a stream continues while its owner looks around.
+ * Views change without loading a page, so that a stream continues while its owner looks around. The
+ * page's title is the view's `title`; a view whose title changes says so by the event `titlechange`
+ * on its element. The focus goes to the view's `h1`, also to one that comes later.
  */
 export class App {
   #api;
@@ -24,8 +30,9 @@ export class App {
   #shell;
   /** @type {Visit | null} */
   #visit = null;
-  /** @type {AdminView | HomeView | ProfileView | SignInView | null} */
+  /** @type {View | null} */
   #view = null;
+  #path = "";
 
   /** @param {{ api: Api, clock: ServerClock, root: HTMLElement }} parts */
   constructor({ api, clock, root }) {
@@ -36,24 +43,26 @@ export class App {
 
   async start() {
     document.addEventListener("click", (event) => this.#followLink(event));
-    window.addEventListener("popstate", () => this.#show());
+    window.addEventListener("popstate", () => {
+      if (location.pathname !== this.#path) this.#turn();
+    });
     window.addEventListener("pagehide", () => this.#visit?.leave());
     this.#api.addEventListener("signedout", () => this.#forget());
     try {
-      this.#begin((await this.#api.get("/api/me")).username);
+      if (hasCookie()) this.#begin(await this.#api.get("/api/me"));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.status !== 401) this.#shell.notice.show(error.message);
-      this.#show();
     }
+    this.#show();
   }
 
-  /** @param {string} username */
-  #begin(username) {
+  /** @param {Me} me */
+  #begin(me) {
     const visit = new Visit({
       api: this.#api,
       clock: this.#clock,
-      username,
+      me,
       audio: this.#shell.audio,
       notice: this.#shell.notice,
     });
@@ -65,7 +74,6 @@ export class App {
     });
     this.#shell.attend(visit);
     visit.start();
-    this.#show();
   }
 
   async #signOut() {
@@ -76,7 +84,7 @@ export class App {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.status !== 401) {
-        this.#shell.notice.show(`You are still signed in. ${error.message}`);
+        this.#shell.notice.show(words.account.stillSignedIn(error.message));
         return location.reload();
       }
     }
@@ -89,7 +97,7 @@ export class App {
     this.#visit.close();
     this.#visit = null;
     this.#shell.attend(null);
-    this.#show();
+    this.#turn();
   }
 
   /** @param {MouseEvent} event */
@@ -100,39 +108,65 @@ export class App {
     event.preventDefault();
     if (anchor.pathname !== location.pathname) history.pushState(null, "", anchor.pathname);
     this.#shell.notice.clear();
-    this.#show();
+    this.#turn();
     window.scrollTo(0, 0);
   }
 
+  /** Show the view of the present address, and lead keyboard and screen reader there. */
+  #turn() {
+    this.#show();
+    this.#shell.focusHeading();
+  }
+
   #show() {
+    const route = routeOf(location.pathname);
+    if (route.view === "profile") keepAddress(`/u/${route.username}`);
+    this.#path = location.pathname;
     this.#view?.close();
-    const view = this.#makeView();
+    const view = this.#makeView(route);
     this.#view = view;
-    this.#shell.show(view.element);
+    this.#shell.show(view);
     view.start();
   }
 
-  #makeView() {
-    const { notice } = this.#shell;
-    if (!this.#visit) {
-      return new SignInView({ api: this.#api, notice, onSignedIn: this.#begin.bind(this) });
+  /**
+   * @param {Route} route
+   * @returns {View}
+   */
+  #makeView(route) {
+    const visit = this.#visit;
+    if (route.view === "nothing") return new NothingView();
+    if (!visit) {
+      const onSignedIn = (/** @type {Me} */ me) => {
+        this.#begin(me);
+        this.#turn();
+      };
+      return new SignInView({ api: this.#api, route, onSignedIn });
     }
-    if (location.pathname === "/admin") return new AdminView(this.#visit);
-    const name = location.pathname.match(PROFILE)?.[1];
-    if (name) return new ProfileView(this.#visit, decoded(name));
-    return new HomeView(this.#visit, { onAccountDeleted: () => this.#forget() });
+    switch (route.view) {
+      case "admin":
+        return new AdminView(visit);
+      case "profile":
+        return new ProfileView(visit, route.username);
+      case "recording":
+        return new RecordingView(visit, route.id);
+      case "home":
+        return new HomeView(visit, { onAccountDeleted: () => this.#forget() });
+      default:
+        return new NothingView();
+    }
   }
 }
 
+/** Whether the page was served to somebody with a cookie of ours; scripts do not see it. */
+function hasCookie() {
+  return "cookie" in document.documentElement.dataset;
+}
+
 /**
- * Decode a part of a path; one with malformed escapes stands for itself.
- * @param {string} part
+ * Have the address bar show the usual spelling of an address.
+ * @param {string} path
  */
-function decoded(part) {
-  try {
-    return decodeURIComponent(part);
-  } catch (error) {
-    if (!(error instanceof URIError)) throw error;
-    return part;
-  }
+function keepAddress(path) {
+  if (location.pathname !== path) history.replaceState(null, "", path);
 }

@@ -31,7 +31,7 @@ export function el(tag, { testid, data = {}, on = {}, ...attributes } = {}, ...c
 }
 
 /**
- * Make one of the icons of icons.svg, hidden from screen readers.
+ * Make one of the icons of icons.svg, which the page carries; hidden from screen readers.
  * @param {string} name
  */
 export function icon(name) {
@@ -39,7 +39,7 @@ export function icon(name) {
   const use = document.createElementNS(SVG, "use");
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
-  use.setAttribute("href", `/static/icons.svg#${name}`);
+  use.setAttribute("href", `#icon-${name}`);
   svg.append(use);
   return svg;
 }

@@ -3,7 +3,7 @@ import { LiveSound } from "./live_sound.js";
 import { words } from "./words.js";
 
 /**
- * @import { Api, Control, Stream } from "./api.js"
+ * @import { Api, ApiError, Control, Stream } from "./api.js"
  * @import { Facts } from "./listen_state.js"
  * @import { Sound } from "./live_sound.js"
  * @import { Presence } from "./presence.js"
@@ -125,7 +125,7 @@ export class Listener extends HeldConnection {
       sound: this.sound,
       away: this.#away,
       ended: this.#ended,
-      problem: this.#problem,
+      problem: this.phase === "off" ? this.#problem : this.trouble,
     };
   }
 
@@ -220,11 +220,11 @@ export class Listener extends HeldConnection {
   }
 
   /**
-   * What went wrong is part of the facts, unless it is that the stream has ended.
-   * @param {string} message
+   * Why is part of the facts, unless it is that the stream has ended.
+   * @param {ApiError} error
    */
-  say(message) {
-    this.#note({ problem: this.#ended ? "" : message });
+  gaveUp(error) {
+    if (!this.#ended) this.#note({ problem: error.message });
   }
 
   // -- news
@@ -274,8 +274,10 @@ export class Listener extends HeldConnection {
    * The publisher may remove a listener.
    * @param {Control} control
    */
-  async #obey({ action, stream_id: streamId, reason = "" }) {
+  async #obey({ action, stream_id: streamId, session = "", reason = "" }) {
     if (action !== "removed" || this.phase === "off" || streamId !== this.#streamId) return;
+    // Guests are removed one by one, and all of a link are told.
+    if (this.presence.guestOf && session !== this.session) return;
     await this.#stopFor(reason, { tell: false });
   }
 
@@ -332,7 +334,6 @@ export class Listener extends HeldConnection {
     this.#receiver = denoised;
     this.#decided = false;
     this.#lastPacket = -1;
-    this.#problem = "";
     this.#sound.connect({ denoised: denoised.track, original: original?.track ?? null });
     clearInterval(this.#looking);
     this.#looking = setInterval(() => this.#look(), LOOK_MS);

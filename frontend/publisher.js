@@ -2,8 +2,8 @@ import { ApiError } from "./api.js";
 import { HeldConnection } from "./held.js";
 import { KeptSettings, settingsQuery } from "./kept_settings.js";
 import { LinkQuality } from "./link_quality.js";
+import { LivePage } from "./live_page.js";
 import { Microphone, MicrophoneError } from "./microphone.js";
-import { OnAir } from "./on_air.js";
 import { readColumns } from "./spectrum.js";
 import { Silence, stateOf } from "./stream_state.js";
 import { words } from "./words.js";
@@ -86,7 +86,7 @@ export class Publisher extends HeldConnection {
     super(api, presence);
     this.#username = username;
     this.settings = new KeptSettings(username);
-    new OnAir(this);
+    new LivePage(this);
     const { signal } = this.#abort;
     const obey = (/** @type {CustomEvent} */ { detail }) => this.#obey(detail);
     presence.addEventListener("control", obey, { signal });

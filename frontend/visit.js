@@ -4,15 +4,16 @@ import { Listener } from "./listener.js";
 import { MediaControls } from "./media_session.js";
 import { MicrophoneError } from "./microphone.js";
 import { Player } from "./player.js";
+import { Positions } from "./positions.js";
 import { Presence } from "./presence.js";
 import { Publisher } from "./publisher.js";
 
 /**
- * @import { Api, Control } from "./api.js"
+ * @import { Api, Control, Me } from "./api.js"
  * @import { ServerClock } from "./clock.js"
  * @import { Notice } from "./views/notice.js"
  * @typedef {{
- *   api: Api, clock: ServerClock, username: string, audio: HTMLAudioElement, notice: Notice,
+ *   api: Api, clock: ServerClock, me: Me, audio: HTMLAudioElement, notice: Notice,
  * }} VisitParts
  */
 
@@ -21,16 +22,19 @@ export class Visit {
   #abort = new AbortController();
 
   /** @param {VisitParts} parts */
-  constructor({ api, clock, username, audio, notice }) {
+  constructor({ api, clock, me, audio, notice }) {
     this.api = api;
     this.clock = clock;
-    this.username = username;
+    /** What the server said of the user when the visit began. */
+    this.me = me;
+    this.username = me.username;
     this.notice = notice;
     this.presence = new Presence(api);
     this.friends = new Friends(api, this.presence);
-    this.publisher = new Publisher(api, this.presence, username);
+    this.publisher = new Publisher(api, this.presence, me.username);
     this.listener = new Listener(api, this.presence, audio);
     this.player = new Player(this.listener, this.presence);
+    this.positions = new Positions(this.player);
     this.mediaControls = new MediaControls(this.player, this.listener);
   }
 
@@ -44,6 +48,7 @@ export class Visit {
       if (detail.action === "quota") this.notice.show(detail.reason ?? "");
     };
     this.presence.addEventListener("control", say, { signal });
+    this.positions.start(signal);
     this.mediaControls.start();
     this.presence.start();
   }

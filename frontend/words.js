@@ -6,10 +6,10 @@ const LANGUAGES = { en, de };
 const chosen = choose(navigator.languages ?? [navigator.language]);
 
 /** The first of the browser's languages that the pages speak. */
-export const { language } = chosen;
+export const language = chosen.language;
 
 /** The same as the browser names it, with its region: for dates and numbers. */
-export const { locale } = chosen;
+export const locale = chosen.locale;
 
 /** Everything that the pages say, in that language. */
 export const words = LANGUAGES[language];

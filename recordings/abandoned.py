@@ -14,7 +14,7 @@ from foundation.logs import fields
 from recordings.errors import ObjectMissing
 from recordings.index import Recording, RecordingIndex
 from recordings.multipart import PART_BYTES, OpenUpload, Part
-from recordings.names import id_in_key
+from recordings.names import Copy, id_in_key
 from recordings.recording import STORED
 from recordings.store import RecordingStore
 from recordings.stored import make_whole
@@ -115,6 +115,7 @@ async def _finish(
     if kept is None:  # its owner deleted it meanwhile
         await asyncio.to_thread(store.delete, suspect.key)
         return None
+    await index.copies.want(kept.id, Copy.SMALL)
     await index.uploads.forget(suspect.recording_id)
     told = fields(recording=kept.id, duration_s=round(kept.duration_s, 1))
     log.info("recording is recovered from its parts", extra=told)

@@ -12,6 +12,7 @@ from typing import TypeVar
 from foundation.logs import fields
 from foundation.redis import RedisUnavailable
 from recordings.index import Reason, Recording, RecordingIndex, RecordingState
+from recordings.names import Copy
 from recordings.spool import ClaimedSpool, claim_spool
 from recordings.store import ObjectMissing, RecordingStore, StoreUnavailable
 from recordings.stored import make_whole
@@ -96,6 +97,7 @@ async def finish_claimed(
         await _forget(upload, index, store)
         await asyncio.to_thread(spool.remove)
         return None
+    await persist("index", lambda: index.copies.want(recording.id, Copy.SMALL))
     await _forget(upload, index, store)
     await asyncio.to_thread(spool.remove)
     told = fields(recording=kept.id, state=kept.state, duration_s=round(kept.duration_s, 1))

@@ -26,6 +26,7 @@ from typing import Any
 from foundation.lease import Lease, holder_of, this_process
 from foundation.redis import RedisClient
 from recordings import index_scripts
+from recordings.copy_queue import CopyQueue
 from recordings.names import check_username
 from recordings.recording import Reason, Recording, RecordingChange, RecordingState
 from recordings.uploads import UploadLog
@@ -63,6 +64,7 @@ class RecordingIndex:
 
     def __init__(self, redis: RedisClient) -> None:
         self.uploads = UploadLog(redis)
+        self.copies = CopyQueue(redis)
         self._redis = redis
         self._channel = redis.channel(CHANNEL)
         self._known = redis.register_script(index_scripts.KNOWN)
@@ -92,8 +94,9 @@ class RecordingIndex:
     async def put(self, recording: Recording) -> Recording | None:
         """Add or replace an entry and publish it; returns it, or None if the id has been removed.
 
-        What is not the writer's stays as it is: the title and the copies. A late `recording` state
-        changes nothing: a recording begins only once. One that is deleted stays so.
+        What is not the writer's stays as it is: the title, and copies of the same sound. A late
+        `recording` state changes nothing: a recording begins only once. One that is deleted stays
+        so.
         """
         while True:
             before, _ = await self._read(recording.id, recording.username)
@@ -102,7 +105,9 @@ class RecordingIndex:
                 return known
             new = recording
             if known:
-                new = replace(recording, title=known.title, copies=known.copies)
+                same = known.size_bytes == recording.size_bytes
+                copies = known.copies if same else ()
+                new = replace(recording, title=known.title, copies=copies)
             if (done := await self._write(before, new)) is not None:
                 return new if done else None
 

@@ -63,11 +63,11 @@ class PartStore:
         self._client = client
         self._bucket = bucket
 
-    def begin(self, key: str) -> str:
+    def begin(self, key: str, media_type: str = AUDIO) -> str:
         """Open an upload; returns its id."""
         with translated(key):
             return self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=key, ContentType=AUDIO
+                Bucket=self._bucket, Key=key, ContentType=media_type
             )["UploadId"]
 
     def put(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
@@ -100,9 +100,9 @@ class PartStore:
                 MultipartUpload={"Parts": listed},
             )
 
-    def put_all(self, key: str, chunks: Iterable[bytes]) -> None:
+    def put_all(self, key: str, chunks: Iterable[bytes], media_type: str = AUDIO) -> None:
         """Store an object whose parts are these chunks."""
-        with self._making(key) as upload:
+        with self._making(key, media_type) as upload:
             for data in chunks:
                 upload.parts.append(self.put(key, upload.upload_id, len(upload.parts) + 1, data))
 
@@ -111,11 +111,16 @@ class PartStore:
         with translated(key):
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
 
-    def open_uploads(self) -> Iterator[OpenUpload]:
+    def abort_all(self, key: str) -> None:
+        """Drop whatever was begun under a key."""
+        for upload in list(self.open_uploads(key)):
+            self.abort(key, upload.upload_id)
+
+    def open_uploads(self, prefix: str = KEY_PREFIX) -> Iterator[OpenUpload]:
         """Iterate over all recordings' uploads that are in progress or were abandoned."""
         with translated():
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self._bucket, Prefix=KEY_PREFIX
+                Bucket=self._bucket, Prefix=prefix
             )
             for page in pages:
                 for each in page.get("Uploads", []):
@@ -147,9 +152,9 @@ class PartStore:
                 upload.parts.append(self._copy(key, upload.upload_id, number, start, end))
 
     @contextmanager
-    def _making(self, key: str) -> Iterator[_Draft]:
+    def _making(self, key: str, media_type: str = AUDIO) -> Iterator[_Draft]:
         """Begin an upload, for the caller to add parts; then complete it, or abort it."""
-        upload = _Draft(self.begin(key))
+        upload = _Draft(self.begin(key, media_type))
         try:
             yield upload
             self.complete(key, upload.upload_id, upload.parts)

@@ -1,8 +1,10 @@
 """Names of recordings: ids, and keys in the bucket. Nothing unsafe gets into a path."""
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from enum import StrEnum
+from urllib.parse import quote
 
 from foundation.ids import ALPHABET
 
@@ -24,6 +26,10 @@ class Copy(StrEnum):
 
 
 EXTENSIONS = {Copy.FLAC: ".flac", Copy.SMALL: ".m4a"}
+MEDIA_TYPES = {Copy.FLAC: "audio/flac", Copy.SMALL: "audio/mp4"}
+
+_NOT_IN_FILE_NAME = re.compile(r"""[\x00-\x1f\x7f-\x9f/\\:*?"<>|%;]""")
+_FILE_NAME = re.compile(rf"[A-Za-z0-9](?:(?!{_NOT_IN_FILE_NAME.pattern}).){{0,254}}")
 
 
 def check_recording_id(recording_id: str) -> str:
@@ -67,3 +73,24 @@ def peaks_key(key: str) -> str:
 def copy_key(key: str, copy: Copy) -> str:
     """Get the key of a copy stored beside a recording."""
     return f"{key.removesuffix('.wav')}{EXTENSIONS[copy]}"
+
+
+def attachment(name: str) -> str:
+    """Make a Content-Disposition that downloads under a name (RFC 6266).
+
+    Raises ValueError unless it is a plain file name.
+    """
+    if not _FILE_NAME.fullmatch(name):
+        raise ValueError(f"not a plain file name: {name!r}")
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    told = f'attachment; filename="{plain}"'
+    return told if plain == name else f"{told}; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def file_name(username: str, started_at: float, title: str | None, copy: Copy | None) -> str:
+    """Name a download, without leading dashes or underscores, which trip up shells and tools."""
+    moment = datetime.fromtimestamp(started_at, UTC)
+    words = [username.lstrip("_-") or "recording", f"{moment:%Y-%m-%d %H.%M.%S}"]
+    if title:
+        words.append(_NOT_IN_FILE_NAME.sub(" ", title))
+    return " ".join(" ".join(words).split()) + (EXTENSIONS[copy] if copy else ".wav")

@@ -26,7 +26,7 @@ def peaks_of(chunks: Iterable[bytes], file_bytes: int) -> tuple[float, ...]:
     edges = np.linspace(0, samples, count + 1).astype(int)
     loudest = np.zeros(count, np.int32)
     at = 0
-    for sound in _sound_in(chunks):
+    for sound in sound_in(chunks):
         sound = sound[: samples - at]
         if not len(sound):
             continue
@@ -38,7 +38,7 @@ def peaks_of(chunks: Iterable[bytes], file_bytes: int) -> tuple[float, ...]:
     return tuple(round(int(magnitude) / 32768, 3) for magnitude in loudest)
 
 
-def _sound_in(chunks: Iterable[bytes]) -> Iterable[NDArray[np.int16]]:
+def sound_in(chunks: Iterable[bytes]) -> Iterable[NDArray[np.int16]]:
     """Strip the header and join samples that span two chunks."""
     to_skip, left = HEADER_BYTES, b""
     for chunk in chunks:

@@ -9,6 +9,7 @@ from pathlib import Path
 from foundation.redis import RedisUnavailable
 from foundation.tasks import TaskSet
 from recordings.abandoned import abort_old_uploads, recover_abandoned
+from recordings.copies import CopyMaker
 from recordings.index import RecordingIndex
 from recordings.live import LiveRecording
 from recordings.quota import UNLIMITED, Quota
@@ -22,6 +23,7 @@ RECOVERY_INTERVAL_S = 10.0
 SWEEP_INTERVAL_S = 30
 RETENTION_INTERVAL_S = 3600
 DELETION_INTERVAL_S = 2.0
+COPY_INTERVAL_S = 1.0
 UNTOUCHED_S = 5.0
 """An unlocked spool that has not changed for this long was abandoned."""
 
@@ -116,6 +118,18 @@ class Recorder:
             except (RedisUnavailable, StoreUnavailable) as error:
                 log.warning("recordings: deletion failed, retrying in the next round: %s", error)
             await asyncio.sleep(DELETION_INTERVAL_S)
+
+    async def copy(self) -> None:
+        """Make the copies of recordings that are wanted, until cancelled."""
+        maker = CopyMaker(self._index, self._store, self._spool_dir)
+        while True:
+            try:
+                made = await maker.make_next()
+            except (RedisUnavailable, StoreUnavailable, OSError) as error:
+                log.warning("recordings: copying failed, retrying in the next round: %s", error)
+                made = False
+            if not made:
+                await asyncio.sleep(COPY_INTERVAL_S)
 
     @asynccontextmanager
     async def _turn(self, what: str, every_s: float) -> AsyncIterator[bool]:

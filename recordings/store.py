@@ -1,18 +1,27 @@
 """Recordings in any S3: put, verify, presign, read, delete. Synchronous, for threads."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from recordings.errors import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from recordings.index import Recording
 from recordings.multipart import AUDIO, PartStore
-from recordings.names import KEY_PREFIX, peaks_key, recording_key
+from recordings.names import (
+    KEY_PREFIX,
+    MEDIA_TYPES,
+    Copy,
+    attachment,
+    copy_key,
+    peaks_key,
+    recording_key,
+)
 from recordings.s3 import Addressing, connect, content_md5, new_session, translated
 
 if TYPE_CHECKING:
@@ -36,7 +45,6 @@ PEOPLE_WAIT_S = 4.0
 
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 _ONE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -140,10 +148,18 @@ class RecordingStore:
     def put(self, path: Path, key: str) -> None:
         """Store a file: one PUT, or parts if it is long. The server checks the MD5 of each."""
         with path.open("rb") as file:
-            if path.stat().st_size <= CHUNK_BYTES:
-                self._put(key, file.read(), AUDIO)
-            else:
-                self.parts.put_all(key, iter(lambda: file.read(CHUNK_BYTES), b""))
+            self._put_file(file, key, AUDIO)
+
+    def put_copy(self, file: IO[bytes], key: str, copy: Copy) -> None:
+        """Store a copy beside a recording."""
+        self._put_file(file, copy_key(key, copy), MEDIA_TYPES[copy])
+
+    def _put_file(self, file: IO[bytes], key: str, media_type: str) -> None:
+        file.seek(0)
+        if os.fstat(file.fileno()).st_size <= CHUNK_BYTES:
+            self._put(key, file.read(), media_type)
+        else:
+            self.parts.put_all(key, iter(lambda: file.read(CHUNK_BYTES), b""), media_type)
 
     def _put(self, key: str, body: bytes, media_type: str) -> None:
         with translated(key):
@@ -191,19 +207,22 @@ class RecordingStore:
             stored.close()
         return tuple(told["peaks"]), told.get("title")
 
-    def presign(self, key: str, *, download_name: str | None = None, expires_s: int = 3600) -> str:
+    def presign(
+        self,
+        key: str,
+        *,
+        download_name: str | None = None,
+        expires_s: int = 3600,
+        media_type: str = AUDIO,
+    ) -> str:
         """Make a URL that a browser can play, with ranges, or download under a name, for a time."""
-        disposition = "inline"
-        if download_name is not None:
-            if not _SAFE_NAME.fullmatch(download_name):
-                raise ValueError(f"not a plain file name: {download_name!r}")
-            disposition = f'attachment; filename="{download_name}"'
+        disposition = attachment(download_name) if download_name else "inline"
         return self._signing_client.generate_presigned_url(
             "get_object",
             Params={
                 "Bucket": self.config.bucket,
                 "Key": key,
-                "ResponseContentType": AUDIO,
+                "ResponseContentType": media_type,
                 "ResponseContentDisposition": disposition,
             },
             ExpiresIn=expires_s,
@@ -235,9 +254,9 @@ class RecordingStore:
         return True
 
     def delete(self, key: str) -> None:
-        """Delete a recording and its peaks, if they exist."""
+        """Delete a recording, its peaks and its copies, if they exist."""
         with translated(key):
-            for each in (key, peaks_key(key)):
+            for each in (key, peaks_key(key), *(copy_key(key, copy) for copy in Copy)):
                 self._client.delete_object(Bucket=self.config.bucket, Key=each)
 
     def list_keys(self) -> Iterator[str]:

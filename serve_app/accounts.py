@@ -43,7 +43,7 @@ class WrongPassword(AccountError):
     """Somebody who is signed in does not know the password."""
 
     def __init__(self) -> None:
-        super().__init__("This is not your password.")
+        super().__init__("Wrong password.")
 
 
 class AccountDisabled(AccountError):
@@ -145,7 +145,7 @@ class Accounts(Friends):
         if result == "refused":
             raise InvitationRefused(REFUSED)
         if result == "taken":
-            raise UsernameTaken(f"The username {username} is taken. Please choose another.")
+            raise UsernameTaken(f"The name {username} is taken. Please choose another.")
         security.note("account created", username)
 
     async def exists(self, username: str) -> bool:
@@ -182,7 +182,7 @@ class Accounts(Friends):
         if not await self._hasher.verify(password, account.get("password")):
             if account:  # otherwise it may be a password, in the wrong field
                 security.note("sign-in failed", username)
-            raise WrongCredentials("Wrong username or password.")
+            raise WrongCredentials("Wrong name or password.")
         if account.get("disabled"):
             security.note("sign-in refused, the account is disabled", username)
             raise AccountDisabled
@@ -190,7 +190,7 @@ class Accounts(Friends):
             username, str(document), account["id"], address, user_agent
         )
         if opened is None:  # the account changed while we looked at the password
-            raise WrongCredentials("Wrong username or password.")
+            raise WrongCredentials("Wrong name or password.")
         text, made, ended = opened
         security.note("signed in", username, sign_in=made.id)
         for id in ended:

@@ -9,7 +9,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.errors import IceRestartRefused
@@ -52,9 +51,9 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
         redirect_slashes=False,
     )
     api.state.services = services
-    for router in (people, streams, previews, presence, media, recordings, links, admin, pages):
+    routers = (people, streams, previews, presence, media, recordings, links, admin, pages)
+    for router in routers:
         api.include_router(router.router)
-    api.mount("/static", StaticFiles(directory=pages.FRONTEND), name="static")
     api.add_middleware(BodyLimit)
     api.add_middleware(TokenOutOfSight)
     api.add_middleware(ClientAddress, proxies=services.proxies)
@@ -119,6 +118,8 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
         headers["Allow"] = allowed(request)
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=headers)
+    if error.status_code == 404 and _reads_pages(request):
+        return pages.page_for(request, 404)
     sentences = {
         "Not Found": NOTHING_HERE,
         "Method Not Allowed": "This address does not support that method.",
@@ -126,6 +127,13 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
     }
     detail = sentences.get(error.detail, error.detail)
     return JSONResponse({"detail": detail}, error.status_code, headers)
+
+
+def _reads_pages(request: Request) -> bool:
+    """Tell a person's browser, at an address of the pages, from what reads JSON."""
+    wants_pages = "text/html" in request.headers.get("accept", "")
+    elsewhere = request.url.path.startswith(("/api", "/whip", "/whep", "/static"))
+    return wants_pages and not elsewhere and request.method in ("GET", "HEAD")
 
 
 async def _apologise(request: Request, error: Exception) -> JSONResponse:
@@ -185,12 +193,10 @@ class Headers:
         await self._app(scope, receive, with_headers)
 
     def _more(self, path: str) -> list[tuple[bytes, bytes]]:
-        """Get headers by path. Modules have no version in their names, so no caching."""
+        """Get headers by path."""
         if path.startswith(("/whip", "/whep")):
             return self._media
-        if path.startswith("/api/"):
-            return self._private
-        return [(b"cache-control", b"no-cache")] if path.startswith("/static/") else []
+        return self._private if path.startswith("/api/") else []
 
 
 def _security(storage: str) -> dict[str, str]:

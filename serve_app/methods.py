@@ -1,7 +1,7 @@
 """What HTTP asks of every address: HEAD, `Allow`, OPTIONS, and a slash too many."""
 
 from starlette.requests import Request
-from starlette.routing import Match, Mount
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEAD = "hushcast.head"
@@ -46,6 +46,5 @@ def allowed(request: Request) -> str:
         for method in METHODS
         for route in request.app.routes
         if route.matches({**scope, "method": method})[0] is Match.FULL
-        and not (isinstance(route, Mount) and method != "GET")  # static files
     ]
     return ", ".join([*(["HEAD"] if "GET" in answered else []), *answered, "OPTIONS"])

@@ -24,6 +24,7 @@ USUAL = {
     "friends": "120/minute",
     "look_ups": "300/minute",
     "changes": "600/minute",
+    "copies": "60/hour",
     "previews": "10/minute",
     "streams": "32",
 }

@@ -1,5 +1,8 @@
+import { ApiError } from "../api.js";
 import { button, el } from "../dom.js";
+import { words, writeMoment } from "../words.js";
 import { confirm, confirmWithPassword } from "./confirm.js";
+import { Field, right } from "./field.js";
 
 /**
  * @import { Visit } from "../visit.js"
@@ -9,23 +12,23 @@ import { confirm, confirmWithPassword } from "./confirm.js";
  * }} SignIn
  */
 
-const DAY = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
-
 /** The account: a new password, where it is signed in, who is blocked, its end. Closed at first. */
 export class AccountPanel {
   #visit;
   #onDeleted;
-  #current = passwordField("current-password", "Current password");
-  #new = passwordField("new-password", "New password");
+  #current = passwordField("current-password", words.account.currentPassword);
+  #new = passwordField("new-password", words.account.newPassword, words.account.passwordRule);
   #form = el(
     "form",
-    { class: "row", method: "post" },
-    this.#current,
-    this.#new,
-    button({ type: "submit", class: "small", testid: "change-password" }, "Change password"),
+    { class: "change-password", method: "post", novalidate: true },
+    this.#current.element,
+    this.#new.element,
+    button({ type: "submit", class: "small", testid: "change-password" }, words.account.changePassword),
   );
-  #signIns = el("ul", { testid: "sign-ins", "aria-label": "Where you are signed in" });
-  #blocked = el("ul", { testid: "blocked", "aria-label": "Blocked people" });
+  #signIns = el("ul", { testid: "sign-ins", "aria-label": words.account.signIns });
+  #others;
+  #blocked = el("ul", { testid: "blocked", "aria-label": words.account.blocked });
+  #blockedHeading = el("h3", { hidden: true }, words.account.blocked);
   /** @type {HTMLDetailsElement} */
   element;
 
@@ -37,21 +40,24 @@ export class AccountPanel {
     this.#visit = visit;
     this.#onDeleted = onDeleted;
     const act = (/** @type {() => unknown} */ action) => ({ click: () => action() });
+    this.#others = button(
+      { class: "small", testid: "end-others", hidden: true, on: act(() => this.#endOthers()) },
+      words.account.signOutOthers,
+    );
     this.element = el(
       "details",
       { class: "account-panel", on: { toggle: () => this.element.open && this.#load() } },
-      el("summary", { testid: "account" }, "Account"),
+      el("summary", { testid: "account" }, words.account.heading),
+      el("h3", {}, words.account.changePassword),
       this.#form,
-      el("h3", {}, "Where you are signed in"),
+      el("h3", {}, words.account.signIns),
       this.#signIns,
-      button(
-        { class: "small", testid: "end-others", on: act(() => this.#endOthers()) },
-        "Sign out everywhere else",
-      ),
+      this.#others,
+      this.#blockedHeading,
       this.#blocked,
       button(
         { class: "quiet small", testid: "delete-account", on: act(() => this.#delete()) },
-        "Delete account",
+        words.account.deleteAccount,
       ),
     );
   }
@@ -71,30 +77,37 @@ export class AccountPanel {
       ]);
       this.#signIns.replaceChildren(...signIns.map((/** @type {SignIn} */ each) => this.#row(each)));
       this.#blocked.replaceChildren(...blocked.map((/** @type {string} */ name) => this.#block(name)));
+      this.#others.hidden = signIns.length < 2;
+      this.#blockedHeading.hidden = this.#blocked.hidden = !blocked.length;
     });
   }
 
   /** @param {SignIn} signIn */
   #row({ id, last_used_at, current, address, user_agent }) {
-    const used = current ? "this one" : `last used ${DAY.format(new Date(last_used_at))}`;
-    const where = [browserOf(user_agent), address, used].filter(Boolean).join(" · ");
+    const used = current ? words.account.thisOne : words.account.lastUsed(writeMoment(last_used_at));
+    const browser = browserOf(user_agent);
+    const where = [browser, address, used].filter(Boolean).join(" · ");
     const end = () => this.#remove(`/api/me/sign-ins/${encodeURIComponent(id)}`);
+    const attributes = { class: "small", "aria-label": words.account.signOutOf(where), on: { click: end } };
     return el(
       "li",
       { class: "row" },
       el("span", { title: user_agent }, where),
-      current ? null : button({ class: "small", on: { click: end } }, "Sign out"),
+      current ? null : button(attributes, words.account.signOut),
     );
   }
 
   /** @param {string} name */
   #block(name) {
+    const { account } = words;
     const unblock = () => this.#remove(`/api/blocks/${encodeURIComponent(name)}`);
+    const label = account.unblockPerson(name);
+    const attributes = { class: "small", testid: `unblock-${name}`, "aria-label": label, on: { click: unblock } };
     return el(
       "li",
       { class: "row" },
-      el("span", {}, `${name} is blocked`),
-      button({ class: "small", testid: `unblock-${name}`, on: { click: unblock } }, "Unblock"),
+      el("span", {}, account.isBlocked(name)),
+      button(attributes, account.unblock),
     );
   }
 
@@ -105,9 +118,9 @@ export class AccountPanel {
 
   async #endOthers() {
     const sure = await confirm({
-      question: "Sign out everywhere else?",
-      consequence: "Streams and pages on your other devices end at once.",
-      yes: "Sign out",
+      question: words.account.signOutOthersQuestion,
+      consequence: words.account.signOutOthersConsequence,
+      yes: words.account.signOut,
     });
     if (sure) await this.#remove("/api/me/sign-ins");
   }
@@ -115,40 +128,51 @@ export class AccountPanel {
   /** @param {SubmitEvent} event */
   async #changePassword(event) {
     event.preventDefault();
-    const empty = [this.#current, this.#new].find((field) => !field.value);
-    if (empty) return empty.focus();
-    const body = { current: this.#current.value, new: this.#new.value };
-    if (!(await this.#visit.attempt(() => this.#visit.api.put("/api/me/password", body)))) return;
+    const [current, changed] = [this.#current.value, this.#new.value];
+    const filled = right([
+      [this.#current, !current && words.account.passwordMissing],
+      [this.#new, !changed && words.account.newPasswordMissing],
+    ]);
+    if (!filled) return;
+    try {
+      await this.#visit.api.put("/api/me/password", { current, new: changed });
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      return this.#refuse(error);
+    }
     this.#form.reset();
+    this.#visit.notice.show(words.account.passwordChanged);
     await this.#load();
-    this.#visit.notice.show("Your password is changed. You are signed out everywhere else.");
+  }
+
+  /** @param {ApiError} error */
+  #refuse({ status, message }) {
+    if (status === 403) this.#current.refuse(message);
+    else if (status === 422) this.#new.refuse(message);
+    else this.#visit.notice.show(message);
   }
 
   async #delete() {
-    const password = await confirmWithPassword({
-      question: "Delete your account?",
-      consequence: "This permanently deletes your name, your friendships and all your recordings.",
-      yes: "Delete account",
-    });
-    if (password === null) return;
     const { api } = this.#visit;
-    if (await this.#visit.attempt(() => api.delete("/api/me", { password }))) this.#onDeleted();
+    const deleted = await confirmWithPassword(
+      {
+        question: words.account.deleteQuestion,
+        consequence: words.account.deleteConsequence,
+        yes: words.account.deleteAccount,
+      },
+      (password) => api.delete("/api/me", { password }),
+    );
+    if (deleted) this.#onDeleted();
   }
 }
 
 /**
  * @param {AutoFill} kind
- * @param {string} words
+ * @param {string} label
+ * @param {string} [rule]
  */
-function passwordField(kind, words) {
-  return el("input", {
-    type: "password",
-    testid: kind,
-    autocomplete: kind,
-    placeholder: words,
-    "aria-label": words,
-    maxlength: 128,
-  });
+function passwordField(kind, label, rule) {
+  return new Field({ type: "password", testid: kind, autocomplete: kind, label, rule, maxlength: 128 });
 }
 
 /** @param {string} userAgent */

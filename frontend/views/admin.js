@@ -23,9 +23,12 @@ export class AdminView {
   #streams = el("ul", { class: "requests", testid: "admin-streams" });
   #accounts = el("ul", { class: "requests", testid: "admin-accounts" });
 
+  title = words.admin.title;
+
   element = el(
     "div",
     { class: "profile" },
+    el("h1", {}, words.admin.title),
     el("section", { class: "card", "aria-label": words.admin.streams }, el("h2", {}, words.admin.streams), this.#streams),
     el("section", { class: "card", "aria-label": words.admin.accounts }, el("h2", {}, words.admin.accounts), this.#accounts),
   );

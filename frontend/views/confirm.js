@@ -1,5 +1,7 @@
+import { ApiError } from "../api.js";
 import { button, el } from "../dom.js";
 import { words } from "../words.js";
+import { Field, right } from "./field.js";
 
 /** @typedef {{ question: string, consequence: string, yes: string }} Question */
 
@@ -9,54 +11,64 @@ import { words } from "../words.js";
  * @returns {Promise<boolean>}
  */
 export function confirm(question) {
-  return ask(question, null);
+  return ask(question, null, async () => {});
 }
 
 /**
- * The same for what only the account's owner may do. Resolves to the password, null if they do not
- * agree.
+ * The same for what only the account's owner may do: it is done with the password, and what is
+ * refused is said in the dialog. Resolves to whether it was done.
  * @param {Question} question
- * @returns {Promise<string | null>}
+ * @param {(password: string) => Promise<unknown>} action raises ApiError
+ * @returns {Promise<boolean>}
  */
-export async function confirmWithPassword(question) {
-  const password = el("input", {
+export function confirmWithPassword(question, action) {
+  const password = new Field({
+    label: words.account.yourPassword,
     type: "password",
     testid: "confirm-password",
     autocomplete: "current-password",
-    placeholder: words.account.yourPassword,
-    "aria-label": words.account.yourPassword,
     maxlength: 128,
-    required: true,
     autofocus: true,
   });
-  return (await ask(question, password)) ? password.value : null;
+  return ask(question, password, () => action(password.value));
 }
 
 /**
  * @param {Question} about
- * @param {HTMLInputElement | null} field
+ * @param {Field | null} field
+ * @param {() => Promise<unknown>} action
  * @returns {Promise<boolean>}
  */
-function ask({ question, consequence, yes }, field) {
-  const cancel = { testid: "cancel", autofocus: !field, on: { click: () => dialog.close("no") } };
-  /** @type {HTMLDialogElement} */
-  const dialog = el(
-    "dialog",
-    { class: "confirm", testid: "confirm-dialog", "aria-labelledby": "confirm-question" },
+function ask({ question, consequence, yes }, field, action) {
+  const cancel = { testid: "cancel", autofocus: !field, on: { click: () => dialog.close() } };
+  /** @type {HTMLFormElement} */
+  const form = el(
+    "form",
+    { method: "dialog", novalidate: true },
+    el("h2", { id: "confirm-question" }, question),
+    el("p", { id: "confirm-consequence" }, consequence),
+    field?.element,
     el(
-      "form",
-      { method: "dialog" },
-      el("h2", { id: "confirm-question" }, question),
-      el("p", {}, consequence),
-      field,
-      el(
-        "div",
-        { class: "row end" },
-        button(cancel, words.common.cancel),
-        button({ type: "submit", value: "yes", testid: "confirm", class: "danger" }, yes),
-      ),
+      "div",
+      { class: "row end" },
+      button(cancel, words.common.cancel),
+      button({ type: "submit", testid: "confirm", class: "danger" }, yes),
     ),
   );
+  const about = { "aria-labelledby": "confirm-question", "aria-describedby": "confirm-consequence" };
+  /** @type {HTMLDialogElement} */
+  const dialog = el("dialog", { class: "confirm", testid: "confirm-dialog", ...about }, form);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (field && !right([[field, !field.value && words.account.passwordMissing]])) return;
+    try {
+      await action();
+      dialog.close("yes");
+    } catch (error) {
+      if (!(error instanceof ApiError && field)) throw error;
+      field.refuse(error.message);
+    }
+  });
   document.body.append(dialog);
   dialog.showModal();
   return new Promise((resolve) => {

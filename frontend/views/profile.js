@@ -22,6 +22,7 @@ export class ProfileView {
   #shown = null;
 
   element = el("div", { class: "profile" });
+  title;
 
   /**
    * @param {Visit} visit

@@ -1,6 +1,7 @@
-import { formatDuration } from "../clock.js";
-import { button, el, icon } from "../dom.js";
-import { confirm } from "./confirm.js";
+import { button, el, icon, link } from "../dom.js";
+import { titleOf } from "../player.js";
+import { describe, isKept, whyGone } from "../recording_words.js";
+import { words, writeMoment } from "../words.js";
 import { Waveform } from "./waveform.js";
 
 /**
@@ -8,31 +9,24 @@ import { Waveform } from "./waveform.js";
  * @import { Visit } from "../visit.js"
  */
 
-const KEPT = ["ready", "recovered"];
-/** @type {Record<string, string>} */
-const STATES = {
-  recording: "Recording",
-  storing: "Storing",
-  recovered: "Recovered",
-};
-const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-
 /**
- * One recording: play, seek, download and, for its owner, delete.
+ * One recording in a list: play, seek, download and, for its owner, delete and undo.
  *
- * Dispatches `play` when it begins to play and `gone` when it has been deleted.
+ * A deleted one says why it went. Dispatches `change` with what the server says of it.
  */
 export class RecordingRow extends EventTarget {
   #visit;
-  #audio = el("audio", { preload: "none", testid: "recording-audio" });
+  #abort = new AbortController();
   #play = button({ class: "round", testid: "play" });
-  #title = el("time", { class: "title" });
+  #title;
+  #when = el("time", { class: "hint" });
   #about = el("span", { class: "about hint" });
-  #download;
-  #delete;
-  #waveform;
-  /** @type {number | null} */
-  #resumeAt = null;
+  #download = el("a", { class: "button quiet icon-only", testid: "download" }, icon("download"));
+  #delete = button({ class: "quiet icon-only", testid: "delete" }, icon("trash"));
+  #undo = button({ class: "small", testid: "undo" }, words.common.undo);
+  #tools;
+  #waveform = new Waveform();
+  #isCurrent = false;
 
   /**
    * @param {Visit} visit
@@ -42,28 +36,28 @@ export class RecordingRow extends EventTarget {
     super();
     this.#visit = visit;
     this.recording = recording;
-    const { id } = recording;
-    const when = DATE.format(new Date(recording.started_at));
-    this.#title.textContent = when;
-    this.#title.dateTime = recording.started_at;
-    this.#waveform = new Waveform(`Position in the recording of ${when}`);
-    this.#download = el(
-      "a",
-      { class: "button quiet icon-only", testid: "download", "aria-label": "Download", title: "Download" },
-      icon("download"),
-    );
-    this.#delete = this.#makeDelete(recording, when);
+    this.#title = link(`/r/${encodeURIComponent(recording.id)}`, { class: "title" });
+    this.#when.dateTime = recording.started_at;
+    this.#tools = el("div", { class: "tools" }, this.#download, this.#delete, this.#undo);
     this.element = el(
       "li",
-      { class: "recording", testid: `recording-${id}` },
+      { class: "recording", testid: `recording-${recording.id}` },
       this.#play,
-      el("div", { class: "what" }, this.#title, this.#about),
+      el("div", { class: "what" }, this.#title, this.#when, this.#about),
       this.#waveform.element,
-      el("div", { class: "tools" }, this.#download, this.#delete),
-      this.#audio,
+      this.#tools,
     );
     this.#listen();
     this.set(recording);
+  }
+
+  /** Whether it can be played. */
+  get #kept() {
+    return isKept(this.recording);
+  }
+
+  get #path() {
+    return `/api/recordings/${encodeURIComponent(this.recording.id)}`;
   }
 
   /**
@@ -71,118 +65,108 @@ export class RecordingRow extends EventTarget {
    * @param {Recording} recording
    */
   set(recording) {
-    const kept = KEPT.includes(recording.state);
     this.recording = recording;
+    const title = titleOf(recording);
+    const kept = this.#kept;
+    const mine = recording.username === this.#visit.username;
+    const gone = recording.state === "deleted";
     this.element.dataset.state = recording.state;
-    this.#play.disabled = !kept;
-    if (this.#delete) this.#delete.disabled = !kept;
+    this.#title.textContent = title;
+    this.#when.textContent = recording.title ? writeMoment(recording.started_at) : "";
+    this.#waveform.label = words.recordings.positionIn(title);
     this.#waveform.set(recording.peaks, recording.duration_s, { enabled: kept });
-    if (kept) this.#download.setAttribute("href", `${this.#source}?download=1`);
+    for (const part of [this.#play, this.#waveform.element]) part.hidden = gone;
+    this.#play.disabled = !kept;
+    name(this.#download, words.recordings.download(title));
+    if (kept) this.#download.setAttribute("href", `${this.#path}/audio?download=1`);
+    else this.#download.removeAttribute("href");
     this.#download.setAttribute("aria-disabled", String(!kept));
+    this.#download.hidden = gone;
+    name(this.#delete, words.recordings.delete(title));
+    this.#delete.hidden = !mine || gone;
+    this.#delete.disabled = !kept;
+    this.#undo.hidden = !mine || recording.reason !== "owner";
+    this.#undo.setAttribute("aria-label", words.recordings.undoDelete(title));
     this.#renderPlaying();
   }
 
-  pause() {
-    this.#audio.pause();
-  }
-
   close() {
-    this.#audio.pause();
-    this.#audio.removeAttribute("src");
-    this.#audio.load();
+    this.#abort.abort();
     this.#waveform.close();
   }
 
-  get #source() {
-    return `/api/recordings/${encodeURIComponent(this.recording.id)}/audio`;
-  }
-
   #listen() {
-    const audio = this.#audio;
-    this.#play.addEventListener("click", () => (audio.paused ? this.#start() : audio.pause()));
+    const { signal } = this.#abort;
+    const { player, positions } = this.#visit;
+    player.addEventListener("change", () => this.#renderPlaying(), { signal });
+    player.addEventListener("time", () => this.#isCurrent && this.#renderPosition(), { signal });
+    this.#play.addEventListener("click", () => {
+      if (player.recording?.id === this.recording.id) player.toggle(this.recording);
+      else player.play(this.recording, { at_s: positions.of(this.recording.id) });
+    });
     const onSeek = (/** @type {CustomEvent<number>} */ { detail }) => this.#seek(detail);
     this.#waveform.addEventListener("seek", onSeek);
-    audio.addEventListener("play", () => this.dispatchEvent(new Event("play")));
-    for (const type of ["play", "pause", "ended"]) {
-      audio.addEventListener(type, () => this.#renderPlaying());
-    }
-    audio.addEventListener("timeupdate", () => this.#renderPosition());
-    audio.addEventListener("loadedmetadata", () => {
-      if (this.#resumeAt !== null) audio.currentTime = this.#resumeAt;
-      this.#resumeAt = null;
-    });
+    this.#delete.addEventListener("click", () => this.#remove());
+    this.#undo.addEventListener("click", () => this.#restore());
   }
 
-  async #start() {
-    const audio = this.#audio;
-    // A signed address expires while a page stays open: after an error, ask for a new one.
-    if (!audio.src || audio.error) {
-      this.#resumeAt = this.#resumeAt ?? (audio.currentTime || null);
-      audio.src = this.#source;
-    }
-    try {
-      await audio.play();
-    } catch (error) {
-      if (error.name === "AbortError") return; // paused before it began
-      this.#visit.notice.show("Could not play this recording. Try again in a moment.");
-    }
-  }
-
-  /** @param {number} position */
+  /**
+   * Go there; if something else plays, the next time that this one does.
+   * @param {number} position s
+   */
   #seek(position) {
-    if (this.#audio.readyState === HTMLMediaElement.HAVE_NOTHING) this.#resumeAt = position;
-    else this.#audio.currentTime = position;
+    const { player, positions } = this.#visit;
+    if (this.#isCurrent) return player.seek(position);
+    positions.set(this.recording.id, position);
     this.#renderPosition();
   }
 
   #renderPlaying() {
-    const playing = !this.#audio.paused && !this.#audio.ended;
+    const { player } = this.#visit;
+    this.#isCurrent = player.recording?.id === this.recording.id;
+    const playing = this.#isCurrent && !player.paused;
+    const say = playing ? words.listen.pause : words.listen.play;
     this.element.classList.toggle("playing", playing);
     this.#play.replaceChildren(icon(playing ? "pause" : "play"));
-    this.#play.setAttribute("aria-label", playing ? "Pause" : "Play");
+    this.#play.setAttribute("aria-label", say(titleOf(this.recording)));
     this.#renderPosition();
   }
 
   #renderPosition() {
-    const position = this.#resumeAt ?? this.#audio.currentTime;
+    const { player, positions } = this.#visit;
+    const { recording } = this;
+    const position = this.#isCurrent ? player.position_s : positions.of(recording.id);
     this.#waveform.move(position);
-    this.#about.textContent = describe(this.recording, position);
+    this.#about.textContent =
+      recording.state === "deleted"
+        ? whyGone(recording, this.#visit.username)
+        : describe(recording, position);
   }
 
-  /**
-   * @param {Recording} recording
-   * @param {string} when
-   */
-  #makeDelete(recording, when) {
-    if (recording.username !== this.#visit.username) return null;
-    const attributes = { class: "quiet icon-only", testid: "delete", "aria-label": "Delete", title: "Delete" };
-    return button({ ...attributes, on: { click: () => this.#confirmDelete(when) } }, icon("trash"));
+  async #remove() {
+    if (!(await this.#visit.attempt(() => this.#visit.api.delete(this.#path)))) return;
+    this.#tell({ ...this.recording, state: "deleted", reason: "owner" });
+    this.#undo.focus();
   }
 
-  /** @param {string} when */
-  async #confirmDelete(when) {
-    const sure = await confirm({
-      question: "Delete this recording?",
-      consequence: `This permanently deletes the recording of ${when}, for you and your friends.`,
-      yes: "Delete",
+  async #restore() {
+    await this.#visit.attempt(async () => {
+      this.#tell(await this.#visit.api.post(`${this.#path}/restore`));
+      this.#play.focus();
     });
-    if (!sure) return;
-    const path = `/api/recordings/${encodeURIComponent(this.recording.id)}`;
-    const went = await this.#visit.attempt(() => this.#visit.api.delete(path));
-    if (went) this.dispatchEvent(new Event("gone"));
+  }
+
+  /** @param {Recording} recording */
+  #tell(recording) {
+    this.dispatchEvent(new CustomEvent("change", { detail: recording }));
   }
 }
 
 /**
- * @param {Recording} recording
- * @param {number} position
+ * @param {HTMLElement} element
+ * @param {string} label
  */
-function describe({ state, duration_s: duration, size_bytes: size }, position) {
-  const played = position ? `${formatDuration(position)} of ` : "";
-  const parts = [
-    STATES[state],
-    duration ? `${played}${formatDuration(duration)}` : null,
-    size ? `${(size / 1e6).toFixed(1)} MB` : null,
-  ];
-  return parts.filter(Boolean).join(" · ");
+function name(element, label) {
+  element.setAttribute("aria-label", label);
+  element.title = label;
 }

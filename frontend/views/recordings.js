@@ -1,5 +1,8 @@
 import { ApiError } from "../api.js";
 import { button, el } from "../dom.js";
+import { titleOf } from "../player.js";
+import { words, writeMoment } from "../words.js";
+import { KeyedList } from "./keyed_list.js";
 import { RecordingRow } from "./recording_row.js";
 
 /**
@@ -8,17 +11,39 @@ import { RecordingRow } from "./recording_row.js";
  */
 
 const PAGE = 20;
+const MOST = 200;
+const FILTER_FROM = 10;
+const GONE_SHOWN_MS = 30_000; // as long as the owner can undo it
 
-/** A person's recordings, newest first; new ones and changes appear by themselves. */
+/**
+ * A person's recordings, newest first; new ones and changes appear by themselves, older ones as
+ * one scrolls there, and all of them once one looks for something.
+ */
 export class Recordings {
   #visit;
   #username;
   #abort = new AbortController();
-  /** @type {Map<string, RecordingRow>} */
-  #rows = new Map();
+  /** @type {Map<string, Recording>} */
+  #known = new Map();
+  /** @type {Map<string, number>} when to forget those that are deleted: timers */
+  #going = new Map();
+  #isComplete = false;
+  #isLoading = false;
   #list = el("ul", { class: "recordings", testid: "recordings" });
-  #empty = el("p", { class: "empty-list" }, "No recordings yet. Every stream is kept here.");
-  #older = button({ class: "small", testid: "older", hidden: true }, "Show older");
+  #rows = new KeyedList(this.#list, (id) => this.#makeRow(id));
+  #empty = el("p", { class: "empty-list", role: "status" });
+  #older = button({ class: "small", testid: "older", hidden: true }, words.recordings.older);
+  #find = el("input", {
+    type: "search",
+    class: "find",
+    testid: "find-recording",
+    placeholder: words.recordings.find,
+    "aria-label": words.recordings.find,
+    hidden: true,
+  });
+  #sight = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.#loadOlder(), {
+    rootMargin: "400px",
+  });
 
   /**
    * @param {Visit} visit
@@ -28,11 +53,10 @@ export class Recordings {
   constructor(visit, username, { heading }) {
     this.#visit = visit;
     this.#username = username;
-    this.#empty.hidden = true;
     this.element = el(
       "section",
       { class: "recordings-panel", "aria-label": heading },
-      el("h2", {}, heading),
+      el("div", { class: "row between" }, el("h2", {}, heading), this.#find),
       this.#list,
       this.#empty,
       this.#older,
@@ -42,89 +66,121 @@ export class Recordings {
   start() {
     const { signal } = this.#abort;
     const { presence } = this.#visit;
-    const onRecording = (/** @type {CustomEvent} */ { detail }) => this.#take(detail);
+    const onRecording = (/** @type {CustomEvent} */ { detail }) => this.#take(detail.recording);
     presence.addEventListener("recording", onRecording, { signal });
     presence.addEventListener("snapshot", () => this.#load(), { signal });
-    this.#older.addEventListener("click", () => this.#load(this.#oldest));
+    this.#older.addEventListener("click", () => this.#loadOlder());
+    this.#find.addEventListener("input", () => this.#search());
     this.#load();
   }
 
   close() {
     this.#abort.abort();
-    for (const row of this.#rows.values()) row.close();
+    this.#sight.disconnect();
+    for (const timer of this.#going.values()) clearTimeout(timer);
+    this.#rows.close();
   }
 
-  /** @param {string | null} [before] */
-  async #load(before = null) {
-    const query = new URLSearchParams({ limit: String(PAGE) });
-    if (before) query.set("before", before);
-    const path = `/api/users/${encodeURIComponent(this.#username)}/recordings?${query}`;
-    try {
-      const recordings = await this.#visit.api.get(path);
-      if (this.#abort.signal.aborted) return;
-      for (const recording of recordings) this.#put(recording);
-      if (before || this.#rows.size <= recordings.length) {
-        this.#older.hidden = recordings.length < PAGE;
-      }
-      this.#arrange();
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      if (!this.#abort.signal.aborted) this.#visit.notice.show(error.message);
+  /** The oldest that the server listed; one that has just been deleted does as well. */
+  get #oldest() {
+    return [...this.#known.keys()].sort()[0];
+  }
+
+  async #loadOlder() {
+    if (this.#isLoading || this.#isComplete || !this.#known.size) return;
+    await this.#load(this.#oldest);
+  }
+
+  /** Look through all of them: the older ones are loaded first. */
+  async #search() {
+    this.#render();
+    while (this.#find.value.trim() && !this.#isComplete && !this.#isLoading) {
+      if (!(await this.#load(this.#oldest, MOST))) return;
     }
   }
 
-  get #oldest() {
-    return this.#sorted.at(-1)?.recording.id ?? null;
+  /**
+   * Load a page, and tell whether that went well.
+   * @param {string} [before]
+   * @param {number} [limit]
+   */
+  async #load(before, limit = PAGE) {
+    const query = new URLSearchParams({ limit: String(limit) });
+    if (before) query.set("before", before);
+    const path = `/api/users/${encodeURIComponent(this.#username)}/recordings?${query}`;
+    this.#isLoading = true;
+    try {
+      const recordings = await this.#visit.api.get(path);
+      if (this.#abort.signal.aborted) return false;
+      for (const recording of recordings) this.#know(recording);
+      if (before || this.#known.size <= recordings.length) {
+        this.#isComplete = recordings.length < limit;
+      }
+      this.#render();
+      return true;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (!this.#abort.signal.aborted) this.#visit.notice.show(error.message);
+      return false;
+    } finally {
+      this.#isLoading = false;
+      this.#watch();
+    }
   }
 
-  get #sorted() {
-    const time = (/** @type {RecordingRow} */ row) => Date.parse(row.recording.started_at);
-    return [...this.#rows.values()].sort((a, b) => time(b) - time(a));
+  /** Load on when the end of the list is near; an observer only tells once that it came. */
+  #watch() {
+    this.#sight.disconnect();
+    if (!this.#older.hidden) this.#sight.observe(this.#older);
   }
 
-  /** @param {{ recording: Recording, removed: boolean }} news */
-  #take({ recording, removed }) {
+  /** @param {Recording} recording */
+  #take(recording) {
     if (recording.username !== this.#username) return;
-    const row = this.#rows.get(recording.id);
-    if (removed) return row && this.#remove(row);
-    this.#put(recording);
-    this.#arrange();
+    if (recording.state === "deleted" && !this.#known.has(recording.id)) return;
+    this.#know(recording);
+    this.#render();
   }
 
   /** @param {Recording} recording */
-  #put(recording) {
-    const row = this.#rows.get(recording.id);
-    if (row) return row.set(recording);
-    this.#rows.set(recording.id, this.#makeRow(recording));
+  #know(recording) {
+    const { id, state } = recording;
+    clearTimeout(this.#going.get(id));
+    this.#going.delete(id);
+    this.#known.set(id, recording);
+    this.#rows.row(id)?.set(recording);
+    if (state !== "deleted") return;
+    const forget = () => {
+      this.#known.delete(id);
+      this.#render();
+    };
+    this.#going.set(id, setTimeout(forget, GONE_SHOWN_MS));
   }
 
-  /** @param {Recording} recording */
-  #makeRow(recording) {
-    const row = new RecordingRow(this.#visit, recording);
-    row.addEventListener("play", () => this.#pauseOthers(row));
-    row.addEventListener("gone", () => this.#remove(row));
+  /** @param {string} id */
+  #makeRow(id) {
+    const row = new RecordingRow(this.#visit, /** @type {Recording} */ (this.#known.get(id)));
+    const onChange = (/** @type {CustomEvent<Recording>} */ { detail }) => this.#take(detail);
+    row.addEventListener("change", onChange);
     return row;
   }
 
-  /** @param {RecordingRow} playing */
-  #pauseOthers(playing) {
-    for (const row of this.#rows.values()) if (row !== playing) row.pause();
+  #render() {
+    const wanted = this.#find.value.trim().toLowerCase();
+    const all = [...this.#known.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
+    const shown = all.filter((recording) => searchable(recording).includes(wanted));
+    this.#rows.show(shown.map(({ id }) => id));
+    this.#find.hidden = this.#isComplete && all.length < FILTER_FROM && !wanted;
+    this.#older.hidden = this.#isComplete || !all.length || Boolean(wanted);
+    this.#empty.textContent = wanted
+      ? words.recordings.found(shown.length)
+      : all.length
+        ? ""
+        : words.recordings.none;
   }
+}
 
-  /** @param {RecordingRow} row */
-  #remove(row) {
-    row.close();
-    this.#rows.delete(row.recording.id);
-    this.#arrange();
-  }
-
-  /** Put the rows in order without touching those in place: a moved one would lose focus. */
-  #arrange() {
-    const wanted = this.#sorted.map((row) => row.element);
-    for (const row of this.#list.querySelectorAll("li")) if (!wanted.includes(row)) row.remove();
-    wanted.forEach((element, i) => {
-      if (this.#list.children[i] !== element) this.#list.insertBefore(element, this.#list.children[i]);
-    });
-    this.#empty.hidden = wanted.length > 0;
-  }
+/** @param {Recording} recording */
+function searchable(recording) {
+  return `${titleOf(recording)} ${writeMoment(recording.started_at)}`.toLowerCase();
 }

@@ -1,18 +1,20 @@
 import { ApiError } from "../api.js";
 import { button, el } from "../dom.js";
-
-const INVITED = /^#invite=([\w-]+)$/;
+import { words } from "../words.js";
+import { Field, right } from "./field.js";
 
 /**
- * @import { Api } from "../api.js"
- * @import { Notice } from "./notice.js"
+ * @import { Api, Me } from "../api.js"
+ * @import { Route } from "../routes.js"
+ * @typedef {"sign-in" | "create-account"} Purpose
  */
 
-/** @type {Record<string, { heading: string, password: AutoFill }>} */
-const WORDS = {
-  "sign-in": { heading: "Welcome back", password: "current-password" },
-  "create-account": { heading: "Create your account", password: "new-password" },
-};
+const INVITED = /^#invite=([\w-]+)$/;
+const USERNAME = /^[a-z0-9_-]{3,32}$/;
+const PASSWORD_LENGTH = 8;
+/** Set once somebody has signed in with this browser. */
+const KNOWN = "hushcast.known";
+const CODE = { autocomplete: "off", autocapitalize: "none", spellcheck: "false" };
 
 /**
  * Sign in, or create an account and sign in. Either button submits once both fields are filled
@@ -20,91 +22,76 @@ const WORDS = {
  */
 export class SignInView {
   #api;
-  #notice;
   #onSignedIn;
-  #heading = el("h1", {}, "Welcome back");
-  #username = el("input", {
-    id: "username",
+  #heading = el("h1", {});
+  #username = new Field({
+    ...CODE,
+    label: words.account.name,
+    rule: words.account.nameRule,
     name: "username",
     testid: "username",
     autocomplete: "username",
-    autocapitalize: "none",
-    spellcheck: "false",
     maxlength: 32,
-    "aria-describedby": "username-rule",
   });
-  #password = el("input", {
-    id: "password",
+  #password = new Field({
+    label: words.account.password,
+    rule: words.account.passwordRule,
     name: "password",
     type: "password",
     testid: "password",
     autocomplete: "current-password",
     maxlength: 128,
-    "aria-describedby": "password-rule",
   });
-  #invite = el("input", {
-    id: "invite",
+  #invite = new Field({
+    ...CODE,
+    label: words.account.invitation,
     name: "invite",
     testid: "invite",
-    autocomplete: "off",
-    autocapitalize: "none",
-    spellcheck: "false",
     maxlength: 64,
   });
-  #invitation = [el("label", { for: "invite" }, "Invitation"), this.#invite];
-  #closed = el("p", { class: "hint" }, "Ask whoever runs this hushcast for an account.");
+  #closed = el("p", { class: "hint", hidden: true }, words.account.closed);
+  #error = el("p", { class: "error", role: "alert", testid: "form-error" });
   #signUp = "open";
+  #busy = false;
   /** A form's first submit button, shown or not, is what Enter presses: this one names no purpose. */
   #enter = button({ type: "submit", hidden: true });
-  #signIn = button({ type: "submit", testid: "sign-in", value: "sign-in" }, "Sign in");
-  #create = button({ type: "submit", testid: "create-account", value: "create-account" }, "Create account");
-  #rules = [
-    el("span", { id: "username-rule", class: "hint rule" }, "3 to 32 of a–z, 0–9, _ and -"),
-    el("span", { id: "password-rule", class: "hint rule" }, "At least 8 characters"),
-  ];
-  #form = el(
-    "form",
-    { class: "sign-in card", novalidate: true, method: "post" },
-    this.#enter,
-    this.#heading,
-    el("label", { for: "username" }, "Name"),
-    this.#username,
-    this.#rules[0],
-    el("label", { for: "password" }, "Password"),
-    this.#password,
-    this.#rules[1],
-    ...this.#invitation,
-    el("div", { class: "row buttons" }, this.#signIn, this.#create),
-    this.#closed,
+  #signIn = button({ type: "submit", testid: "sign-in", value: "sign-in" }, words.account.signIn);
+  #create = button(
+    { type: "submit", testid: "create-account", value: "create-account" },
+    words.account.create,
   );
+  #form;
+  /** @type {Purpose} */
+  #purpose = "sign-in";
 
-  element = el(
-    "div",
-    { class: "welcome" },
-    el(
-      "div",
-      { class: "promise" },
-      el("p", { class: "display" }, "Your voice, live. Without the noise."),
-      el("p", { class: "lead" },
-        "Press Start and speak. Your friends hear you within a second, without the noise of your room."),
-    ),
-    this.#form,
-  );
+  title = words.account.signInHeading;
+  element;
 
-  /** @param {{ api: Api, notice: Notice, onSignedIn: (name: string) => void }} parts */
-  constructor({ api, notice, onSignedIn }) {
+  /** @param {{ api: Api, route: Route, onSignedIn: (me: Me) => void }} parts */
+  constructor({ api, route, onSignedIn }) {
     this.#api = api;
-    this.#notice = notice;
     this.#onSignedIn = onSignedIn;
+    this.#form = el(
+      "form",
+      { class: "sign-in card", novalidate: true, method: "post" },
+      this.#enter,
+      this.#heading,
+      this.#username.element,
+      this.#password.element,
+      this.#invite.element,
+      this.#error,
+      el("div", { class: "row buttons" }, this.#signIn, this.#create),
+      this.#closed,
+    );
+    this.element = el("div", { class: "welcome" }, promise(route), this.#form);
     this.#form.addEventListener("submit", (event) => this.#submit(event));
     const code = location.hash.match(INVITED)?.[1];
     this.#invite.value = code ?? "";
-    this.#closed.hidden = true;
     this.#turnTo(code ? "create-account" : "sign-in");
   }
 
   start() {
-    this.#username.focus();
+    this.#username.input.focus();
     this.#ask();
   }
 
@@ -115,9 +102,10 @@ export class SignInView {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
     }
-    this.#closed.hidden = this.#signUp !== "closed";
-    this.#create.hidden = this.#signUp === "closed";
-    this.#turnTo(this.#signUp === "closed" ? "sign-in" : (this.#form.dataset.purpose ?? "sign-in"));
+    const closed = this.#signUp === "closed";
+    this.#closed.hidden = !closed;
+    this.#create.hidden = closed;
+    this.#turnTo(closed ? "sign-in" : this.#purpose);
   }
 
   close() {}
@@ -126,46 +114,110 @@ export class SignInView {
   async #submit(event) {
     event.preventDefault();
     const pressed = /** @type {HTMLButtonElement | null} */ (event.submitter);
-    const purpose = pressed?.value || this.#form.dataset.purpose || "sign-in";
-    this.#turnTo(purpose);
-    const invited = purpose === "create-account" && this.#signUp === "invite";
-    const fields = [this.#username, this.#password, ...(invited ? [this.#invite] : [])];
-    const empty = fields.find((field) => !field.value);
-    if (empty) return empty.focus();
-    const person = { username: this.#username.value.trim(), password: this.#password.value };
-    this.#notice.clear();
-    this.#setBusy(true);
+    const switched = pressed?.value && pressed.value !== this.#purpose;
+    if (pressed?.value) this.#turnTo(/** @type {Purpose} */ (pressed.value));
+    if (this.#busy || (switched && this.#leadOn()) || !right(this.#checks())) return;
+    this.#busy = true;
     try {
-      if (purpose === "create-account") {
-        const invite = invited ? this.#invite.value.trim() : undefined;
-        await this.#api.post("/api/accounts", { ...person, invite });
-        if (location.hash) history.replaceState(null, "", location.pathname);
-      }
-      const { username } = await this.#api.post("/api/session", person);
-      this.#onSignedIn(username);
+      await this.#send();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.#notice.show(error.message);
-      this.#password.focus();
+      this.#refuse(error);
     } finally {
-      this.#setBusy(false);
+      this.#busy = false;
     }
   }
 
-  /** @param {string} purpose */
-  #turnTo(purpose) {
-    this.#form.dataset.purpose = purpose;
-    this.#heading.textContent = WORDS[purpose].heading;
-    this.#password.autocomplete = WORDS[purpose].password;
-    this.#signIn.classList.toggle("primary", purpose === "sign-in");
-    this.#create.classList.toggle("primary", purpose === "create-account");
-    for (const rule of this.#rules) rule.hidden = purpose === "sign-in";
-    const invited = purpose === "create-account" && this.#signUp === "invite";
-    for (const part of this.#invitation) part.hidden = !invited;
+  /** After the purpose has changed, what is still empty is no mistake: only lead there. */
+  #leadOn() {
+    const empty = this.#fields.find((field) => !field.value);
+    empty?.input.focus();
+    return Boolean(empty);
   }
 
-  /** @param {boolean} busy */
-  #setBusy(busy) {
-    for (const each of [this.#enter, this.#signIn, this.#create]) each.disabled = busy;
+  get #fields() {
+    return [this.#username, this.#password, ...(this.#invited ? [this.#invite] : [])];
   }
+
+  /** Names have no capitals; phones like to begin with one. */
+  get #name() {
+    return this.#username.value.toLowerCase();
+  }
+
+  get #invited() {
+    return this.#purpose === "create-account" && this.#signUp === "invite";
+  }
+
+  /** @returns {[Field, string | false][]} */
+  #checks() {
+    const creating = this.#purpose === "create-account";
+    const { account } = words;
+    const [name, password] = [this.#name, this.#password.value];
+    return [
+      [this.#username, !name && account.nameMissing],
+      [this.#username, creating && !USERNAME.test(name) && account.nameUnfit],
+      [this.#password, !password && account.passwordMissing],
+      [this.#password, creating && password.length < PASSWORD_LENGTH && account.passwordShort],
+      [this.#invite, this.#invited && !this.#invite.value && account.invitationMissing],
+    ];
+  }
+
+  async #send() {
+    const person = { username: this.#name, password: this.#password.value };
+    if (this.#purpose === "create-account") {
+      const invite = this.#invited ? this.#invite.value : undefined;
+      await this.#api.post("/api/accounts", { ...person, invite });
+      if (location.hash) history.replaceState(null, "", location.pathname);
+    }
+    await this.#api.post("/api/session", person);
+    localStorage.setItem(KNOWN, "yes");
+    this.#onSignedIn(await this.#api.get("/api/me"));
+  }
+
+  /**
+   * Say what the server refuses near the field that it is about.
+   * @param {ApiError} error
+   */
+  #refuse({ status, message }) {
+    const creating = this.#purpose === "create-account";
+    if (creating && status === 409) this.#username.refuse(message);
+    else if (creating && status === 403 && this.#invited) this.#invite.refuse(message);
+    else if (status === 401 || status === 422) this.#password.refuse(message);
+    else this.#error.textContent = message;
+  }
+
+  /** @param {Purpose} purpose */
+  #turnTo(purpose) {
+    const creating = purpose === "create-account";
+    const { createHeading, backHeading, signInHeading } = words.account;
+    const back = localStorage.getItem(KNOWN) ? backHeading : signInHeading;
+    this.#purpose = purpose;
+    this.#error.textContent = "";
+    this.#heading.textContent = creating ? createHeading : back;
+    this.#password.input.autocomplete = creating ? "new-password" : "current-password";
+    this.#signIn.classList.toggle("primary", !creating);
+    this.#create.classList.toggle("primary", creating);
+    this.#username.ruleShown = creating;
+    this.#password.ruleShown = creating;
+    this.#invite.element.hidden = !this.#invited;
+  }
+}
+
+/**
+ * Say what hushcast is, and whose page one will be on.
+ * @param {Route} route
+ */
+function promise(route) {
+  const { account } = words;
+  let whose = "";
+  if (route.view === "profile") whose = account.personsPage(route.username);
+  if (route.view === "recording") whose = account.recordingsPage;
+  if (route.view === "admin") whose = account.adminsPage;
+  return el(
+    "div",
+    { class: "promise" },
+    el("p", { class: "display" }, account.promise),
+    el("p", { class: "lead" }, account.explanation),
+    whose ? el("p", { class: "whose", testid: "whose-page" }, whose) : null,
+  );
 }

@@ -1,11 +1,13 @@
 import { formatDuration } from "../clock.js";
 import { el } from "../dom.js";
+import { words } from "../words.js";
 import { bar, keepDrawn } from "./canvas.js";
 
 /** @import { Draw } from "./canvas.js" */
 
 const STEP = 4;
 const WIDTH = 2.5;
+const HEAD = 1.5;
 
 /**
  * A recording's shape, with the position in it; seeking by pointer or keyboard dispatches
@@ -23,13 +25,16 @@ export class Waveform extends EventTarget {
 
   element = el("div", { class: "waveform" }, this.#canvas, this.#range);
 
-  /** @param {string} label */
-  constructor(label) {
+  constructor() {
     super();
-    this.#range.setAttribute("aria-label", label);
     this.#range.addEventListener("input", () => this.#seek());
     this.#range.addEventListener("keydown", (event) => this.#step(event));
     this.#redraw = keepDrawn(this.#canvas, this.#draw, this.#abort.signal);
+  }
+
+  /** @param {string} label */
+  set label(label) {
+    this.#range.setAttribute("aria-label", label);
   }
 
   /**
@@ -53,8 +58,8 @@ export class Waveform extends EventTarget {
   move(position) {
     this.#position = position;
     this.#range.value = String(position);
-    const words = `${formatDuration(position)} of ${formatDuration(this.#duration)}`;
-    this.#range.setAttribute("aria-valuetext", words);
+    const time = words.listen.timeOf(formatDuration(position), formatDuration(this.#duration));
+    this.#range.setAttribute("aria-valuetext", time);
     this.#redraw();
   }
 
@@ -86,11 +91,14 @@ export class Waveform extends EventTarget {
     const count = Math.floor(width / STEP);
     const middle = height / 2;
     const played = this.#duration ? (this.#position / this.#duration) * count : 0;
-    const [before, after] = [colour("--accent"), colour("--noise")];
+    const [before, after] = [colour("--accent"), colour("--wave")];
     for (let i = 0; i < count; i += 1) {
       context.fillStyle = i < played ? before : after;
       bar(context, i * STEP, middle, WIDTH, Math.max(WIDTH / 2, this.#peak(i, count) * middle));
     }
+    if (!played) return;
+    context.fillStyle = colour("--ink"); // where it is, also for those who see no difference
+    context.fillRect(Math.min(played * STEP, width - HEAD), 0, HEAD, height);
   };
 
   /**

@@ -221,7 +221,7 @@ async def _needed_invitation(body: NewAccount, use: Use) -> str | None:
     if use.settings.sign_up == "invite":
         await use.invitations.check(body.invite)
     if body.username in use.settings.admins:
-        raise NameReserved(f"The username {body.username} is reserved. Please choose another.")
+        raise NameReserved(f"The name {body.username} is reserved. Please choose another.")
     return body.invite if use.settings.sign_up == "invite" else None
 
 

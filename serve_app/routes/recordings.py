@@ -1,17 +1,24 @@
 """Recordings: list, play, download, name, delete and restore."""
 
 import asyncio
-from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import RedirectResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from recordings.index import Reason, RecordingState
+from recordings.index import Reason
 from recordings.index import Recording as KeptRecording
-from recordings.names import check_recording_id
+from recordings.multipart import AUDIO
+from recordings.names import (
+    MEDIA_TYPES,
+    Copy,
+    attachment,
+    check_recording_id,
+    copy_key,
+    file_name,
+)
 from recordings.peaks import MAX_PEAKS
 from recordings.recording import STORED
 from recordings.store import StoredBody
@@ -20,12 +27,14 @@ from serve_app.errors import NoSuchRecording, NotAFriend, NotStoredYet, NotYours
 from serve_app.friends import NoSuchUser
 from serve_app.links import Link
 from serve_app.methods import HEAD
+from serve_app.rates import TooOften
 from serve_app.schemas import Recording, RecordingTitle, recording_of
 from serve_app.services import Use
 
 router = APIRouter(prefix="/api", tags=["recordings"])
 
 PRESIGNED_S = 3600
+Format = Literal["wav", "flac", "small"]
 RecordingId = Annotated[str, Path(max_length=64)]
 
 
@@ -71,22 +80,47 @@ async def change_recording(
 
 @router.get("/recordings/{recording_id}/audio")
 async def audio(
-    request: Request, recording_id: RecordingId, caller: Hearer, use: Use, download: bool = False
+    request: Request,
+    recording_id: RecordingId,
+    caller: Hearer,
+    use: Use,
+    download: bool = False,
+    format: Format = "wav",
 ) -> Response:
     """Play or download a recording: from the store if browsers can reach it, else relayed."""
     kept = await _audible(recording_id, caller, use)
-    if kept.state in (RecordingState.RECORDING, RecordingState.STORING):
+    if kept.state not in STORED:
         raise NotStoredYet("This recording is not stored yet. Please try again in a moment.")
-    name = _file_name(kept) if download else None
+    copy = None if format == "wav" else Copy(format)
+    if copy is not None and copy not in kept.copies:
+        raise await _in_the_making(kept, copy, caller, use)
+    key = copy_key(kept.key, copy) if copy else kept.key
+    name = file_name(kept.username, kept.started_at, kept.title, copy) if download else None
     if use.store.browsers_reach_it:
+        media_type = MEDIA_TYPES[copy] if copy else AUDIO
         # In a thread: boto3 may ask for credentials first.
         url = await asyncio.to_thread(
-            use.store.presign, kept.key, download_name=name, expires_s=PRESIGNED_S
+            lambda: use.store.presign(
+                key, download_name=name, expires_s=PRESIGNED_S, media_type=media_type
+            )
         )
         return RedirectResponse(url, 307)
-    stored = await run_in_threadpool(use.store.open, kept.key, request.headers.get("range"))
-    disposition = f'attachment; filename="{name}"' if name else "inline"
+    stored = await run_in_threadpool(use.store.open, key, request.headers.get("range"))
+    disposition = attachment(name) if name else "inline"
     return StoredResponse(stored, {**stored.headers, "Content-Disposition": disposition})
+
+
+async def _in_the_making(
+    kept: KeptRecording, copy: Copy, caller: str | Link, use: Use
+) -> NotStoredYet:
+    """Have a copy made, unless it already is."""
+    if await use.index.copies.want(kept.id, copy):
+        try:
+            await use.rates.count("copies", caller.owner if isinstance(caller, Link) else caller)
+        except TooOften:
+            await use.index.copies.forget(kept.id, copy)
+            raise
+    return NotStoredYet("This format is being made. Please try again in a moment.")
 
 
 @router.delete("/recordings/{recording_id}", status_code=204)
@@ -161,9 +195,3 @@ async def _may_hear(caller: str | Link, username: str, use: Use) -> bool:
     if isinstance(caller, Link):
         return caller.recordings and caller.owner == username
     return caller == username or await use.accounts.are_friends(caller, username)
-
-
-def _file_name(kept: KeptRecording) -> str:
-    """Name a download, without leading dashes or underscores, which trip up shells and tools."""
-    moment = datetime.fromtimestamp(kept.started_at, UTC)
-    return f"{kept.username.lstrip('_-') or 'recording'} {moment:%Y-%m-%d %H.%M.%S}.wav"

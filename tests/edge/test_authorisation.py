@@ -64,6 +64,7 @@ class Row:
             "sign_in_id": "{sign_in}",
             "link_id": "{link}",
             "token": "anything",
+            "name:path": "nothing.js",
         }
         path = self.route
         for parameter, value in names.items():
@@ -134,15 +135,17 @@ TABLE = [
     Row("OPTIONS", "/whep/{name}", (204, 204, 204, 204)),
     Row("GET", "/", EVERYBODY),
     Row("GET", "/u/{name}", EVERYBODY),
+    Row("GET", "/r/{recording}", EVERYBODY),
     Row("GET", "/l/{token}", EVERYBODY),
     Row("GET", "/admin", EVERYBODY),
+    Row("GET", "/static/{name:path}", (404, 404, 404, 404)),
     Row("GET", "/healthz", EVERYBODY),
     Row("GET", "/readyz", EVERYBODY),
 ]  # fmt: skip
 
 
-ELSEWHERE = {"/api/presence", "/openapi.json", "/static"}
-"""The socket, and what holds no secret: the schema, the page's scripts."""
+ELSEWHERE = {"/api/presence", "/openapi.json"}
+"""The socket, and the schema, which holds no secret."""
 
 
 def routes_of(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Invite links over HTTP: made, listed, revoked; and what a guest may do with one."""
 
+import secrets
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -130,7 +131,7 @@ async def test_a_guest_hears_one_user_and_leaves_again(edge: Edge) -> None:
 
 async def test_each_guest_has_turn_credentials_of_its_own(make_edge: MakeEdge) -> None:
     """A TURN server's quota counts guests apart."""
-    edge = make_edge(turn_urls=["turn:turn.example:3478"], turn_secret="s" * 32)
+    edge = make_edge(turn_urls=("turn:turn.example",), turn_secret=secrets.token_hex())
     ada = await edge.person("ada")
     await statuses.write(edge.streams.store, live("ada"))
     _, token = await make(ada)

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from foundation.ids import new_id
 from recordings.index import Reason, Recording, RecordingState
-from recordings.names import recording_key
+from recordings.names import Copy, recording_key
 from recordings.retention import delete_due
 from recordings.store import ObjectMissing, RecordingStore, StoreConfig, StoreUnavailable
 from tests.edge.conftest import PASSWORD, Edge, MakeEdge
@@ -229,6 +230,48 @@ async def test_a_title_belongs_to_the_owner(edge: Edge, tmp_path: Path) -> None:
     assert (await bob.http.patch(path, json={"title": "mine"})).status_code == 403
     assert (await edge.services.index.put(recording)) == replace(recording, title="x" * 80)
     assert edge.services.store.get_peaks_and_title(recording.key) == ((0.5,), "x" * 80)
+
+
+async def test_formats_are_made_when_they_are_asked_for(
+    make_edge: MakeEdge, store_config: StoreConfig, tmp_path: Path
+) -> None:
+    """409 until they are there, within limits; then they play in ranges, or from the store."""
+    edge = make_edge(rates={"copies": "2/hour"})
+    ada, eve = await edge.person("ada"), await edge.person("eve")
+    recording = await stored(edge, "ada", tmp_path)
+    path = f"/api/recordings/{recording.id}/audio"
+    for name in ("small", "small", "flac"):
+        answer = await ada.http.get(path, params={"format": name})
+        assert answer.status_code == 409 and answer.headers["retry-after"]
+    wanted = await edge.services.index.copies.wanted()
+    assert sorted(wanted) == [(recording.id, Copy.FLAC), (recording.id, Copy.SMALL)]
+    other = await stored(edge, "ada", tmp_path)
+    answer = await ada.http.get(f"/api/recordings/{other.id}/audio?format=small")
+    assert answer.status_code == 429 and len(await edge.services.index.copies.wanted()) == 2
+    assert (await eve.http.get(path, params={"format": "small"})).status_code == 404
+    assert (await ada.http.get(path, params={"format": "mp3"})).status_code == 422
+    with (tmp_path / f"{recording.id}.wav").open("rb") as file:
+        edge.services.store.put_copy(file, recording.key, Copy.SMALL)
+    await edge.services.index.change(recording, copies=(Copy.SMALL,), title="Über")
+    assert (await ada.http.get(path.removesuffix("/audio"))).json()["formats"] == ["wav", "small"]
+    part = await ada.http.get(
+        path, params={"format": "small", "download": 1}, headers={"range": "bytes=5-9"}
+    )
+    assert part.status_code == 206 and part.content == SOUND[5:10]
+    assert part.headers["content-type"] == "audio/mp4"
+    assert part.headers["content-disposition"] == (
+        'attachment; filename="ada 2023-11-14 22.13.20 Uber.m4a"; '
+        "filename*=UTF-8''ada%202023-11-14%2022.13.20%20%C3%9Cber.m4a"
+    )
+    public = RecordingStore(replace(store_config, public_endpoint=store_config.endpoint))
+    client = make_edge(other_store=public).client(authorization=f"Bearer {ada.token}")
+    answer = await client.get(path, params={"format": "small", "download": 1})
+    assert answer.status_code == 307
+    async with httpx.AsyncClient() as browser:
+        named = await browser.get(answer.headers["location"])
+    assert named.content == SOUND and named.headers["content-type"] == "audio/mp4"
+    assert named.headers["content-disposition"] == part.headers["content-disposition"]
+    public.close()
 
 
 async def test_lists_have_a_hundred_peaks_each(edge: Edge) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 from playwright.async_api import Page
 
 from tests import statuses
@@ -13,20 +14,27 @@ from tests.app.browser import chromium
 from tests.edge.conftest import PASSWORD, Edge
 from tests.edge.made_up import live
 from tests.running import free_port
+from tests.waiting import until
 
 
 @asynccontextmanager
 async def served(edge: Edge, folder: Path) -> AsyncIterator[tuple[Page, str]]:
     """Serve the pages; get one of them and their address."""
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    server = uvicorn.Server(uvicorn.Config(edge.api, port=port, log_config=None))
-    serving = asyncio.create_task(server.serve())
+    async with serving(edge.api) as url, chromium(folder / "no-microphone.wav") as browser:
+        yield await browser.new_page(), url
+
+
+@asynccontextmanager
+async def serving(api: FastAPI) -> AsyncIterator[str]:
+    """Serve the ingress; get its address."""
+    server = uvicorn.Server(uvicorn.Config(api, port=(port := free_port()), log_config=None))
+    running = asyncio.create_task(server.serve())
     try:
-        async with chromium(folder / "no-microphone.wav") as browser:
-            yield await browser.new_page(), url
+        await until(lambda: server.started)
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        await serving
+        await running
 
 
 async def fill(page: Page, username: str) -> None:

@@ -34,9 +34,8 @@ async def test_an_invitation_s_link_leads_to_an_account(
         await page.get_by_test_id("password").press("Enter")
         await expect(page.get_by_test_id("start")).to_be_visible()
         assert "invite" not in page.url
-        for name in ("%E0%A4%A", "nobody", "x" * 65):
-            await page.goto(f"{url}/u/{name}")
-            await expect(page.get_by_text("There is no user")).to_be_visible()
+        await page.goto(f"{url}/u/nobody")
+        await expect(page.get_by_text("There is no user")).to_be_visible()
 
 
 async def test_a_closed_page_offers_no_account(make_edge: MakeEdge, tmp_path: Path) -> None:

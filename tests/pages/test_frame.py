@@ -1,0 +1,181 @@
+"""The frame around every view in Chromium: addresses, titles, focus, messages, fields."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from playwright.async_api import ConsoleMessage, Page, expect
+
+from tests.edge.conftest import PASSWORD, Edge
+from tests.pages.site import beat, fill, served, sign_in
+
+pytestmark = pytest.mark.slow
+
+FOCUS = "() => document.activeElement?.dataset.testid ?? document.activeElement?.textContent"
+TOP = "() => Math.round(document.querySelector('main').getBoundingClientRect().top)"
+
+
+async def focused(page: Page) -> str:
+    """Name what has the focus: its test id, else its text."""
+    return str(await page.evaluate(FOCUS))
+
+
+def listen(page: Page) -> list[str]:
+    """Note what the page complains about in the console."""
+    errors: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            errors.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return errors
+
+
+async def test_every_address_leads_somewhere(edge: Edge, tmp_path: Path) -> None:
+    """A friend's link says whose page it is, and comes back to it; what leads nowhere says so."""
+    await edge.person("ada")
+    await edge.person("pub")
+    await edge.befriend("ada", "pub")
+    async with served(edge, tmp_path) as (page, url):
+        errors = listen(page)
+        await page.goto(f"{url}/u/Pub")
+        await expect(page.get_by_test_id("whose-page")).to_contain_text("pub’s page")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+        assert await page.title() == "Sign in · hushcast" and not errors
+        await sign_in(page, "ada")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("pub")
+        assert page.url == f"{url}/u/pub" and await page.title() == "pub · hushcast"
+        assert not errors
+        for path in ("/nothing", "/u/", "/u/%E0%A4%A", "/u/a%20b", f"/u/{'x' * 33}"):
+            answer = await page.goto(url + path)
+            assert answer and answer.status == 404
+            await expect(page.get_by_test_id("nothing")).to_be_visible()
+            assert await page.title() == "There is nothing here · hushcast"
+        await page.get_by_role("link", name="Go to hushcast’s home page").click()
+        await expect(page.get_by_test_id("start")).to_be_visible()
+        await page.go_back()
+        await expect(page.get_by_test_id("nothing")).to_be_visible()
+
+
+async def test_the_keyboard_keeps_its_place(edge: Edge, tmp_path: Path) -> None:
+    """A new view gives it the heading; an action that removes its button gives it the next one."""
+    ada = await edge.person("ada")
+    for name in ("bob", "eve"):
+        await edge.person(name)
+        await ada.http.put(f"/api/blocks/{name}")
+    async with served(edge, tmp_path) as (page, url):
+        await page.goto(url)
+        await fill(page, "ada")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_test_id("me")).to_be_visible()
+        heading = page.get_by_role("heading", level=1)
+        await expect(heading).to_be_focused()
+        await page.reload()
+        await expect(page.get_by_test_id("me")).to_be_visible()
+        await page.keyboard.press("Tab")
+        await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(heading).to_be_focused()
+        await page.get_by_test_id("me").press("Enter")
+        await expect(page.get_by_role("heading", name="ada", level=1)).to_be_focused()
+        await page.go_back()
+        await expect(page.get_by_test_id("start")).to_be_visible()
+        await expect(heading).to_be_focused()
+        await page.get_by_test_id("account").press("Enter")
+        await page.get_by_test_id("unblock-bob").press("Enter")
+        await expect(page.get_by_test_id("unblock-eve")).to_be_focused()
+        await page.get_by_test_id("unblock-eve").press("Enter")
+        await expect(page.get_by_test_id("blocked")).to_be_hidden()
+        await expect(page.get_by_test_id("delete-account")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_test_id("confirm-password")).to_be_focused()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_test_id("delete-account")).to_be_focused()
+        await page.get_by_test_id("sign-out").press("Enter")
+        await expect(page.get_by_role("heading", name="Welcome back")).to_be_focused()
+
+
+async def test_what_is_wrong_is_said_at_its_field(edge: Edge, tmp_path: Path) -> None:
+    """With the focus there; nobody is welcomed back who was never here."""
+    await edge.person("ada")
+    async with served(edge, tmp_path) as (page, url):
+        await page.goto(url)
+        name, password = page.get_by_test_id("username"), page.get_by_test_id("password")
+        heading = page.get_by_role("heading", level=1)
+        await expect(heading).to_have_text("Sign in")
+        await page.get_by_test_id("sign-in").click()
+        await expect(name).to_be_focused()
+        await expect(name).to_have_accessible_description("Enter your name.")
+        await fill(page, "ada")
+        assert await name.get_attribute("aria-invalid") is None
+        await password.fill("not the password")
+        await password.press("Enter")
+        await expect(password).to_have_attribute("aria-invalid", "true")
+        await expect(password).to_have_accessible_description("Wrong name or password.")
+        await expect(password).to_be_focused()
+        await expect(heading).to_have_text("Sign in")
+        await page.get_by_test_id("create-account").click()
+        await expect(name).to_be_focused()
+        await expect(name).to_have_accessible_description(
+            "The name ada is taken. Please choose another. 3 to 32 of a–z, 0–9, _ and -"
+        )
+        for tried, told in (("a b", "A name has"), ("New", "")):
+            await name.fill(tried)
+            await password.fill("12345678" if tried == "New" else PASSWORD)
+            await password.press("Enter")
+            wrong = password if tried == "New" else name
+            await expect(wrong).to_have_attribute("aria-invalid", "true")
+            assert told in await page.locator(".field .error:not(:empty)").inner_text()
+        await expect(password).to_have_accessible_description(
+            "Many people use this password. Please choose another. At least 8 characters"
+        )
+        await password.fill(PASSWORD)
+        await password.press("Enter")
+        await expect(page.get_by_test_id("me")).to_have_text("new")
+        await page.get_by_test_id("account").click()
+        await page.get_by_test_id("change-password").click()
+        await expect(page.get_by_test_id("current-password")).to_be_focused()
+        await page.get_by_test_id("current-password").fill("wrong")
+        await page.get_by_test_id("new-password").fill(PASSWORD[::-1])
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_test_id("current-password")).to_have_accessible_description(
+            "Wrong password."
+        )
+        await page.get_by_test_id("delete-account").click()
+        await page.get_by_test_id("confirm-password").fill("wrong")
+        await page.keyboard.press("Enter")
+        dialog = page.get_by_test_id("confirm-dialog")
+        await expect(dialog).to_contain_text("Wrong password.")
+        await page.get_by_test_id("confirm-password").fill(PASSWORD)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Welcome back")).to_be_visible()
+
+
+async def test_a_message_moves_nothing_and_titles_say_who_is_live(
+    edge: Edge, tmp_path: Path
+) -> None:
+    """The message lies over the view, in the window, wherever the page is scrolled to."""
+    await edge.person("ada")
+    await edge.person("bob")
+    await edge.befriend("ada", "bob")
+    async with served(edge, tmp_path) as (page, url):
+        await page.goto(url)
+        await sign_in(page, "ada")
+        await expect(page.get_by_test_id("start")).to_be_visible()
+        height = "() => document.documentElement.scrollHeight"
+        before = [await page.evaluate(code) for code in (TOP, height)]
+        await edge.streams.store.tell_pages("ada", "quota", "01", "", reason="Your disk is full.")
+        notice = page.get_by_test_id("notice")
+        await expect(notice).to_have_text("Your disk is full.")
+        assert [await page.evaluate(code) for code in (TOP, height)] == before
+        for position in (0, 10_000):
+            await page.evaluate(f"window.scrollTo(0, {position})")
+            await expect(notice).to_be_in_viewport(ratio=1)
+        await page.get_by_role("button", name="Dismiss").click()
+        await expect(notice).to_have_text("")
+        beating = asyncio.create_task(beat(edge, "bob"))
+        await page.wait_for_function("() => document.title.startsWith('bob is live')")
+        edge.streams.stopped.append(("bob", None))
+        await beating
