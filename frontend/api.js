@@ -73,7 +73,7 @@ export class Api extends EventTarget {
 
   /**
    * @param {ServerClock} clock
-   * @param {string} [token] an invite link's, sent instead of the cookie
+   * @param {string} [token] an invite link's, which counts instead of the cookie
    */
   constructor(clock, token = "") {
     super();
@@ -195,7 +195,7 @@ export class Api extends EventTarget {
     try {
       response = await fetch(path, {
         method,
-        credentials: this.token ? "omit" : "same-origin",
+        credentials: "same-origin",
         cache: "no-store",
         signal: AbortSignal.timeout(15_000),
         ...init,

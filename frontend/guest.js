@@ -10,7 +10,7 @@ import { Backoff, pause } from "./waiting.js";
 
 /**
  * @import { ServerClock } from "./clock.js"
- * @typedef {{ username: string, expires_at: string, recordings: boolean }} OpenLink
+ * @typedef {{ id: string, username: string, expires_at: string, recordings: boolean }} OpenLink
  */
 
 /**
@@ -23,6 +23,8 @@ export class GuestPage {
   #shell;
   /** @type {GuestVisit | null} */
   #visit = null;
+  /** @type {GuestView | null} */
+  #view = null;
   #abort = new AbortController();
 
   /** @param {{ clock: ServerClock, token: string, root: HTMLElement }} parts */
@@ -43,9 +45,9 @@ export class GuestPage {
     visit.presence.addEventListener("control", (/** @type {CustomEvent} */ { detail }) => {
       if (detail.action === "signed_out") this.#end();
     });
-    const view = new GuestView(visit);
-    this.#shell.show(view);
-    view.start();
+    this.#view = new GuestView(visit);
+    this.#shell.show(this.#view);
+    this.#view.start();
     visit.start();
   }
 
@@ -74,9 +76,9 @@ export class GuestPage {
   #end() {
     if (this.#abort.signal.aborted) return;
     this.#abort.abort();
+    this.#view?.close();
     this.#visit?.close();
-    const view = new LinkOver();
-    this.#shell.show(view);
+    this.#shell.show(new LinkOver());
     this.#shell.focusHeading();
   }
 }
@@ -89,6 +91,7 @@ class GuestVisit {
    * }} parts
    */
   constructor({ api, clock, link, audio }) {
+    this.api = api;
     this.clock = clock;
     this.link = link;
     this.presence = new Presence(api, { guestOf: link.username });

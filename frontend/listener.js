@@ -63,8 +63,7 @@ export class Listener extends HeldConnection {
   }
 
   get url() {
-    const query = this.#isTwofold ? "?sound=both" : this.sound === "original" ? "?sound=original" : "";
-    return `/whep/${encodeURIComponent(this.#username)}${query}`;
+    return `/whep/${encodeURIComponent(this.#username)}?sound=both`;
   }
 
   /** Whom this page listens to, null while off. */
@@ -95,7 +94,7 @@ export class Listener extends HeldConnection {
 
   /** Whether the original sound can be heard too. */
   get hasOriginal() {
-    return this.phase !== "off" && Boolean(this.#stream?.share_original);
+    return this.#isTwofold && Boolean(this.#stream?.share_original);
   }
 
   /** Whom this page listens to, or listened to when something ended that. */
@@ -149,7 +148,7 @@ export class Listener extends HeldConnection {
     this.#sound.close();
     clearInterval(this.#looking);
     this.#streamId = this.#receiver = null;
-    this.#hearing = this.#held = false;
+    this.#hearing = this.#held = this.#isTwofold = false;
     await super.stop(options);
   }
 
@@ -164,7 +163,7 @@ export class Listener extends HeldConnection {
    */
   choose(sound) {
     const before = this.sound;
-    this.#chosen = sound;
+    this.#chosen = this.hasOriginal ? sound : "denoised";
     this.#switch(before);
   }
 
@@ -188,13 +187,11 @@ export class Listener extends HeldConnection {
 
   /** @param {RTCPeerConnection} pc */
   prepare(pc) {
-    const offered = this.#isTwofold ? 2 : 1;
-    const receivers = Array.from(
-      { length: offered },
-      () => pc.addTransceiver("audio", { direction: "recvonly" }).receiver,
+    const [denoised, original] = [0, 1].map(() =>
+      pc.addTransceiver("audio", { direction: "recvonly" }),
     );
     pc.addEventListener("connectionstatechange", () => {
-      if (pc.connectionState === "connected") this.#play(receivers);
+      if (pc.connectionState === "connected") this.#play(denoised, original);
     });
   }
 
@@ -328,13 +325,21 @@ export class Listener extends HeldConnection {
 
   // -- the sound
 
-  /** @param {RTCRtpReceiver[]} receivers */
-  #play([denoised, original]) {
+  /**
+   * Play what the server sends; it may refuse the original's section.
+   * @param {RTCRtpTransceiver} denoised
+   * @param {RTCRtpTransceiver} original
+   */
+  #play({ receiver: denoised }, { receiver: original, currentDirection }) {
     if (this.phase === "off") return;
     this.#receiver = denoised;
+    this.#isTwofold = currentDirection === "recvonly";
     this.#decided = false;
     this.#lastPacket = -1;
-    this.#sound.connect({ denoised: denoised.track, original: original?.track ?? null });
+    this.#sound.connect({
+      denoised: denoised.track,
+      original: this.#isTwofold ? original.track : null,
+    });
     clearInterval(this.#looking);
     this.#looking = setInterval(() => this.#look(), LOOK_MS);
   }
@@ -356,8 +361,7 @@ export class Listener extends HeldConnection {
   /** @param {Sound} before */
   #switch(before) {
     if (this.sound === before) return;
-    if (this.#isTwofold) this.#sound.show(this.sound);
-    else this.renew();
+    this.#sound.show(this.sound);
     this.dispatchEvent(new Event("change"));
   }
 }

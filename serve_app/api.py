@@ -51,8 +51,7 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
         redirect_slashes=False,
     )
     api.state.services = services
-    routers = (people, streams, previews, presence, media, recordings, links, admin, pages)
-    for router in routers:
+    for router in (people, streams, previews, presence, media, recordings, links, admin, pages):
         api.include_router(router.router)
     api.add_middleware(BodyLimit)
     api.add_middleware(TokenOutOfSight)

@@ -153,6 +153,7 @@ class MadeLink(Link):
 class OpenLink(BaseModel):
     """An invite link as its guests see it: whom they hear."""
 
+    id: str
     username: str
     expires_at: str
     recordings: bool

@@ -2,6 +2,7 @@ import { el, button, icon } from "../dom.js";
 import { actionOf, sentenceOf } from "../guest_state.js";
 import { view } from "../listen_state.js";
 import { words } from "../words.js";
+import { GuestRecordings } from "./guest_recordings.js";
 import { HoldButton } from "./hold_button.js";
 import { LiveWaveform } from "./live_waveform.js";
 import { onPress } from "./press.js";
@@ -9,13 +10,15 @@ import { Timer } from "./timer.js";
 import { Volume } from "./volume.js";
 
 /**
+ * @import { Api } from "../api.js"
  * @import { ServerClock } from "../clock.js"
+ * @import { OpenLink } from "../guest.js"
  * @import { Action } from "../guest_state.js"
  * @import { Listener } from "../listener.js"
  * @import { Player } from "../player.js"
  * @import { Presence } from "../presence.js"
  * @typedef {{
- *   link: { username: string }, clock: ServerClock, listener: Listener, presence: Presence,
+ *   api: Api, link: OpenLink, clock: ServerClock, listener: Listener, presence: Presence,
  *   player: Player,
  * }} GuestParts
  */
@@ -46,6 +49,7 @@ export class GuestView {
   #button = button({});
   #hold;
   #volume;
+  #recordings;
 
   /** @param {GuestParts} visit */
   constructor(visit) {
@@ -57,6 +61,7 @@ export class GuestView {
     this.#waveform = new LiveWaveform(visit.listener);
     this.#hold = new HoldButton(visit.listener);
     this.#volume = new Volume(visit.player, { testid: "volume" });
+    this.#recordings = visit.link.recordings ? new GuestRecordings(visit) : null;
     this.element = el(
       "div",
       { class: "profile" },
@@ -71,6 +76,7 @@ export class GuestView {
         this.#waveform.element,
         el("div", { class: "row actions" }, this.#button, this.#hold.element, this.#volume.element),
       ),
+      this.#recordings?.element,
       el("footer", {}, el("a", { class: "hint", href: "/" }, words.links.whatIsThis)),
     );
   }
@@ -87,12 +93,14 @@ export class GuestView {
     }
     onPress(this.#button, () => this.#press());
     this.#volume.start();
+    this.#recordings?.start();
     this.#render();
     this.#announcement.textContent = ""; // a page that opens is read from its heading on
   }
 
   close() {
     this.#abort.abort();
+    this.#recordings?.close();
     for (const part of [this.#timer, this.#waveform, this.#hold, this.#volume]) part.close();
   }
 

@@ -144,12 +144,13 @@ export const en = {
         unheard:
           "The server received no sound from your microphone, so the stream did not start.",
         "taken over": "Your stream now comes from another page or device.",
-        failed: "",
+        failed: "The stream could not start.",
       },
     },
     nobodyYet: "Nobody is listening yet",
     nobodyNow: "Nobody is listening right now",
     heading: "Your stream",
+    endedWithSignIn: "Your stream has ended, because you are signed out.",
     start: "Start",
     startHere: "Stream from here",
     stop: "Stop",
@@ -183,7 +184,7 @@ export const en = {
     quality: {
       label: "Connection",
       words: { good: "Good", fair: "Fair", poor: "Poor" },
-      hints: { good: "", fair: "", poor: "Sound may be choppy" },
+      poor: "Sound may be choppy",
       roundTrip: (/** @type {number | null} */ ms) => `Round trip: ${ms === null ? "unknown" : `${ms} ms`}`,
       gaps: (/** @type {number} */ count) => `Audible gaps so far: ${count}`,
       loss: (/** @type {string} */ percent) => `Lost on the way: ${percent} %`,

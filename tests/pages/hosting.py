@@ -18,7 +18,7 @@ from serve_app.api import build_api
 from tests.app.browser import Tab, chromium, open_tab, write_microphone
 from tests.app.client import Person
 from tests.edge.conftest import Edge
-from tests.pages.site import serving
+from tests.pages.site import Server, serving
 from tests.sounds import Sound
 
 P = ParamSpec("P")
@@ -72,8 +72,21 @@ class Stage:
     """A running hushcast without Ray, and a browser with a microphone."""
 
     edge: Edge
-    url: str
+    host: StreamHost
+    server: Server
     browser: Browser
+
+    @property
+    def url(self) -> str:
+        """The pages' address."""
+        return self.server.url
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Let the ingress be gone for a while; the host goes on."""
+        await self.server.stop()
+        yield
+        await self.server.start()
 
     async def person(self, name: str) -> Person:
         """Let somebody sign up and in."""
@@ -110,8 +123,8 @@ async def on_stage(
     services = replace(edge.services, streams=Streams(edge.streams.store, one, one))
     wav = write_microphone(folder / "microphone.wav", microphone)
     try:
-        async with serving(build_api(services)) as url, chromium(wav) as browser:
-            yield Stage(edge, url, browser)
+        async with serving(build_api(services)) as server, chromium(wav) as browser:
+            yield Stage(edge, host, server, browser)
     finally:
         await host.drain("the test is over")
         await host._tasks.cancel()

@@ -20,21 +20,41 @@ from tests.waiting import until
 @asynccontextmanager
 async def served(edge: Edge, folder: Path) -> AsyncIterator[tuple[Page, str]]:
     """Serve the pages; get one of them and their address."""
-    async with serving(edge.api) as url, chromium(folder / "no-microphone.wav") as browser:
-        yield await browser.new_page(), url
+    async with serving(edge.api) as server, chromium(folder / "no-microphone.wav") as browser:
+        yield await browser.new_page(), server.url
+
+
+class Server:
+    """The ingress at an address that stays its own, also after a restart."""
+
+    def __init__(self, api: FastAPI) -> None:
+        self._api = api
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        """Serve."""
+        config = uvicorn.Config(self._api, port=self._port, log_config=None)
+        config.timeout_graceful_shutdown = 1
+        self._server = uvicorn.Server(config)
+        self._serving = asyncio.create_task(self._server.serve())
+        await until(lambda: self._server.started)
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        self._server.should_exit = True
+        await self._serving
 
 
 @asynccontextmanager
-async def serving(api: FastAPI) -> AsyncIterator[str]:
-    """Serve the ingress; get its address."""
-    server = uvicorn.Server(uvicorn.Config(api, port=(port := free_port()), log_config=None))
-    running = asyncio.create_task(server.serve())
+async def serving(api: FastAPI) -> AsyncIterator[Server]:
+    """Serve the ingress."""
+    server = Server(api)
+    await server.start()
     try:
-        await until(lambda: server.started)
-        yield f"http://127.0.0.1:{port}"
+        yield server
     finally:
-        server.should_exit = True
-        await running
+        await server.stop()
 
 
 async def fill(page: Page, username: str) -> None:

@@ -138,7 +138,7 @@ async def test_a_profile_shows_a_request_and_what_becomes_of_it(edge: Edge, tmp_
         await expect(page.get_by_test_id("ask")).to_be_visible()
 
 
-async def _recorded(edge: Edge, username: str, folder: Path) -> Recording:
+async def recorded(edge: Edge, username: str, folder: Path) -> Recording:
     """Keep some words."""
     words = all_words()
     recording = replace(recording_of(username), duration_s=len(words) / SAMPLE_RATE)
@@ -153,7 +153,7 @@ async def test_the_player_stays(edge: Edge, tmp_path: Path) -> None:
     """One sound, on every page, with its place, speed and volume, and for the lock screen."""
     await edge.person("ada")
     await _friends(edge, "ada", ["bob"])
-    first, second = [await _recorded(edge, name, tmp_path) for name in ("bob", "ada")]
+    first, second = [await recorded(edge, name, tmp_path) for name in ("bob", "ada")]
     async with served(edge, tmp_path) as (page, url):
         await page.goto(url)
         await sign_in(page, "ada")

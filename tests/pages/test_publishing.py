@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from playwright.async_api import Dialog, expect
@@ -16,7 +17,7 @@ from tests.app.browser import Tab
 from tests.app.client import Person
 from tests.edge.conftest import Edge
 from tests.pages.hosting import Stage, on_stage
-from tests.sounds import mix, noise, spoken_words
+from tests.sounds import SAMPLE_RATE, mix, noise, spoken_words
 from tests.udp_path import UdpPaths
 from tests.waiting import until
 
@@ -264,3 +265,51 @@ def sleep(seconds: float) -> None:
 async def _has(person: Person, **fields: object) -> bool:
     stream = await person.stream()
     return stream is not None and all(stream[name] == value for name, value in fields.items())
+
+
+async def test_a_silent_microphone_is_told(
+    edge: Edge, redis_url: str, store_config: StoreConfig, tmp_path: Path
+) -> None:
+    """Digital silence for seconds: friends hear nothing, and the publisher knows why."""
+    nothing = np.zeros(SAMPLE_RATE, np.float32)
+    async with on_stage(edge, redis_url, store_config, tmp_path, nothing) as stage:
+        ada = await stage.person("ada")
+        tab = await stage.open(ada)
+        await tab.click("start")
+        sentence = tab.find("stream-sentence")
+        await expect(sentence).to_contain_text("We cannot hear you", timeout=20_000)
+        await expect(tab.find("stream-state")).to_have_text("Live")
+        await tab.find("mute").click()
+        await expect(sentence).to_contain_text("You are muted")
+        await ada.close()
+
+
+async def test_the_page_says_when_the_server_is_gone(
+    edge: Edge, redis_url: str, store_config: StoreConfig, tmp_path: Path
+) -> None:
+    """Without news friends still hear; without the stream's end nothing begins when it is back."""
+    times = StreamTimes(grace_s=2.0)
+    async with on_stage(edge, redis_url, store_config, tmp_path, VOICE, times) as stage:
+        ada = await stage.person("ada")
+        tab = await stage.open(ada)
+        await go_live(tab)
+        sentence = tab.find("stream-sentence")
+        async with stage.away():
+            await expect(sentence).to_contain_text(
+                "Your friends can still hear you", timeout=10_000
+            )
+            await stage.host.stop("ada", None, "the server ends it")
+            await expect(sentence).to_contain_text("hushcast cannot be reached", timeout=10_000)
+        await expect(sentence).to_contain_text("Your stream ended while", timeout=20_000)
+        assert await ada.stream() is None
+        await ada.close()
+
+
+async def test_a_sign_in_that_ends_says_what_ended_with_it(stage: Stage) -> None:
+    """The stream rests on it: the page says that both are over."""
+    ada = await stage.person("ada")
+    tab = await stage.open(ada)
+    await go_live(tab)
+    await ada.http.delete("/api/session")
+    await expect(tab.find("notice")).to_contain_text("Your stream has ended")
+    await expect(tab.find("sign-in")).to_be_visible()

@@ -66,12 +66,12 @@ async def quieter(route: Route) -> None:
 async def test_before_and_after_are_heard_without_a_gap(edge: Edge, browser: Browser) -> None:
     """Level, five seconds, both sounds; switching back and forth leaves no hole."""
     await edge.person("ada")
-    async with serving(edge.api) as url:
+    async with serving(edge.api) as server:
         context = await browser.new_context(permissions=["microphone"], bypass_csp=True)
         page = await context.new_page()
         await page.add_init_script(f"({TAPPED})({TAP!r})")
         await page.route("**/api/preview*", quieter)
-        await page.goto(url)
+        await page.goto(server.url)
         await sign_in(page, "ada")
         await page.get_by_test_id("attenuation-limit").fill("24")
         await page.get_by_test_id("check").click()
