@@ -37,6 +37,10 @@ class RemovedFromStream(StreamError):
     """The publisher removed the listener; the stream is closed to them while it lasts."""
 
 
+class PreviewRefused(StreamError):
+    """The sound of a preview cannot be read, or is too long."""
+
+
 class NoCapacity(StreamError):
     """There is no room for another stream or session now; retry after `retry_after_s` seconds."""
 

@@ -16,6 +16,10 @@ class EncodedFrame:
 class Listener(Protocol):
     """Something that hears a stream."""
 
+    @property
+    def original(self) -> bool:
+        """Whether it hears the original sound, or else the denoised one."""
+
     def send(self, payload: bytes, position: int) -> None:
         """Send 20 ms of Opus, or drop it; never wait."""
 
@@ -37,9 +41,9 @@ class Fanout:
         """Whether anybody listens to the original sound."""
         return bool(self._original)
 
-    def add(self, listener: Listener, *, original: bool) -> None:
+    def add(self, listener: Listener) -> None:
         """Send a listener every frame from now on."""
-        (self._original if original else self._denoised).add(listener)
+        (self._original if listener.original else self._denoised).add(listener)
 
     def remove(self, listener: Listener) -> None:
         """Stop sending to a listener; unknown ones are ignored."""

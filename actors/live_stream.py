@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from actors.access import AccessEnded, Grounds, Guest
 from actors.announcer import COUNT_INTERVAL_S, Announcer
@@ -24,6 +25,7 @@ from actors.pipeline import Gap, Heard, Pipeline
 from actors.receive import Opus, Packet, RtpOrder, Segment
 from actors.sessions import ListenerSession, PublisherSession, Session, SessionState
 from actors.sound_thread import SoundThread
+from actors.spectrum import VERSION
 from actors.status import Listening, StatusStore, StreamState, StreamStatus
 from actors.stream_core import StreamCore, StreamTimes, Verdict
 from foundation.ids import new_id
@@ -51,6 +53,8 @@ class Publisher:
     """One publisher session and what belongs to its packets."""
 
     session: PublisherSession
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Which settings of the stream change when it is heard."""
     order: RtpOrder = field(default_factory=RtpOrder)
     decoder: OpusDecoder = field(default_factory=OpusDecoder)
     source: int | None = None
@@ -173,8 +177,15 @@ class LiveStream:
 
     # -- what people ask for
 
-    async def publish(self, session_id: str, offer_sdp: str, *, sign_in: str | None = None) -> str:
-        """Answer a publisher's offer. It takes the stream over once it is heard.
+    async def publish(
+        self,
+        session_id: str,
+        offer_sdp: str,
+        *,
+        sign_in: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Answer a publisher's offer. It takes the stream over, with its settings, once heard.
 
         Raises OfferRefused, TooManySessions, NoPlace once the stream has ended, or RedisUnavailable
         when nobody could find the session.
@@ -189,7 +200,7 @@ class LiveStream:
             deliver=self._take_packet,
             sign_in=sign_in,
         )
-        self._publishers[session_id] = Publisher(session)
+        self._publishers[session_id] = Publisher(session, settings or {})
         self._core.session_opened(session_id, time.monotonic())
         return await self._open(session, offer_sdp, owner=self.username)
 
@@ -200,17 +211,20 @@ class LiveStream:
         *,
         listener: str,
         original: bool,
+        both: bool = False,
         sign_in: str | None = None,
         guest: Guest | None = None,
     ) -> str:
         """Answer a listener's offer; `listener` is a username or the guest's name.
+
+        Of `both` sounds the original comes while it is shared.
 
         Raises NotLive, OriginalNotShared, RemovedFromStream, TooManySessions, OfferRefused or
         RedisUnavailable.
         """
         if self.stopping or self.status.state not in HEARD_STATES:
             raise NotLive(f"{self.username} is not live.")
-        if original and not self.status.share_original and listener != self.username:
+        if original and not self._may_hear_original(listener):
             raise OriginalNotShared(f"{self.username} does not share the original sound.")
         if self._audience.is_removed(listener):
             raise RemovedFromStream(_removed_by(self.username))
@@ -220,13 +234,12 @@ class LiveStream:
             connect_timeout_s=self._times.connect_timeout_s,
             listener=listener,
             original=original,
+            both=both,
             sign_in=sign_in,
             guest=guest,
-            connected=self._count_listeners,
+            connected=self._join,
         )
         self._audience.add(session)
-        self._fanout.add(session, original=original)
-        self._count_listeners()
         return await self._open(session, offer_sdp, owner=listener)
 
     async def trickle(self, session_id: str, fragment: str) -> None:
@@ -279,23 +292,30 @@ class LiveStream:
         """Note that a presence socket said `publishing` for a session, or that it is gone."""
         self._core.socket_changed(session_id, time.monotonic(), connected=connected)
 
-    def control(self, changes: dict[str, bool | float | None]) -> StreamStatus:
-        """Change `denoise`, `attenuation_limit_db`, `share_original`, `muted`. Raises NotLive."""
+    def control(self, changes: Mapping[str, Any]) -> StreamStatus:
+        """Change settings: fields of the status that its publisher chooses. Raises NotLive."""
         if self.status.state not in HEARD_STATES:
             raise NotLive("You are not live.")
+        self._set(changes)
+        return self.status
+
+    # -- state
+
+    def _set(self, changes: Mapping[str, Any]) -> None:
+        """Change settings, what is heard at once."""
         self._announcer.change(**changes)
         status = self.status
+        self._recording.title = status.title
         self._pipeline.muted = status.muted
         self._pipeline.control(
             denoise=status.denoise, attenuation_limit_db=status.attenuation_limit_db
         )
-        if not status.share_original:
-            for session in self._audience:
-                if session.original and session.listener != self.username:
-                    session.close()
-        return status
-
-    # -- state
+        for session in self._audience:
+            if session.original and not self._may_hear_original(session.listener):
+                session.close()
+            elif session.state is SessionState.CONNECTED:
+                self._feed(session)
+        self._encode_what_is_heard()
 
     def _end(self, reason: str, session_id: str | None = None) -> bool:
         """Ask the core for the end; tells whether the stream has ended."""
@@ -352,7 +372,9 @@ class LiveStream:
             request_id.set("")
             self._announcer.remove_session(session.session_id)
             if isinstance(session, ListenerSession):
-                self._fanout.remove(session)
+                for feed in session.feeds:
+                    self._fanout.remove(feed)
+                self._encode_what_is_heard()
                 self._audience.drop(session)
                 self._count_listeners()
             else:
@@ -364,10 +386,29 @@ class LiveStream:
         publisher = self._publishers.get(session_id)
         return publisher.session if publisher else self._audience.get(session_id)
 
-    def _count_listeners(self) -> None:
-        self._audience_changed.set()
+    def _may_hear_original(self, listener: str) -> bool:
+        return self.status.share_original or listener == self.username
+
+    def _join(self, session: ListenerSession) -> None:
+        """Let a listener that is connected hear the stream."""
+        self._feed(session)
+        self._encode_what_is_heard()
+        self._count_listeners()
+
+    def _feed(self, session: ListenerSession) -> None:
+        """Send a connected listener what it may hear now, and nothing else."""
+        for feed in session.feeds:
+            if not feed.original or self._may_hear_original(session.listener):
+                self._fanout.add(feed)
+            else:
+                self._fanout.remove(feed)
+
+    def _encode_what_is_heard(self) -> None:
         self._pipeline.encode_denoised = self._fanout.wants_denoised
         self._pipeline.encode_original = self._fanout.wants_original
+
+    def _count_listeners(self) -> None:
+        self._audience_changed.set()
         if not self.stopping:
             self._announcer.change(listeners=self._audience.count)
 
@@ -431,6 +472,7 @@ class LiveStream:
     def _take_over(self, session: PublisherSession, before: str | None, silent_s: float) -> None:
         """Let a session publish from now on: its first sound was decoded."""
         self._rests_on = session.sign_in
+        self._set(self._publishers[session.session_id].settings)
         started_at = self.status.started_at
         if started_at is None:
             started_at = time.time()
@@ -509,10 +551,28 @@ class LiveStream:
         while True:
             await asyncio.sleep(STATS_INTERVAL_S)
             publisher = self._publishers.get(self._core.publisher or "")
+            self._pipeline.watch(publisher is not None and publisher.session.wants_spectrum)
             if publisher is not None:
-                stats = asdict(self._pipeline.levels)
-                stats["loss"] = publisher.order.counts.loss
-                publisher.session.send_stats(stats)
+                self._tell_publisher(publisher)
+
+    def _tell_publisher(self, publisher: Publisher) -> None:
+        stats = asdict(self._pipeline.levels)
+        stats["loss"] = publisher.order.counts.loss
+        if (spectrum := self._pipeline.spectrum) is None:
+            publisher.session.send_stats(stats)
+            return
+        more = {"noise_removed_db": spectrum.noise.decibels, "gaps": self._pipeline.gaps}
+        publisher.session.send_stats({"version": VERSION, **_rounded(stats | more)})
+        for columns in spectrum.take():
+            publisher.session.send_spectrum(columns)
+
+
+def _rounded(stats: dict[str, float | None]) -> dict[str, float | None]:
+    """Leave out digits that nobody sees."""
+    return {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in stats.items()
+    }
 
 
 def _removed_by(username: str) -> str:

@@ -1,8 +1,9 @@
 """Understands offers and trickle fragments, and writes answers (RFC 8829, 8840, 9143, 9429).
 
-An offer becomes an `Offer`: one live audio section with Opus, perhaps one data channel, and how to
-reach them. aiortc gets an offer that we write from it; the client gets an answer with its own
-sections, order, mids and payload types. Whatever we do not use is rejected in its place.
+An offer becomes an `Offer`: a live audio section with Opus, perhaps a second one for a listener who
+wants both sounds, perhaps one data channel, and how to reach them. aiortc gets an offer that we
+write from it; the client gets an answer with its own sections, order, mids and payload types.
+Whatever we do not use is rejected in its place.
 """
 
 import re
@@ -25,8 +26,6 @@ OPUS_PARAMETERS = "minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0"
 """The answer's Opus parameters (RFC 7587, section 6.1): mono, in-band FEC."""
 AIORTC_PAYLOAD_TYPE = 111
 """Opus in the offer that aiortc gets, since it renumbers those below 96."""
-AIORTC_MIDS = "0", "1"
-"""The mids of the audio and the data channel in that offer."""
 
 DIGEST_BYTES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 """The fingerprints that aiortc can verify."""
@@ -54,39 +53,56 @@ class Transport:
 
 
 @dataclass(frozen=True)
+class Audio:
+    """An audio section that serves, and the client's number for Opus in it."""
+
+    section: Section
+    payload_type: int
+
+
+@dataclass(frozen=True)
 class Offer:
     """What we make of an offer. All sections are kept, since an answer must name each."""
 
     sections: tuple[Section, ...]
     group: tuple[Section, ...]
     """The audio's BUNDLE group, in the client's order; empty without one (RFC 9143)."""
-    audio: Section
-    payload_type: int
-    """The client's number for Opus."""
+    audio: tuple[Audio, ...]
+    """One, or two in the same group."""
     publishes: bool
     data: Section | None
     anchor: Section | None
     """A picture at which the client anchors the whole group's transport: kept, but inactive."""
     transport: Transport
 
+    @property
+    def used(self) -> list[Section]:
+        """The sections that aiortc gets, in its order."""
+        return [*(each.section for each in self.audio), *([self.data] if self.data else [])]
 
-def read_offer(text: str, *, publishes: bool) -> Offer:
-    """Read an offer to publish, or else to listen. Raises OfferRefused, naming the line."""
+
+def read_offer(text: str, *, publishes: bool, both: bool = False) -> Offer:
+    """Read an offer to publish, or else to listen, to `both` sounds if it has two sections.
+
+    Raises OfferRefused, naming the line.
+    """
     description = read_description(text)
     _check_mids(description.sections)
-    audio, payload_type = _choose_audio(description, publishes)
-    group = _group_of(audio, description)
+    audio = _choose_audio(description, publishes)
+    group = _group_of(audio.section, description)
+    second = _choose_second(audio, group, description) if both else None
+    chosen = (audio, second) if second else (audio,)
     data = next(filter(_is_data_channel, group), None) if publishes else None
-    relies = bool(group) and group[0] not in (audio, data)
+    used = [*(each.section for each in chosen), data]
+    relies = bool(group) and group[0] not in used
     return Offer(
         sections=tuple(description.sections),
         group=tuple(group),
-        audio=audio,
-        payload_type=payload_type,
+        audio=chosen,
         publishes=publishes,
         data=data,
-        anchor=_find_anchor(group[0], audio) if relies else None,
-        transport=_read_transport(description, group or [audio], [audio, data]),
+        anchor=_find_anchor(group[0], audio.section) if relies else None,
+        transport=_read_transport(description, group or [audio.section], used),
     )
 
 
@@ -104,8 +120,8 @@ def _check_mids(sections: Iterable[Section]) -> None:
         seen.add(mid.value)
 
 
-def _choose_audio(description: Description, publishes: bool) -> tuple[Section, int]:
-    """Choose the first live audio section that serves; returns it and its number for Opus."""
+def _choose_audio(description: Description, publishes: bool) -> Audio:
+    """Choose the first live audio section that serves."""
     sections = [section for section in description.sections if section.kind == "audio"]
     if not sections:
         raise OfferRefused("The offer has no audio section.")
@@ -115,14 +131,27 @@ def _choose_audio(description: Description, publishes: bool) -> tuple[Section, i
     faults = []
     for section in live:
         try:
-            return section, _check_audio(section, description, publishes)
+            return _check_audio(section, description, publishes)
         except OfferRefused as fault:
             faults.append(fault)
     raise faults[0]
 
 
-def _check_audio(section: Section, description: Description, publishes: bool) -> int:
-    """Return the section's payload type for Opus. Raises OfferRefused unless it serves."""
+def _choose_second(
+    audio: Audio, group: Sequence[Section], description: Description
+) -> Audio | None:
+    """Choose a listener's next section in the group that serves, if there is one."""
+    for section in group:
+        if section.kind == "audio" and section is not audio.section:
+            try:
+                return _check_audio(section, description, publishes=False)
+            except OfferRefused:
+                continue
+    return None
+
+
+def _check_audio(section: Section, description: Description, publishes: bool) -> Audio:
+    """Return a section with its payload type for Opus. Raises OfferRefused unless it serves."""
     if not _RTP_PROTOCOLS.fullmatch(section.protocol):
         raise OfferRefused(f"Line {section.line}: audio must use UDP/TLS/RTP/SAVPF.")
     payload_type = _choose_payload_type(section)
@@ -130,7 +159,7 @@ def _check_audio(section: Section, description: Description, publishes: bool) ->
     places = (section, description, *_group_of(section, description))
     if not any("rtcp-mux" in each or "rtcp-mux-only" in each for each in places):
         raise OfferRefused(f"Line {section.line}: the audio section does not offer rtcp-mux.")
-    return payload_type
+    return Audio(section, payload_type)
 
 
 def _choose_payload_type(section: Section) -> int:
@@ -299,21 +328,22 @@ def for_aiortc(offer: Offer) -> str:
         *(f"a=fingerprint:{each}" for each in offer.transport.fingerprints),
         f"a=setup:{'passive' if offer.transport.setup == 'passive' else 'active'}",
     ]
-    audio_mid, data_mid = AIORTC_MIDS
+    mids = range(len(offer.used))
     lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0"]
-    lines += [f"a=group:BUNDLE {' '.join(AIORTC_MIDS)}"] if offer.data else []
-    lines += [
-        f"m=audio 9 UDP/TLS/RTP/SAVPF {AIORTC_PAYLOAD_TYPE}",
-        f"a=mid:{audio_mid}",
-        "a=sendonly" if offer.publishes else "a=recvonly",
-        "a=rtcp-mux",
-        f"a=rtpmap:{AIORTC_PAYLOAD_TYPE} opus/48000/2",
-        *transport,
-    ]
+    lines += [f"a=group:BUNDLE {' '.join(map(str, mids))}"] if len(mids) > 1 else []
+    for mid in range(len(offer.audio)):
+        lines += [
+            f"m=audio 9 UDP/TLS/RTP/SAVPF {AIORTC_PAYLOAD_TYPE}",
+            f"a=mid:{mid}",
+            "a=sendonly" if offer.publishes else "a=recvonly",
+            "a=rtcp-mux",
+            f"a=rtpmap:{AIORTC_PAYLOAD_TYPE} opus/48000/2",
+            *transport,
+        ]
     if offer.data:
         lines += [
             "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
-            f"a=mid:{data_mid}",
+            f"a=mid:{mids[-1]}",
             f"a=sctp-port:{_sctp_port(offer.data)}",
             *transport,
         ]
@@ -325,17 +355,18 @@ def write_answer(offer: Offer, aiortc_answer: str) -> str:
     session, *sections = re.split(r"^(?=m=)", aiortc_answer, flags=re.MULTILINE)
     lines = [line for line in session.splitlines() if not line.startswith("a=group:")]
     lines += ["a=ice-lite"]
-    kept = (offer.anchor, offer.audio, offer.data)
+    ours = {used.line: text for used, text in zip(offer.used, sections, strict=True)}
+    opus = {audio.section.line: audio.payload_type for audio in offer.audio}
+    kept = (offer.anchor, *offer.used)
     group = [each.mid for each in offer.group if each in kept and each.mid]
     lines += [f"a=group:BUNDLE {' '.join(group)}"] if group else []
     for section in offer.sections:
-        if section is offer.audio:
-            opus = f"{offer.payload_type} opus/48000/2"
-            parameters = f"{offer.payload_type} {OPUS_PARAMETERS}"
-            formats = [f"a=rtpmap:{opus}", f"a=fmtp:{parameters}"]
-            lines += _accept(section, str(offer.payload_type), sections[0], formats)
+        if (opus_number := opus.get(section.line)) is not None:
+            mapped = f"a=rtpmap:{opus_number} opus/48000/2"
+            formats = [mapped, f"a=fmtp:{opus_number} {OPUS_PARAMETERS}"]
+            lines += _accept(section, str(opus_number), ours[section.line], formats)
         elif section is offer.data:
-            lines += _accept(section, section.formats[0], sections[1], [])
+            lines += _accept(section, section.formats[0], ours[section.line], [])
         elif section is offer.anchor:
             number = section.formats[0]
             transport = re.sub(r"^a=(msid|ssrc|sendonly|recvonly).*\n", "", sections[0], flags=re.M)

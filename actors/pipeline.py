@@ -27,6 +27,7 @@ from actors.opus import (
 )
 from actors.receive import Lost, Opus, Segment, Silence, opus_samples
 from actors.sound_thread import Lane, SoundThread
+from actors.spectrum import Spectrum
 
 MAX_WAITING_SEGMENTS = 50
 """One second of 20 ms packets between the network and the denoiser."""
@@ -34,6 +35,8 @@ MAX_CONCEALED_SAMPLES = 5760
 """120 ms, as long as libopus can conceal credibly; the rest of a longer loss is silence."""
 FADE = np.linspace(1, 0, 240, dtype=np.float32)
 """5 ms, in which one source's sound goes over into the next one's, or into silence."""
+AUDIBLE_SAMPLES = FRAME_SAMPLES
+"""What libopus conceals is heard as a gap if it is longer than this."""
 LONG_GAP_SAMPLES = SAMPLE_RATE
 """A silence of this length or more bypasses the model, which is flushed and reset instead."""
 
@@ -91,9 +94,13 @@ class Pipeline:
     ) -> None:
         """`emit` and `failed` are called on the sound thread; after `failed` no sound comes."""
         self.levels = Levels()
+        self.gaps = 0
+        """How often the publisher's sound was missing for long enough to be heard."""
+        self.spectrum: Spectrum | None = None
         self.encode_denoised = False
         self.encode_original = False
-        self.muted = False  # silence in place of whatever the publisher sends
+        self.muted = False  # silence in place of whatever the publisher sends, after a short fade
+        self._gain = 0.0  # of the last sample decoded
         self._thread = thread
         self._latency = thread.model.latency_samples
         self._delay = Delay(self._latency)
@@ -135,6 +142,11 @@ class Pipeline:
         """Queue sound; never blocks."""
         self._lane.push(item)
 
+    def watch(self, watched: bool) -> None:
+        """Make a spectrum while somebody watches it."""
+        if watched != (self.spectrum is not None):
+            self.spectrum = Spectrum() if watched else None
+
     @property
     def waiting(self) -> int:
         """How many segments wait for the sound thread."""
@@ -149,8 +161,11 @@ class Pipeline:
         self.levels.late_hops += math.ceil(item.samples / self._thread.model.hop_samples)
 
     def _work(self, item: Heard | Gap) -> None:
-        self._silence(self._dropped.take())
+        dropped = self._dropped.take()
+        self._note_gap(dropped)
+        self._silence(dropped)
         if isinstance(item, Gap):
+            self._note_gap(item.samples)
             self._silence(item.samples)
         elif isinstance(item.segment, Silence):
             self._silence(item.segment.samples)
@@ -160,13 +175,28 @@ class Pipeline:
     def _decode(self, decoder: OpusDecoder, segment: Opus | Lost) -> Sound:
         """Decode a segment; the first one of another source fades in as the last one fades out."""
         sound = decode(decoder, segment)
+        if isinstance(segment, Lost):
+            self._note_gap(segment.samples - restorable(segment))
         if decoder is not self._decoder:
             head = sound[: len(FADE)]
             head *= 1 - FADE[: len(head)]
             head += self._fading()[: len(head)]
             self._decoder = decoder
         self._sounds = True
-        return np.zeros_like(sound) if self.muted else sound
+        return self._audible(sound)
+
+    def _audible(self, sound: Sound) -> Sound:
+        """Silence sound while the stream is muted; where that changes it fades."""
+        before, self._gain = self._gain, 0.0 if self.muted else 1.0
+        if before == self._gain:
+            return sound if self._gain else np.zeros_like(sound)
+        faded = np.full_like(sound, self._gain)
+        head = faded[: len(FADE)]
+        head += (before - self._gain) * FADE[: len(head)]
+        return sound * faded
+
+    def _note_gap(self, samples: int) -> None:
+        self.gaps += samples > AUDIBLE_SAMPLES
 
     def _fading(self) -> Sound:
         """Get what the last source would go on with, fading out: [240], silence if none sounds."""
@@ -229,8 +259,15 @@ class Pipeline:
         both = both[:, warm_up:]
         if both.shape[1]:
             self._recording.push(both[0])
+            self._watch(both)
         self._unframed = np.concatenate((self._unframed, both), axis=1)
         self._encode_frames()
+
+    def _watch(self, both: Sound) -> None:
+        if (spectrum := self.spectrum) is not None:
+            before_and_after = both[::-1]
+            spectrum.push(before_and_after, self._position + self._unframed.shape[1])
+            spectrum.noise.push(before_and_after, self.levels.lsnr)
 
     def _encode_frames(self) -> None:
         while self._unframed.shape[1] >= FRAME_SAMPLES:
@@ -272,10 +309,7 @@ def decode(decoder: OpusDecoder, segment: Opus | Lost) -> Sound:
             return decoder.decode(segment.payload)
         except OpusError:
             return decoder.conceal(opus_samples(segment.payload))
-    # FEC in `following` restores only the packet right before it.
-    restored = opus_samples(segment.following) if segment.following else 0
-    restored = min(restored, segment.samples, MAX_PACKET_SAMPLES)
-    restored -= restored % MIN_FRAME_SAMPLES
+    restored = restorable(segment)
     concealed = min(segment.samples - restored, MAX_CONCEALED_SAMPLES)
     pieces = [
         decoder.conceal(concealed),
@@ -287,6 +321,13 @@ def decode(decoder: OpusDecoder, segment: Opus | Lost) -> Sound:
         except OpusError:
             pieces.append(decoder.conceal(restored))
     return np.concatenate(pieces)
+
+
+def restorable(segment: Lost) -> int:
+    """Count the samples that FEC may restore: those of the packet right before the next one."""
+    samples = opus_samples(segment.following) if segment.following else 0
+    samples = min(samples, segment.samples, MAX_PACKET_SAMPLES)
+    return samples - samples % MIN_FRAME_SAMPLES
 
 
 def _dbfs(sound: Sound) -> float:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from enum import StrEnum
 from typing import NoReturn
@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 LISTENER_TIMEOUT_S = 8.0
 """A listener silent for this long is treated as gone."""
 MAX_UNSENT_STATS_BYTES = 4096
+SPECTRUM_PROTOCOL = "2"
 MAX_SOURCES = 64
 """SSRCs of one publisher session. A source that changes with each track stays far below."""
 REPORTS_PER_SECOND = 20.0
@@ -137,7 +138,11 @@ class Session:
         """Prepare the connection before the offer is applied."""
 
     def _opened(self, connection: RTCPeerConnection, transceiver: RTCRtpTransceiver) -> None:
-        """Use the connection's only transceiver once the offer is applied."""
+        """Use the connection's first transceiver once the offer is applied."""
+
+    def _read(self, offer_sdp: str) -> Offer:
+        """Read the offer. Raises OfferRefused."""
+        return read_offer(offer_sdp, publishes=self.publishes)
 
     def _begin(self, connection: RTCPeerConnection) -> None:
         """Use the connection once it is established."""
@@ -151,17 +156,18 @@ class Session:
 
         Any other error is ours: aiortc gets an offer that we wrote.
         """
-        offer = self._offer = read_offer(offer_sdp, publishes=self.publishes)
+        offer = self._offer = self._read(offer_sdp)
         self._attach(connection)
         await connection.setRemoteDescription(RTCSessionDescription(for_aiortc(offer), "offer"))
-        (transceiver,) = connection.getTransceivers()
-        ice = ice_connection(transceiver)
+        transceivers = connection.getTransceivers()
+        for transceiver, audio in zip(transceivers, offer.audio, strict=True):
+            renumber_codec(transceiver, audio.payload_type)
+        ice = ice_connection(transceivers[0])
         assert isinstance(ice, LiteConnection)
         ice.client_waits = offer.transport.setup == "passive"
         ice.takes_messages = offer.data is not None
         self.ice = ice
-        renumber_codec(transceiver, offer.payload_type)
-        self._opened(connection, transceiver)
+        self._opened(connection, transceivers[0])
         await connection.setLocalDescription(await connection.createAnswer())
         return write_answer(offer, connection.localDescription.sdp)
 
@@ -184,7 +190,7 @@ class Session:
         if connection.connectionState == "connected":
             self._connected.set()
         elif connection.connectionState in ("failed", "closed"):
-            self._closing.set()
+            self.close()
 
     def _set_state(self, state: SessionState) -> None:
         if state is not self.state:
@@ -209,13 +215,26 @@ class PublisherSession(Session):
         self._deliver = deliver
         self._stats: RTCDataChannel | None = None
 
-    def send_stats(self, stats: dict[str, float]) -> None:
+    @property
+    def wants_spectrum(self) -> bool:
+        """Whether the page asked for the second version of the data channel."""
+        channel = self._stats
+        return channel is not None and channel.protocol == SPECTRUM_PROTOCOL
+
+    def send_stats(self, stats: Mapping[str, float | None]) -> None:
         """Send levels to the page, if it opened the data channel and keeps up."""
+        self._tell(json.dumps(stats))
+
+    def send_spectrum(self, columns: bytes) -> None:
+        """Send the page a part of its picture, or drop it likewise."""
+        self._tell(columns)
+
+    def _tell(self, message: str | bytes) -> None:
         channel = self._stats
         if channel is None or channel.readyState != "open":
             return
         if channel.bufferedAmount < MAX_UNSENT_STATS_BYTES:
-            channel.send(json.dumps(stats))
+            channel.send(message)
 
     def _attach(self, connection: RTCPeerConnection) -> None:
         connection.on("datachannel", self._open_stats)
@@ -249,8 +268,33 @@ class Unheard(MediaStreamTrack):
         raise AssertionError("nobody resolves this future")
 
 
+class Feed:
+    """One sound for one listener."""
+
+    def __init__(self, *, original: bool) -> None:
+        self.original = original
+        self._sender: RtpSender | None = None
+
+    def begin(self, transceiver: RTCRtpTransceiver) -> None:
+        """Send from now on."""
+        self._sender = RtpSender(transceiver)
+
+    def end(self) -> None:
+        """Send no more."""
+        self._sender = None
+
+    def send(self, payload: bytes, position: int) -> None:
+        """Send 20 ms of Opus, or drop it while there is no connection."""
+        if self._sender is not None:
+            self._sender.send(payload, position)
+
+
 class ListenerSession(Session):
-    """Sends the stream's packets to one listener."""
+    """Sends the stream's packets to one listener.
+
+    Attributes:
+        feeds: what it hears, once its offer is read: one sound, or both.
+    """
 
     publishes = False
 
@@ -261,9 +305,10 @@ class ListenerSession(Session):
         connect_timeout_s: float,
         listener: str,
         original: bool,
+        both: bool = False,
         sign_in: str | None = None,
         guest: Guest | None = None,
-        connected: Callable[[], None] = lambda: None,
+        connected: Callable[["ListenerSession"], None] = lambda session: None,
         listener_timeout_s: float = LISTENER_TIMEOUT_S,
     ) -> None:
         super().__init__(session_id, connect_timeout_s=connect_timeout_s, sign_in=sign_in)
@@ -273,20 +318,29 @@ class ListenerSession(Session):
         self.original = original
         self._tell_connected = connected
         self._listener_timeout_s = listener_timeout_s
-        self._sender: RtpSender | None = None
+        self.feeds = [Feed(original=original)]
+        if both:
+            self.feeds.append(Feed(original=True))
 
-    def send(self, payload: bytes, position: int) -> None:
-        """Send 20 ms of Opus, or drop it while there is no connection."""
-        if self._sender is not None and not self._closing.is_set():
-            self._sender.send(payload, position)
+    def close(self) -> None:
+        """Make `run` end; nothing is sent any more."""
+        for feed in self.feeds:
+            feed.end()
+        super().close()
+
+    def _read(self, offer_sdp: str) -> Offer:
+        offer = read_offer(offer_sdp, publishes=False, both=len(self.feeds) > 1)
+        del self.feeds[len(offer.audio) :]
+        return offer
 
     def _attach(self, connection: RTCPeerConnection) -> None:
-        connection.addTrack(Unheard())
+        for _ in self.feeds:
+            connection.addTrack(Unheard())
 
     def _begin(self, connection: RTCPeerConnection) -> None:
-        (transceiver,) = connection.getTransceivers()
-        self._sender = RtpSender(transceiver)
-        self._tell_connected()
+        for feed, transceiver in zip(self.feeds, connection.getTransceivers(), strict=True):
+            feed.begin(transceiver)
+        self._tell_connected(self)
 
     async def _serve(self) -> None:
         """Wait until the session must end or the listener has been silent for too long.

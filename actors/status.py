@@ -7,7 +7,7 @@ version, so a reader that subscribes before reading the keys misses nothing.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 
 from foundation import lease
@@ -56,12 +56,16 @@ class StreamStatus:
     actor: str
     session: str | None
     muted: bool = False
+    title: str | None = None
 
     @staticmethod
     def from_json(text: str | bytes) -> "StreamStatus":
-        """Read what `to_json` wrote."""
-        fields = json.loads(text)
-        return StreamStatus(**{**fields, "state": StreamState(fields["state"])})
+        """Read what `to_json` wrote; fields of a later release are left out."""
+        written = json.loads(text)
+        known = {
+            each.name: written[each.name] for each in fields(StreamStatus) if each.name in written
+        }
+        return StreamStatus(**{**known, "state": StreamState(written["state"])})
 
     def to_json(self) -> str:
         """Write every field. Equal statuses give equal texts."""
@@ -99,14 +103,14 @@ class StatusChange:
     @staticmethod
     def from_json(text: str | bytes) -> "StatusChange":
         """Read a message from `CHANNEL`. Raises ValueError, TypeError or KeyError on others."""
-        fields = json.loads(text)
-        stream = fields["stream"] if "stream" in fields else None
+        change = json.loads(text)
+        stream = change["stream"] if "stream" in change else None
         return StatusChange(
-            version=int(fields["version"]),
-            username=str(fields["username"]),
+            version=int(change["version"]),
+            username=str(change["username"]),
             stream=StreamStatus.from_json(stream) if stream else None,
-            change_id=str(fields["change_id"]),
-            changed_at=float(fields["changed_at"]),
+            change_id=str(change["change_id"]),
+            changed_at=float(change["changed_at"]),
         )
 
 

@@ -7,6 +7,7 @@ keeps the model loaded between them, and ends itself when nobody asks for it any
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from actors.errors import NoCapacity, NoPlace, NotLive, UnknownSession
 from actors.ice import gather_on
 from actors.live_stream import LiveStream
 from actors.models import DEFAULT_MODEL
+from actors.previews import Previews
 from actors.sound_thread import SoundThread
 from actors.status import LEASE_TTL_S, Listening, StatusStore, StreamStatus
 from actors.stream_core import StreamTimes
@@ -110,6 +112,7 @@ class StreamHost:
         self._streams: dict[str, LiveStream] = {}
         self._access = AccessWatch(config.redis_url, redis, self._streams)
         self._reserved: dict[str, Reservation] = {}
+        self._previews = Previews(config.model)
         self._tasks = TaskSet()
         self._asked_at = self._used_at = time.monotonic()
         gather_on(config.ice_addresses, ports=config.udp_ports, public_ip=config.public_ip)
@@ -173,12 +176,19 @@ class StreamHost:
         return grant.holder if grant else None
 
     async def publish(
-        self, username: str, session_id: str, offer_sdp: str, *, sign_in: str | None = None
+        self,
+        username: str,
+        session_id: str,
+        offer_sdp: str,
+        *,
+        sign_in: str | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> str:
         """Answer a publisher's offer; begins the user's stream if there is none.
 
-        The session ends with the sign-in that it rests on, and the stream with that session.
-        Raises OfferRefused, RedisUnavailable, NoCapacity, or NoPlace when none is reserved.
+        `settings` of the stream change once the session is heard. The session ends with the sign-in
+        that it rests on, and the stream with that session. Raises OfferRefused, RedisUnavailable,
+        NoCapacity, or NoPlace when none is reserved.
         """
         self._refuse_a_crowd()
         stream = self._streams.get(username)
@@ -188,7 +198,7 @@ class StreamHost:
             stream = self._streams.get(username)
         if stream is None:
             stream = self._begin(username)
-        answer = await stream.publish(session_id, offer_sdp, sign_in=sign_in)
+        answer = await stream.publish(session_id, offer_sdp, sign_in=sign_in, settings=settings)
         self._access.check_soon()  # the sign-in may have ended since it was verified
         return answer
 
@@ -200,6 +210,7 @@ class StreamHost:
         listener: str,
         original: bool,
         *,
+        both: bool = False,
         sign_in: str | None = None,
         guest: Guest | None = None,
     ) -> str:
@@ -210,6 +221,7 @@ class StreamHost:
             offer_sdp,
             listener=listener,
             original=original,
+            both=both,
             sign_in=sign_in,
             guest=guest,
         )
@@ -242,7 +254,7 @@ class StreamHost:
         if stream := self._streams.get(username):
             await stream.stop(reason, session_id=session_id)
 
-    async def control(self, username: str, changes: dict[str, Any]) -> StreamStatus:
+    async def control(self, username: str, changes: Mapping[str, Any]) -> StreamStatus:
         """Change a live stream's settings. Raises NotLive."""
         return self._stream(username).control(changes)
 
@@ -251,14 +263,19 @@ class StreamHost:
         if stream := self._streams.get(username):
             stream.publisher_socket(session_id, connected=connected)
 
+    async def preview(self, wav: bytes, attenuation_limit_db: float | None) -> bytes:
+        """Clean a short WAV for somebody. Raises PreviewRefused or NoCapacity."""
+        self._used_at = time.monotonic()
+        return await self._previews.make(wav, attenuation_limit_db)
+
     async def drain(self, reason: str) -> None:
         """End every stream and wait until the recordings are stored."""
         await asyncio.gather(*(stream.stop(reason) for stream in self._streams.values()))
         await self._recorder.wait_stored()
 
     async def leave(self) -> None:
-        """End this process, unless somebody is here or a recording is being stored."""
-        if self._users() or self._recorder.busy:
+        """End this process, unless somebody is here or something is being made or stored."""
+        if self._users() or self._recorder.busy or self._previews.busy:
             return
         ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # ray leaves it untyped
 

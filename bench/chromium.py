@@ -44,7 +44,8 @@ WATCH = """(() => {
       this.addEventListener("connectionstatechange", () => {
         if (this.connectionState === "connected") window.times.connected ??= now();
       });
-      this.addEventListener("track", ({ track }) => {
+      this.addEventListener("track", ({ track, transceiver }) => {
+        if (transceiver.mid !== "0") return; // the second has the original sound
         const look = async () => {
           if (this.connectionState === "closed") return;
           for (const stats of (await this.getStats()).values())

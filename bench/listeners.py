@@ -93,7 +93,7 @@ async def _ours(offers: list[str]) -> tuple[list[str], Play, Callable[[], Awaita
     tasks = [asyncio.create_task(s.run(o)) for s, o in zip(sessions, offers, strict=True)]
     answers = [await session.answer for session in sessions]
     for session in sessions:
-        fanout.add(session, original=False)
+        fanout.add(session.feeds[0])
 
     def play(frame: int) -> None:
         payload = packets[frame % len(packets)]

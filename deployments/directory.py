@@ -50,6 +50,10 @@ class StreamDirectory:
         """Count the places that are ready for a new stream."""
         return self._pool.count_warm()
 
+    async def name_warm(self) -> list[str]:
+        """Name the actors that have their model, those with the fewest streams first."""
+        return self._pool.name_warm()
+
 
 class DirectoryClient:
     """The directory as the ingress sees it, behind a Serve handle.
@@ -75,6 +79,11 @@ class DirectoryClient:
         """Count the places that are ready for a new stream."""
         async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
             return int(await self._handle.count_warm.remote())
+
+    async def name_warm(self) -> list[str]:
+        """Name the actors that have their model, those with the fewest streams first."""
+        async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
+            return list(await self._handle.name_warm.remote())
 
 
 async def publish_ends(store: StatusStore) -> None:

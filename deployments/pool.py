@@ -93,6 +93,12 @@ class Pool:
         """Count the places that are ready for a new stream."""
         return sum(map(self._places, self._known))
 
+    def name_warm(self) -> list[str]:
+        """Name the actors that have their model, those with the fewest streams first."""
+        warm = [each for each in self._known.values() if each.capacity]
+        answering = [each for each in warm if each.name not in self._silent]
+        return [each.name for each in sorted(answering, key=lambda each: len(each.users))]
+
     def _places(self, name: str) -> int:
         """Count an actor's free places; a silent one has none until it describes itself again."""
         if name in self._silent:

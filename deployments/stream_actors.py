@@ -147,7 +147,8 @@ class RayStreamActors:
                 async with asyncio.timeout(limit_s):
                     handle = self._handles.get(name) or await self._find(name)
                     if not hasattr(handle, StreamHost.remove.__name__):  # of a release before 0.3
-                        kwargs.pop("sign_in", None)
+                        for newer in ("sign_in", "settings", "both"):
+                            kwargs.pop(newer, None)
                         if kwargs.pop("guest", None) or not hasattr(handle, method.__name__):
                             raise ActorOutdated(
                                 "This stream began before an update. Please start it again."

@@ -1,7 +1,7 @@
 """What the ingress asks of streams, wherever in the cluster they run."""
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol
 
@@ -32,6 +32,8 @@ HOLDER_TIMEOUT_S = 5.0
 A frozen actor keeps the lease for up to 10 s more; then another one may take it.
 """
 ATTEMPTS = 3
+PREVIEW_TIMEOUT_S = 60.0
+"""Longer than a preview may wait for others and take itself."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class Directory(Protocol):
     async def count_warm(self) -> int:
         """Count the actors that are ready for a new stream."""
 
+    async def name_warm(self) -> list[str]:
+        """Name the actors that have their model, those with the fewest streams first."""
+
 
 class Streams:
     """Finds the actor of a stream or session by name and passes the call on."""
@@ -60,11 +65,19 @@ class Streams:
         self._directory = directory
         self._actors = actors
 
-    async def publish(self, username: str, offer_sdp: str, *, sign_in: str) -> SessionAnswer:
+    async def publish(
+        self,
+        username: str,
+        offer_sdp: str,
+        *,
+        sign_in: str,
+        settings: Mapping[str, Any] | None = None,
+    ) -> SessionAnswer:
         """Open a publisher session; it begins the user's stream, or takes it over once heard.
 
-        It ends with the sign-in. Raises OfferRefused, NoCapacity, RedisUnavailable, or ActorSilent
-        while an actor that does not answer holds the user's lease.
+        Then the stream's settings change. It ends with the sign-in. Raises OfferRefused,
+        NoCapacity, RedisUnavailable, or ActorSilent while an actor that does not answer holds the
+        user's lease.
         """
         read_offer(offer_sdp, publishes=True)
         session_id = new_id()
@@ -78,7 +91,12 @@ class Streams:
             arguments = (username, session_id, offer_sdp)
             try:
                 answer = await self._actors.ask(
-                    grant.holder, limit_s, StreamHost.publish, *arguments, sign_in=sign_in
+                    grant.holder,
+                    limit_s,
+                    StreamHost.publish,
+                    *arguments,
+                    sign_in=sign_in,
+                    settings=settings,
                 )
                 return SessionAnswer(session_id, answer)
             except (ActorGone, NoPlace):
@@ -97,6 +115,7 @@ class Streams:
         offer_sdp: str,
         *,
         original: bool,
+        both: bool = False,
         sign_in: str | None = None,
         guest: Guest | None = None,
     ) -> SessionAnswer:
@@ -116,6 +135,7 @@ class Streams:
                 ANSWER_TIMEOUT_S,
                 StreamHost.listen,
                 *arguments,
+                both=both,
                 sign_in=sign_in,
                 guest=guest,
             )
@@ -167,7 +187,7 @@ class Streams:
             arguments = (username, session_id, reason)
             await self._ask_if_there(grant.holder, StreamHost.stop, *arguments)
 
-    async def control(self, username: str, changes: dict[str, bool | float | None]) -> StreamStatus:
+    async def control(self, username: str, changes: Mapping[str, Any]) -> StreamStatus:
         """Change a live stream's settings. Raises NotLive."""
         status = await self._store.read(username)
         if status is None:
@@ -190,6 +210,21 @@ class Streams:
             )
         except ActorGone as gone:
             raise NotLive("You are not live.") from gone
+
+    async def preview(self, wav: bytes, attenuation_limit_db: float | None) -> bytes:
+        """Clean a short WAV on an actor that has time for it. Raises PreviewRefused, NoCapacity."""
+        busy = NoCapacity("No stream actor is ready yet. Please try again in a moment.")
+        for name in (await self._directory.name_warm())[:ATTEMPTS]:
+            arguments = (wav, attenuation_limit_db)
+            try:
+                return await self._actors.ask(
+                    name, PREVIEW_TIMEOUT_S, StreamHost.preview, *arguments
+                )
+            except NoCapacity as error:
+                busy = error
+            except ActorGone:
+                log.info("actor cannot make a preview", extra=fields(actor=name))
+        raise busy
 
     async def publisher_socket(self, session_id: str, caller: str, *, connected: bool) -> None:
         """Tell a stream that its publisher's page holds a presence socket, or lost it."""

@@ -20,6 +20,10 @@ import { words } from "./words.js";
  *   state: "recording" | "storing" | "ready" | "recovered" | "deleted",
  *   reason: "owner" | "admin" | "quota" | "age" | null,
  * }} Recording
+ * @typedef {{ username: string | null, label: string | null, since: string, sessions: string[] }} Listening
+ * @typedef {{
+ *   id: string, label: string | null, expires_at: string, recordings: boolean, guests: number,
+ * }} InviteLink
  * @typedef {{
  *   action: string, session?: string, stream_id?: string, reason?: string, at?: string,
  * }} Control
@@ -62,15 +66,19 @@ const SENTENCES = new Map([
  * The server's HTTP interface: JSON for the pages, SDP for WHIP and WHEP.
  *
  * Every failure is an ApiError. Dispatches `signedout` when the server no longer accepts
- * the session cookie.
+ * the session cookie, or the token.
  */
 export class Api extends EventTarget {
   #clock;
 
-  /** @param {ServerClock} clock */
-  constructor(clock) {
+  /**
+   * @param {ServerClock} clock
+   * @param {string} [token] an invite link's, which counts instead of the cookie
+   */
+  constructor(clock, token = "") {
     super();
     this.#clock = clock;
+    this.token = token;
   }
 
   /** @param {string} path */
@@ -181,6 +189,8 @@ export class Api extends EventTarget {
    */
   async #request(method, path, init) {
     const sentAt = Date.now();
+    const headers = new Headers(init.headers);
+    if (this.token) headers.set("Authorization", `Bearer ${this.token}`);
     let response;
     try {
       response = await fetch(path, {
@@ -189,6 +199,7 @@ export class Api extends EventTarget {
         cache: "no-store",
         signal: AbortSignal.timeout(15_000),
         ...init,
+        headers,
       });
     } catch {
       throw new ApiError(words.errors.unreachable);

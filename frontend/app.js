@@ -47,7 +47,7 @@ export class App {
       if (location.pathname !== this.#path) this.#turn();
     });
     window.addEventListener("pagehide", () => this.#visit?.leave());
-    this.#api.addEventListener("signedout", () => this.#forget());
+    this.#api.addEventListener("signedout", () => this.#expire(words.errors.signInAgain));
     try {
       if (hasCookie()) this.#begin(await this.#api.get("/api/me"));
     } catch (error) {
@@ -69,8 +69,7 @@ export class App {
     this.#visit = visit;
     visit.presence.addEventListener("control", (/** @type {CustomEvent} */ { detail }) => {
       if (detail.action !== "signed_out" || visit !== this.#visit) return;
-      this.#forget();
-      this.#shell.notice.show(detail.reason);
+      this.#expire(detail.reason);
     });
     this.#shell.attend(visit);
     visit.start();
@@ -89,6 +88,17 @@ export class App {
       }
     }
     this.#forget();
+  }
+
+  /**
+   * The server no longer accepts the sign-in, and has ended what rested on it.
+   * @param {string} why
+   */
+  #expire(why) {
+    if (!this.#visit) return;
+    const live = this.#visit.publisher.phase !== "off";
+    this.#forget();
+    this.#shell.notice.show(live ? `${why} ${words.stream.endedWithSignIn}` : why);
   }
 
   /** Go back to the sign-in view once nobody is signed in. */

@@ -32,24 +32,28 @@ export class LinkQuality {
    * @param {number} now
    */
   async measure(pc, now) {
-    const roundTripMs = roundTrip(await pc.getStats());
+    const { roundTripMs, loss } = path(await pc.getStats());
     while (this.#history.length > 1 && this.#history[1].at < now - LATELY_MS) this.#history.shift();
     const lately = this.#gaps - (this.#history[0]?.gaps ?? 0);
-    const word = quality({ roundTripMs, loss: this.#loss, gaps: lately });
+    const word = quality({ roundTripMs, loss: loss ?? this.#loss, gaps: lately });
     return { word, roundTripMs, loss: this.#loss, gaps: this.#gaps };
   }
 }
 
 /**
- * The round trip on the path in use, in ms; null before it is known.
+ * The path in use: its round trip in ms, and what share was lost since the server's last report.
+ * Null where it is not known yet.
  * @param {RTCStatsReport} report
- * @returns {number | null}
  */
-function roundTrip(report) {
+function path(report) {
+  /** @type {{ roundTripMs: number | null, loss: number | null }} */
+  const found = { roundTripMs: null, loss: null };
   for (const entry of report.values()) {
     const used = entry.type === "candidate-pair" && entry.nominated && entry.state === "succeeded";
-    const seconds = used ? entry.currentRoundTripTime : entry.roundTripTime;
-    if (seconds !== undefined) return Math.round(1000 * seconds);
+    const told = entry.type === "remote-inbound-rtp";
+    const seconds = used ? entry.currentRoundTripTime : told ? entry.roundTripTime : undefined;
+    if (seconds !== undefined) found.roundTripMs ??= Math.round(1000 * seconds);
+    if (told && entry.fractionLost !== undefined) found.loss = entry.fractionLost;
   }
-  return null;
+  return found;
 }

@@ -3,7 +3,7 @@ import { LiveSound } from "./live_sound.js";
 import { words } from "./words.js";
 
 /**
- * @import { Api, Control, Stream } from "./api.js"
+ * @import { Api, ApiError, Control, Stream } from "./api.js"
  * @import { Facts } from "./listen_state.js"
  * @import { Sound } from "./live_sound.js"
  * @import { Presence } from "./presence.js"
@@ -63,8 +63,7 @@ export class Listener extends HeldConnection {
   }
 
   get url() {
-    const query = this.#isTwofold ? "?sound=both" : this.sound === "original" ? "?sound=original" : "";
-    return `/whep/${encodeURIComponent(this.#username)}${query}`;
+    return `/whep/${encodeURIComponent(this.#username)}?sound=both`;
   }
 
   /** Whom this page listens to, null while off. */
@@ -95,7 +94,7 @@ export class Listener extends HeldConnection {
 
   /** Whether the original sound can be heard too. */
   get hasOriginal() {
-    return this.phase !== "off" && Boolean(this.#stream?.share_original);
+    return this.#isTwofold && Boolean(this.#stream?.share_original);
   }
 
   /** Whom this page listens to, or listened to when something ended that. */
@@ -125,7 +124,7 @@ export class Listener extends HeldConnection {
       sound: this.sound,
       away: this.#away,
       ended: this.#ended,
-      problem: this.#problem,
+      problem: this.phase === "off" ? this.#problem : this.trouble,
     };
   }
 
@@ -149,7 +148,7 @@ export class Listener extends HeldConnection {
     this.#sound.close();
     clearInterval(this.#looking);
     this.#streamId = this.#receiver = null;
-    this.#hearing = this.#held = false;
+    this.#hearing = this.#held = this.#isTwofold = false;
     await super.stop(options);
   }
 
@@ -164,7 +163,7 @@ export class Listener extends HeldConnection {
    */
   choose(sound) {
     const before = this.sound;
-    this.#chosen = sound;
+    this.#chosen = this.hasOriginal ? sound : "denoised";
     this.#switch(before);
   }
 
@@ -188,13 +187,11 @@ export class Listener extends HeldConnection {
 
   /** @param {RTCPeerConnection} pc */
   prepare(pc) {
-    const offered = this.#isTwofold ? 2 : 1;
-    const receivers = Array.from(
-      { length: offered },
-      () => pc.addTransceiver("audio", { direction: "recvonly" }).receiver,
+    const [denoised, original] = [0, 1].map(() =>
+      pc.addTransceiver("audio", { direction: "recvonly" }),
     );
     pc.addEventListener("connectionstatechange", () => {
-      if (pc.connectionState === "connected") this.#play(receivers);
+      if (pc.connectionState === "connected") this.#play(denoised, original);
     });
   }
 
@@ -220,11 +217,11 @@ export class Listener extends HeldConnection {
   }
 
   /**
-   * What went wrong is part of the facts, unless it is that the stream has ended.
-   * @param {string} message
+   * Why is part of the facts, unless it is that the stream has ended.
+   * @param {ApiError} error
    */
-  say(message) {
-    this.#note({ problem: this.#ended ? "" : message });
+  gaveUp(error) {
+    if (!this.#ended) this.#note({ problem: error.message });
   }
 
   // -- news
@@ -274,8 +271,10 @@ export class Listener extends HeldConnection {
    * The publisher may remove a listener.
    * @param {Control} control
    */
-  async #obey({ action, stream_id: streamId, reason = "" }) {
+  async #obey({ action, stream_id: streamId, session = "", reason = "" }) {
     if (action !== "removed" || this.phase === "off" || streamId !== this.#streamId) return;
+    // Guests are removed one by one, and all of a link are told.
+    if (this.presence.guestOf && session !== this.session) return;
     await this.#stopFor(reason, { tell: false });
   }
 
@@ -326,14 +325,21 @@ export class Listener extends HeldConnection {
 
   // -- the sound
 
-  /** @param {RTCRtpReceiver[]} receivers */
-  #play([denoised, original]) {
+  /**
+   * Play what the server sends; it may refuse the original's section.
+   * @param {RTCRtpTransceiver} denoised
+   * @param {RTCRtpTransceiver} original
+   */
+  #play({ receiver: denoised }, { receiver: original, currentDirection }) {
     if (this.phase === "off") return;
     this.#receiver = denoised;
+    this.#isTwofold = currentDirection === "recvonly";
     this.#decided = false;
     this.#lastPacket = -1;
-    this.#problem = "";
-    this.#sound.connect({ denoised: denoised.track, original: original?.track ?? null });
+    this.#sound.connect({
+      denoised: denoised.track,
+      original: this.#isTwofold ? original.track : null,
+    });
     clearInterval(this.#looking);
     this.#looking = setInterval(() => this.#look(), LOOK_MS);
   }
@@ -355,8 +361,7 @@ export class Listener extends HeldConnection {
   /** @param {Sound} before */
   #switch(before) {
     if (this.sound === before) return;
-    if (this.#isTwofold) this.#sound.show(this.sound);
-    else this.renew();
+    this.#sound.show(this.sound);
     this.dispatchEvent(new Event("change"));
   }
 }

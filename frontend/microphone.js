@@ -9,8 +9,9 @@ const GONE = ["OverconstrainedError", "NotFoundError"];
  * The chosen microphone, as it is: no echo cancellation, noise suppression or gain control,
  * because the model was trained on raw sound.
  *
- * Dispatches `lost` when the device disappears while in use, `muted` when the system or the
- * device mutes it or stops doing so, and `change` when another device is used.
+ * Dispatches `muted` when the system or the device mutes it or stops doing so, `replaced` when the
+ * default one has taken the place of a device that disappeared, and `lost` with a MicrophoneError
+ * when there is none.
  */
 export class Microphone extends EventTarget {
   /** @type {MediaStreamTrack | null} */
@@ -19,6 +20,7 @@ export class Microphone extends EventTarget {
   #silenced = false;
   /** @type {string | null} */
   #deviceId = null;
+  #note = "";
 
   /** The live audio track, null while off. */
   get track() {
@@ -33,6 +35,11 @@ export class Microphone extends EventTarget {
   /** The device in use: its id, "" for the default one, null for none. */
   get deviceId() {
     return this.#deviceId;
+  }
+
+  /** What has become of the device that was asked for; empty while it is used. */
+  get note() {
+    return this.#note;
   }
 
   /** Send silence in place of sound from now on, or no longer. */
@@ -56,12 +63,12 @@ export class Microphone extends EventTarget {
     this.#track?.stop();
     this.#track = track;
     this.#deviceId = used;
+    this.#note = used === deviceId ? "" : words.stream.microphone.fellBack;
     track.enabled = !this.#silenced;
-    track.addEventListener("ended", () => this.dispatchEvent(new Event("lost")));
+    track.addEventListener("ended", () => this.#replace());
     for (const type of ["mute", "unmute"]) {
       track.addEventListener(type, () => this.dispatchEvent(new Event("muted")));
     }
-    this.dispatchEvent(new Event("change"));
     return track;
   }
 
@@ -69,6 +76,18 @@ export class Microphone extends EventTarget {
     this.#turn += 1;
     this.#track?.stop(); // does not dispatch "ended"
     this.#track = this.#deviceId = null;
+    this.#note = "";
+  }
+
+  async #replace() {
+    try {
+      if (!(await this.start(""))) return;
+      this.#note = words.stream.microphone.unplugged;
+      this.dispatchEvent(new Event("replaced"));
+    } catch (error) {
+      if (!(error instanceof MicrophoneError)) throw error;
+      this.dispatchEvent(new CustomEvent("lost", { detail: error }));
+    }
   }
 }
 

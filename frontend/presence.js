@@ -11,8 +11,8 @@ const OPEN_TIMEOUT_MS = 5_000;
  * While it is down, the page asks for the list of streams every 3 s.
  *
  * Dispatches `stream` {username, stream} for every change, `snapshot` when a connection has
- * begun, `friends`, `recording` {recording}, `control` {action, stream_id, session,
- * reason, at}, and `link` when `isOnline` or `isAway` changes.
+ * begun, `friends`, `recording` {recording}, `listeners` {listeners}: who hears the own stream,
+ * `control` {action, stream_id, session, reason, at}, and `link` when `isOnline` or `isAway` changes.
  */
 export class Presence extends EventTarget {
   #api;
@@ -32,10 +32,15 @@ export class Presence extends EventTarget {
   /** @type {AbortController | null} */
   #abort = null;
 
-  /** @param {Api} api */
-  constructor(api) {
+  /**
+   * @param {Api} api
+   * @param {{ guestOf?: string }} [who] of a guest: whom the link lets it hear
+   */
+  constructor(api, { guestOf = "" } = {}) {
     super();
     this.#api = api;
+    /** Whose guest this page is, empty for a user's. */
+    this.guestOf = guestOf;
   }
 
   /** Whether the socket is up and its snapshot has come. */
@@ -99,13 +104,20 @@ export class Presence extends EventTarget {
   /** Ask for the list of streams now. */
   async refresh() {
     try {
-      const streams = await this.#api.get("/api/streams");
+      const streams = await this.#ask();
       if (!this.#online) this.#replace(streams);
       this.#setLink(this.#online, true);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error; // tried again soon; `isAway` tells
       this.#setLink(this.#online, false);
     }
+  }
+
+  /** @returns {Promise<Stream[]>} */
+  async #ask() {
+    if (!this.guestOf) return this.#api.get("/api/streams");
+    const { stream } = await this.#api.get(`/api/users/${this.guestOf}`);
+    return stream ? [stream] : [];
   }
 
   /** @param {AbortSignal} signal */
@@ -133,6 +145,7 @@ export class Presence extends EventTarget {
   #connect(signal) {
     const url = new URL("/api/presence", location.href);
     url.protocol = url.protocol.replace("http", "ws");
+    if (this.#api.token) url.searchParams.set("token", this.#api.token);
     const socket = new WebSocket(url);
     const done = new AbortController();
     const options = { signal: done.signal };
@@ -171,6 +184,7 @@ export class Presence extends EventTarget {
         this.dispatchEvent(new Event("friends"));
         break;
       case "recording":
+      case "listeners":
       case "control":
         this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
         break;

@@ -2,10 +2,11 @@ import { ApiError } from "./api.js";
 import { HeldConnection } from "./held.js";
 import { KeptSettings, settingsQuery } from "./kept_settings.js";
 import { LinkQuality } from "./link_quality.js";
+import { LivePage } from "./live_page.js";
 import { Microphone, MicrophoneError } from "./microphone.js";
-import { OnAir } from "./on_air.js";
 import { readColumns } from "./spectrum.js";
 import { Silence, stateOf } from "./stream_state.js";
+import { Vigil } from "./vigil.js";
 import { words } from "./words.js";
 
 /**
@@ -15,7 +16,6 @@ import { words } from "./words.js";
  * @import { WhipConnection } from "./whip.js"
  */
 
-const TICK_MS = 1_000;
 const GRACE_MS = 10_000; // how long a stream waits for its publisher
 const PRESS_MS = 60_000; // a press of Start is good for this long
 const NO_PATH_MS = 3_000; // the server's levels come ten times a second
@@ -34,6 +34,7 @@ export class Publisher extends HeldConnection {
   #microphone = new Microphone();
   #silence = new Silence();
   #quality = new LinkQuality();
+  #vigil = new Vigil(GRACE_MS, { onTick: () => this.#tick(), onWake: () => this.#wake() });
   #abort = new AbortController();
   /** @type {RTCRtpSender | null} */
   #sender = null;
@@ -41,8 +42,6 @@ export class Publisher extends HeldConnection {
   #pc = null;
   /** @type {Set<string>} */
   #begunSessions = new Set();
-  /** @type {ReturnType<typeof setInterval> | undefined} */
-  #ticking;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #patience;
 
@@ -58,7 +57,6 @@ export class Publisher extends HeldConnection {
   /** @type {End | null} */
   #ended = null;
   #problem = "";
-  #deviceNote = "";
   #muted = false;
   /** @type {boolean | null} */
   #toldMuted = null;
@@ -66,10 +64,8 @@ export class Publisher extends HeldConnection {
   #serverAway = false;
   #hadListeners = false;
 
-  // When it was last seen to work, by the wall clock, which goes on while the device sleeps.
+  /** When the server was last heard, by the wall clock, which goes on while the device sleeps. */
   #heardAt = 0;
-  #tickedAt = 0;
-  #slept = false;
   #anewUntil = 0;
 
   /** The stream's title, for the stream that begins next. */
@@ -86,15 +82,16 @@ export class Publisher extends HeldConnection {
     super(api, presence);
     this.#username = username;
     this.settings = new KeptSettings(username);
-    new OnAir(this);
+    new LivePage(this);
     const { signal } = this.#abort;
     const obey = (/** @type {CustomEvent} */ { detail }) => this.#obey(detail);
     presence.addEventListener("control", obey, { signal });
     presence.addEventListener("stream", () => this.#follow(), { signal });
     presence.addEventListener("link", () => this.#watchNews(), { signal });
-    this.#microphone.addEventListener("lost", () => this.#replaceMicrophone(), { signal });
     this.#microphone.addEventListener("muted", () => this.#follow(), { signal });
-    this.#microphone.addEventListener("change", () => this.#changed(), { signal });
+    this.#microphone.addEventListener("replaced", () => this.#send(), { signal });
+    const fail = (/** @type {CustomEvent} */ { detail }) => this.#fail(detail);
+    this.#microphone.addEventListener("lost", fail, { signal });
   }
 
   /** With the settings, so that a stream begins, or goes on, with them. */
@@ -159,7 +156,7 @@ export class Publisher extends HeldConnection {
 
   /** What has become of the chosen microphone; empty if it is used. */
   get deviceNote() {
-    return this.#deviceNote;
+    return this.#microphone.note;
   }
 
   /** Open the microphone and stream. */
@@ -169,9 +166,9 @@ export class Publisher extends HeldConnection {
     this.#setStarting(true);
     try {
       if (!(await this.#microphone.start(this.settings.choices.deviceId))) return;
-      this.#noteDevice();
-      this.#pressedAt = this.#tickedAt = Date.now();
-      this.#ticking = setInterval(() => this.#tick(), TICK_MS);
+      this.say(this.deviceNote);
+      this.#pressedAt = Date.now();
+      this.#vigil.start();
       super.start();
     } catch (error) {
       if (!(error instanceof MicrophoneError)) throw error;
@@ -184,14 +181,13 @@ export class Publisher extends HeldConnection {
   /** @param {{ tell?: boolean }} [options] */
   async stop(options) {
     const wasOn = this.phase !== "off";
-    clearInterval(this.#ticking);
+    this.#vigil.stop();
     this.#microphone.stop();
     this.#leftStream = this.stream?.stream_id ?? null;
     if (wasOn) this.#ended ??= "stopped";
     if (wasOn) this.title = "";
     this.#pc = this.#sender = this.#known = null;
     this.#muted = this.#silent = false;
-    this.#deviceNote = "";
     this.presence.publishing(null);
     this.#setStarting(false);
     await super.stop(options);
@@ -217,10 +213,7 @@ export class Publisher extends HeldConnection {
    */
   async choose(deviceId) {
     this.settings.keep({ deviceId });
-    this.#deviceNote = "";
-    if (!this.#microphone.track) return;
-    await this.#changeTrack(deviceId);
-    this.#noteDevice();
+    if (this.#microphone.track && (await this.#microphone.start(deviceId))) await this.#send();
   }
 
   /**
@@ -302,7 +295,7 @@ export class Publisher extends HeldConnection {
       return false;
     }
     if (stream || Date.now() < this.#anewUntil) return true;
-    if (this.#slept || Date.now() - this.#heardAt > GRACE_MS) {
+    if (this.#vigil.slept || Date.now() - this.#heardAt > GRACE_MS) {
       this.#finish("absent");
       return false;
     }
@@ -314,7 +307,7 @@ export class Publisher extends HeldConnection {
     if (reason !== "closed") return true;
     if (!this.presence.isOnline) await this.presence.refresh();
     if (this.stream) return true;
-    if (this.#slept || this.#gapMs > GRACE_MS) this.#finish("absent");
+    if (this.#vigil.slept) this.#finish("absent");
     else this.#finish(this.#seenStream ? "ended" : "unheard");
     return false;
   }
@@ -331,7 +324,7 @@ export class Publisher extends HeldConnection {
     if (this.phase === "off") return;
     const meant = session ? session === this.session : streamId === this.#seenStream;
     if (!meant) return;
-    if (action === "republish" && !this.#slept && this.#gapMs < GRACE_MS) {
+    if (action === "republish" && !this.#vigil.slept) {
       this.#anewUntil = Date.now() + BEGIN_ANEW_MS;
       this.renew();
     }
@@ -399,24 +392,15 @@ export class Publisher extends HeldConnection {
     this.dispatchEvent(new CustomEvent("stats", { detail: stats }));
   }
 
-  /** How long no timer has run, ms: far more than a second if the device slept. */
-  get #gapMs() {
-    return Date.now() - this.#tickedAt;
-  }
-
   #tick() {
-    if (this.#gapMs > GRACE_MS) return this.#wake();
-    this.#tickedAt = Date.now();
     if (this.phase !== "connected") return;
-    this.#slept = false;
-    if (this.#heardAt && Date.now() - this.#heardAt > NO_PATH_MS) this.lose("failed");
+    if (this.#heardAt && Date.now() - this.#heardAt > NO_PATH_MS) return this.lose("failed");
+    this.#vigil.forget();
     this.#measure();
   }
 
   /** After a sleep that a stream does not outlast nothing goes on unasked. */
   #wake() {
-    this.#tickedAt = Date.now();
-    this.#slept = true;
     if (this.phase !== "connecting") return this.lose("failed");
     this.#finish("late");
     this.stop();
@@ -462,47 +446,32 @@ export class Publisher extends HeldConnection {
     }
   }
 
-  async #replaceMicrophone() {
-    if (this.phase === "off") return;
-    try {
-      await this.#changeTrack("");
-      this.#deviceNote = words.stream.microphone.unplugged;
-      this.say(this.#deviceNote);
-      this.#changed();
-    } catch (error) {
-      if (!(error instanceof MicrophoneError)) throw error;
-      this.#finish("failed", error.message);
-      await this.stop();
-    }
-  }
-
-  /** @param {string} deviceId */
-  async #changeTrack(deviceId) {
-    const track = await this.#microphone.start(deviceId);
-    if (track) await this.#sender?.replaceTrack(track);
-  }
-
-  /** Say so if the default microphone is used because the chosen one is not there. */
-  #noteDevice() {
-    const fellBack = this.#microphone.deviceId !== this.settings.choices.deviceId;
-    this.#deviceNote = fellBack ? words.stream.microphone.fellBack : "";
-    if (fellBack) this.say(this.#deviceNote);
+  /** Send the sound of the device that is open now, and say so if it is not the chosen one. */
+  async #send() {
+    this.say(this.deviceNote);
     this.#changed();
+    await this.#sender?.replaceTrack(this.#microphone.track);
+  }
+
+  /** @param {MicrophoneError} error */
+  #fail(error) {
+    this.#finish("failed", error.message);
+    return this.stop();
   }
 
   // -- words
 
   /** @param {string} message */
   say(message) {
-    if (!this.isShown) super.say(message);
+    if (message && !this.isShown) super.say(message);
   }
 
   /** Forget what was before Start. */
   #forget() {
     this.#seenStream = this.#leftStream = this.#known = this.#ended = this.#toldMuted = null;
-    this.#slept = this.#silent = this.#hadListeners = false;
+    this.#silent = this.#hadListeners = false;
     this.#anewUntil = this.#heardAt = 0;
-    this.#problem = this.#deviceNote = "";
+    this.#problem = "";
     this.#quality = new LinkQuality();
     this.#silence = new Silence();
     this.#microphone.silenced = this.#muted = false;

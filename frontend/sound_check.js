@@ -62,7 +62,9 @@ export class SoundCheck extends EventTarget {
     super();
     this.#api = api;
     this.#settings = settings;
-    this.#microphone.addEventListener("lost", () => this.open());
+    this.#microphone.addEventListener("replaced", () => this.open());
+    const fail = (/** @type {CustomEvent<MicrophoneError>} */ { detail }) => this.#fail(detail);
+    this.#microphone.addEventListener("lost", fail);
   }
 
   get phase() {
@@ -87,8 +89,7 @@ export class SoundCheck extends EventTarget {
       if (track) await this.#measure(track);
     } catch (error) {
       if (!(error instanceof MicrophoneError)) throw error;
-      this.close();
-      this.#set("closed", error.message);
+      this.#fail(error);
     }
   }
 
@@ -170,6 +171,12 @@ export class SoundCheck extends EventTarget {
   }
 
   // -- the microphone
+
+  /** @param {MicrophoneError} error */
+  #fail(error) {
+    this.close();
+    this.#set("closed", error.message);
+  }
 
   /** @param {MediaStreamTrack} track */
   async #measure(track) {

@@ -19,7 +19,17 @@ from serve_app.callers import ClientAddress, TokenOutOfSight
 from serve_app.errors import SENTENCES, STATUS, WrongType, kind_of, raised, retry_after_s
 from serve_app.methods import HeadAndSlashes, allowed
 from serve_app.requests import RequestId, route_of
-from serve_app.routes import admin, links, media, pages, people, presence, recordings, streams
+from serve_app.routes import (
+    admin,
+    links,
+    media,
+    pages,
+    people,
+    presence,
+    previews,
+    recordings,
+    streams,
+)
 from serve_app.schemas import Problem
 from serve_app.services import Services
 
@@ -41,7 +51,7 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
         redirect_slashes=False,
     )
     api.state.services = services
-    for router in (people, streams, presence, media, recordings, links, admin, pages):
+    for router in (people, streams, previews, presence, media, recordings, links, admin, pages):
         api.include_router(router.router)
     api.add_middleware(BodyLimit)
     api.add_middleware(TokenOutOfSight)
@@ -142,6 +152,7 @@ async def _refuse_invalid(request: Request, error: Exception) -> JSONResponse:
     texts = {
         "username": "A username has 3 to 32 of the characters a-z, 0-9, _ and -.",
         "password": "A password has 8 to 128 characters.",
+        "title": "A title has up to 80 characters, on one line.",
     }
     if first["type"] == "json_invalid":
         return JSONResponse({"detail": "The body is not JSON."}, 422)

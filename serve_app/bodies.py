@@ -3,11 +3,13 @@
 import asyncio
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_SDP_BYTES = 64 * 1024
 MAX_JSON_BYTES = 16 * 1024
+MAX_PREVIEW_BYTES = 2 * 1024 * 1024
 DISCARDED_BYTES = 4 * 1024 * 1024
 DISCARD_TIMEOUT_S = 5.0
 """How much of a refused body is read and discarded, and for how long.
@@ -27,8 +29,8 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = MAX_SDP_BYTES if scope["path"].startswith(("/whip", "/whep")) else MAX_JSON_BYTES
-        sentence = f"The body is longer than {limit // 1024} KiB."
+        limit = _limit(scope["path"])
+        sentence = f"The body is longer than {limit // 1024:,} KiB."
         if _declared(scope) > limit:
             await _discard(receive)
             told = {"detail": sentence}
@@ -47,6 +49,17 @@ class BodyLimit:
             return message
 
         await self._app(scope, limited, send)
+
+
+def media_type(request: Request) -> str:
+    """Get the media type of a request's body, without its parameters; empty if there is none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _limit(path: str) -> int:
+    if path == "/api/preview":
+        return MAX_PREVIEW_BYTES
+    return MAX_SDP_BYTES if path.startswith(("/whip", "/whep")) else MAX_JSON_BYTES
 
 
 def _declared(scope: Scope) -> int:

@@ -18,6 +18,8 @@ from serve_app.links import Link
 from serve_app.services import Use
 
 COOKIE = "hushcast"
+LINK_COOKIE = "hushcast-link-"
+"""With a link's id: its token, for the audio of recordings alone."""
 TOKEN = "hushcast.token"
 """The key in a WebSocket's scope that holds its token."""
 CLIENT = "hushcast.client"
@@ -44,7 +46,7 @@ async def verified(request: Request, use: Use) -> Token:
 
     Raises WrongCredentials, LinkRefused, NotForGuests or ForeignOrigin.
     """
-    bearer = _bearer(request)
+    bearer = bearer_of(request)
     if bearer is not None and await _guest(bearer, use):
         raise NotForGuests
     if bearer is not None:
@@ -60,7 +62,8 @@ async def hearing(request: Request, use: Use) -> Token | Link:
 
     Raises WrongCredentials, LinkRefused or ForeignOrigin.
     """
-    return await _guest(_bearer(request) or "", use) or await verified(request, use)
+    given = bearer_of(request) or _link_cookie(request)
+    return await _guest(given, use) or await verified(request, use)
 
 
 class ClientAddress:
@@ -98,7 +101,7 @@ async def verified_socket(connection: HTTPConnection, use: Use) -> Token | Link:
 
     Raises WrongCredentials, LinkRefused or ForeignOrigin.
     """
-    if given := connection.scope[TOKEN] or _bearer(connection):
+    if given := connection.scope[TOKEN] or bearer_of(connection):
         return await _guest(given, use) or await use.accounts.verify(given)
     check_origin(connection, use.settings.public_url)
     return await use.accounts.verify(_cookie(connection))
@@ -141,9 +144,17 @@ def check_origin(connection: HTTPConnection, public_url: str | None) -> None:
         raise ForeignOrigin
 
 
-def _bearer(connection: HTTPConnection) -> str | None:
+def bearer_of(connection: HTTPConnection) -> str | None:
+    """Get the bearer token that a request brings."""
     scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
     return bearer.strip() if scheme.lower() == "bearer" else None
+
+
+def _link_cookie(request: Request) -> str:
+    """Get the token of the link in `?link=`, for players of recordings, which send no bearer."""
+    wanted = request.query_params.get("link", "")
+    reads = request.method in SAFE_METHODS
+    return request.cookies.get(f"{LINK_COOKIE}{wanted}", "") if wanted and reads else ""
 
 
 async def _guest(bearer: str, use: Use) -> Link | None:

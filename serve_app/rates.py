@@ -25,6 +25,7 @@ USUAL = {
     "look_ups": "300/minute",
     "changes": "600/minute",
     "copies": "60/hour",
+    "previews": "10/minute",
     "streams": "32",
 }
 """Every limit, as docs/api.md describes it. `streams` is how many at a time."""

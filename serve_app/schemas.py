@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     Field,
     StrictBool,
     StringConstraints,
@@ -33,6 +34,8 @@ Title = (
     | None
 )
 """One line of text; what is empty becomes null."""
+OptionalInQuery = BeforeValidator(lambda text: None if text in ("", "null") else text)
+"""Query parameters know no null."""
 
 
 class Credentials(BaseModel):
@@ -111,6 +114,7 @@ class Stream(BaseModel):
     attenuation_limit_db: float | None
     share_original: bool
     muted: bool
+    title: str | None
 
 
 class Listener(BaseModel):
@@ -149,6 +153,7 @@ class MadeLink(Link):
 class OpenLink(BaseModel):
     """An invite link as its guests see it: whom they hear."""
 
+    id: str
     username: str
     expires_at: str
     recordings: bool
@@ -228,6 +233,19 @@ class StreamChange(BaseModel):
     )
     share_original: StrictBool = False
     muted: StrictBool = False
+    title: Title = None
+
+
+class StreamStart(BaseModel):
+    """The same as query parameters, for a stream that begins with them."""
+
+    denoise: bool = True
+    attenuation_limit_db: Annotated[
+        Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, OptionalInQuery
+    ] = None
+    share_original: bool = False
+    muted: bool = False
+    title: Annotated[Title, OptionalInQuery] = None
 
 
 class Recording(BaseModel):
@@ -281,6 +299,7 @@ def stream_of(status: StreamStatus | None) -> Stream | None:
         attenuation_limit_db=status.attenuation_limit_db,
         share_original=status.share_original,
         muted=status.muted,
+        title=status.title,
     )
 
 

@@ -14,39 +14,46 @@ __all__ = ["ListenerPeer", "Peer", "PublisherPeer", "encode"]
 
 
 class ListenerPeer(Peer):
-    """Listens through aiortc's own receiver, and keeps what it heard."""
+    """Listens through aiortc's own receiver, and keeps what it heard in each of its sections."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sections: int = 1) -> None:
         super().__init__()
         self.first_sound = asyncio.Event()
-        self._frames: list[Sound] = []
-        self._task: asyncio.Task[None] | None = None
-        self.connection.addTransceiver("audio", direction="recvonly")
+        self._frames: list[list[Sound]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        for _ in range(sections):
+            self.connection.addTransceiver("audio", direction="recvonly")
         self.connection.on("track", self._listen)
 
     @property
     def sound(self) -> Sound:
-        """All sound heard so far, [T] at 48 kHz."""
-        return np.concatenate(self._frames) if self._frames else np.empty(0, np.float32)
+        """All sound heard so far in the first section, [T] at 48 kHz."""
+        return self.sounds[0] if self._frames else np.empty(0, np.float32)
+
+    @property
+    def sounds(self) -> list[Sound]:
+        """All sound heard so far, by section."""
+        return [np.concatenate([np.empty(0, np.float32), *frames]) for frames in self._frames]
 
     def _listen(self, track: MediaStreamTrack) -> None:
-        self._task = asyncio.create_task(self._collect(track))
+        self._frames.append([])
+        self._tasks.append(asyncio.create_task(self._collect(track, self._frames[-1])))
 
-    async def _collect(self, track: MediaStreamTrack) -> None:
+    async def _collect(self, track: MediaStreamTrack, frames: list[Sound]) -> None:
         while True:
             try:
                 frame: Any = await track.recv()
             except MediaStreamError:
                 return
             left = frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, 0]
-            self._frames.append(left.astype(np.float32) / 32768)
+            frames.append(left.astype(np.float32) / 32768)
             if np.max(np.abs(left)) > 300:
                 self.first_sound.set()
 
     async def close(self) -> None:
         """Close the connection and stop collecting."""
         await super().close()
-        if self._task is not None:
+        for task in self._tasks:
             # Not merely awaited: aiortc ends no track whose connection was never established.
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

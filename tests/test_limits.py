@@ -4,7 +4,7 @@ import inspect
 from asyncio.constants import SSL_HANDSHAKE_TIMEOUT
 from pathlib import Path
 
-from actors import ice_lite, live_stream, sdp, sessions, stream
+from actors import ice_lite, live_stream, preview, previews, sdp, sessions, stream
 from commands import cli
 from deployments import presence, subscription
 from recordings import index, writer
@@ -70,6 +70,7 @@ IN_CODE: dict[str, object] = {
     "PATCH /api/stream, /api/recordings/ID and trickling of a user; "
     "trickling of a link's guests from an address": rates.USUAL["changes"],
     "copies of recordings that a user has made": rates.USUAL["copies"],
+    "POST /api/preview of a user": rates.USUAL["previews"],
     "streams from an address at a time": rates.USUAL["streams"],
     "passwords that a replica checks at a time": passwords.AT_ONCE,
     "passwords that wait to be checked, per replica": passwords.MAX_WAITING,
@@ -111,6 +112,10 @@ IN_CODE: dict[str, object] = {
     "sent to a presence socket and not read": f"{BOUNDS.unread_bytes // MIB} MiB",
     "body of JSON": f"{bodies.MAX_JSON_BYTES // KIB} KiB",
     "body of SDP": f"{bodies.MAX_SDP_BYTES // KIB} KiB",
+    "body of a preview": f"{bodies.MAX_PREVIEW_BYTES // MIB} MiB",
+    "seconds of a preview": preview.MAX_SECONDS,
+    "channels of a preview": preview.MAX_CHANNELS,
+    "previews that an actor makes or keeps waiting": previews.MAX_WAITING,
     "sections of an offer": sdp.MAX_SECTIONS,
     "lines of an offer": sdp.MAX_LINES,
     "sessions that try to publish a stream at a time": live_stream.MAX_PUBLISHERS,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from actors.block_denoiser import BlockDenoiser, denoise_blocks
 from actors.denoiser import Model, ModelError, load_model
-from commands.denoise.block_denoiser import BlockDenoiser, denoise_blocks
+from actors.samples import Sound
 from commands.denoise.outputs import Output, piped_output, whole_output
-from commands.denoise.samples import Sound
 from commands.denoise.sound_files import (
     name_in_folder,
     open_input,

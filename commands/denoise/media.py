@@ -17,7 +17,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
 
-from commands.denoise.samples import Sound
+from actors.samples import Sound
 from commands.denoise.source import ROUGHLY_S, Form, Refused, Source
 
 _CONTAINERS = {

@@ -11,9 +11,9 @@ from typing import BinaryIO, Protocol
 
 import soundfile
 
+from actors.samples import BYTES, Sound, encoded, reordered
 from commands.denoise.flac import insert_metadata
 from commands.denoise.ogg import insert_comments
-from commands.denoise.samples import BYTES, Sound, encoded, reordered
 from commands.denoise.source import Chunk, Form, Refused, Source
 from commands.denoise.wav_output import CONTAINERS, WavWriter, append_chunks
 

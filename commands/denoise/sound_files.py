@@ -12,10 +12,10 @@ from typing import IO, BinaryIO
 
 import soundfile
 
+from actors.samples import BYTES, Sound, reordered
 from commands.denoise.flac import read_metadata
 from commands.denoise.media import open_media
 from commands.denoise.ogg import read_comments
-from commands.denoise.samples import BYTES, Sound, reordered
 from commands.denoise.source import ROUGHLY_S, Form, Refused, Source
 from commands.denoise.wav_input import open_wav, read_chunks
 from commands.denoise.wav_output import CONTAINERS

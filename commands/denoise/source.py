@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from commands.denoise.samples import Sound
+from actors.samples import Sound
 
 Chunk = tuple[bytes, bytes]
 """A chunk of a WAV, or its like in a FLAC or Ogg: its id, its content."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from struct import unpack_from
 from typing import BinaryIO
 
-from commands.denoise.samples import BYTES, ByteOrder, Sound, from_bytes
+from actors.samples import BYTES, ByteOrder, Sound, from_bytes
 from commands.denoise.source import Chunk, Form, Source
 
 _MAX_32 = 0xFFFF_FFFF

@@ -11,7 +11,7 @@ from io import BufferedIOBase, RawIOBase
 from pathlib import Path
 from struct import pack
 
-from commands.denoise.samples import BYTES, Sound, to_bytes
+from actors.samples import BYTES, Sound, to_bytes
 from commands.denoise.source import Chunk, Form
 
 _WIDE = ("RF64", "BW64")

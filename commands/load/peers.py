@@ -109,19 +109,24 @@ class PublisherPeer(Peer):
 
     Attributes:
         stats: what came over the data channel last; empty before, or without `stats`.
+        spectra: the binary messages that came over it, if `protocol` asks for them.
     """
 
-    def __init__(self, packets: list[bytes], *, stats: bool = True) -> None:
+    def __init__(self, packets: list[bytes], *, stats: bool = True, protocol: str = "") -> None:
         super().__init__()
         self.microphone = Microphone(packets)
         self.stats: dict[str, float] = {}
+        self.spectra: list[bytes] = []
         self.connection.addTransceiver(self.microphone, direction="sendonly")
         if stats:
-            channel: RTCDataChannel = self.connection.createDataChannel("stats")
+            channel: RTCDataChannel = self.connection.createDataChannel("stats", protocol=protocol)
             channel.on("message", self._keep_stats)
 
-    def _keep_stats(self, message: str) -> None:
-        self.stats = json.loads(message)
+    def _keep_stats(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            self.spectra.append(message)
+        else:
+            self.stats = json.loads(message)
 
 
 class PacketListener(Peer):

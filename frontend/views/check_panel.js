@@ -9,26 +9,30 @@ import { Spectrogram } from "./spectrogram.js";
  * @import { Which } from "../sound_check.js"
  */
 
+const COLUMNS = 50; // five seconds
+
 const { check: say } = words.stream;
 
 /** The check before going live: one's own voice, before and after. */
 export class CheckPanel {
   #check;
   #meter = new Meter({ testid: "check-meter", label: words.stream.meters.input, kind: "noise" });
-  #spectrogram = new Spectrogram();
+  #spectrogram = new Spectrogram({ columns: COLUMNS });
   #status = el("p", { class: "hint", role: "status", testid: "check-status" });
-  #toggle = button(
-    { class: "quiet", testid: "check", "aria-expanded": "false", "aria-controls": "check" },
-    say.open,
-  );
-  #record = button({ testid: "check-record" }, icon("microphone"), el("span", {}, say.record));
+  #recordText = el("span");
+  #record = button({ testid: "check-record" }, icon("microphone"), this.#recordText);
   #play = button({ testid: "check-play", hidden: true }, say.play);
   #sounds = el(
     "fieldset",
     { class: "segments", testid: "check-sound", hidden: true },
     el("legend", {}, say.sound),
   );
-  #body;
+
+  /** Opens and closes the panel. */
+  toggle = button(
+    { class: "large", testid: "check", "aria-expanded": "false", "aria-controls": "check" },
+    say.open,
+  );
 
   /** @param {Visit} visit */
   constructor(visit) {
@@ -38,7 +42,7 @@ export class CheckPanel {
       const label = say[/** @type {Which} */ (value)];
       this.#sounds.append(el("label", {}, el("input", attributes), el("span", {}, label)));
     }
-    this.#body = el(
+    this.element = el(
       "div",
       { id: "check", class: "check-body", hidden: true },
       el("p", { class: "hint" }, say.explanation),
@@ -47,7 +51,6 @@ export class CheckPanel {
       this.#status,
       this.#spectrogram.element,
     );
-    this.element = el("div", { class: "check" }, this.#toggle, this.#body);
   }
 
   start() {
@@ -57,7 +60,7 @@ export class CheckPanel {
     check.addEventListener("columns", (/** @type {CustomEvent} */ { detail }) =>
       this.#spectrogram.push(detail),
     );
-    this.#toggle.addEventListener("click", () =>
+    this.toggle.addEventListener("click", () =>
       check.phase === "closed" ? check.open() : check.close(),
     );
     this.#record.addEventListener("click", () => this.#begin());
@@ -84,21 +87,23 @@ export class CheckPanel {
   }
 
   #begin() {
+    if (!["ready", "done"].includes(this.#check.phase)) return;
     this.#spectrogram.clear();
     this.#check.record();
   }
 
   #render() {
-    const { phase, problem, which, isPlaying, noiseRemoved } = this.#check;
+    const { phase, problem, which, isPlaying, noiseRemoved, secondsLeft } = this.#check;
     const open = phase !== "closed";
     const done = phase === "done";
-    this.#body.hidden = !open && !problem;
-    this.#toggle.textContent = open ? say.close : say.open;
-    this.#toggle.setAttribute("aria-expanded", String(open));
+    this.element.hidden = !open && !problem;
+    this.toggle.textContent = open ? say.close : say.open;
+    this.toggle.setAttribute("aria-expanded", String(open));
     const busy = phase === "opening" || phase === "recording" || phase === "cleaning";
     this.#record.setAttribute("aria-disabled", String(busy));
     this.#record.hidden = !open;
-    this.#record.lastChild?.replaceWith(el("span", {}, done ? say.again : say.record));
+    const text = done ? say.again : say.record;
+    this.#recordText.textContent = phase === "recording" ? say.left(secondsLeft) : text;
     this.#play.hidden = this.#sounds.hidden = !done;
     this.#play.textContent = isPlaying ? say.pause : say.play;
     for (const radio of this.#sounds.querySelectorAll("input")) radio.checked = radio.value === which;
@@ -113,8 +118,8 @@ export class CheckPanel {
   }
 
   get #sentence() {
-    const { phase, secondsLeft } = this.#check;
-    if (phase === "recording") return say.recording(secondsLeft);
+    const { phase } = this.#check;
+    if (phase === "recording") return say.recording;
     if (phase === "cleaning") return say.cleaning;
     return phase === "done" ? say.ready : "";
   }

@@ -27,7 +27,7 @@ export class ConnectionQuality {
     const { word, roundTripMs, loss, gaps } = measured;
     this.element.dataset.word = word;
     this.#word.textContent = say.words[word];
-    this.#hint.textContent = say.hints[word] && ` · ${say.hints[word]}`;
+    this.#hint.textContent = word === "poor" ? ` · ${say.poor}` : "";
     this.#roundTrip.textContent = say.roundTrip(roundTripMs);
     this.#gaps.textContent = say.gaps(gaps);
     this.#loss.textContent = say.loss((100 * loss).toFixed(1));

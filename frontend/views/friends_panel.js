@@ -38,6 +38,7 @@ export class FriendsPanel {
     placeholder: words.friends.find,
     autocomplete: "off",
   });
+  #filterField = el("label", { class: "filter" }, icon("search"), this.#filter);
   #found = el("p", { class: "unseen", role: "status" });
   #list = el("ul", { class: "friends", testid: "friends" });
   /** @type {KeyedList<FriendRow>} */
@@ -57,7 +58,7 @@ export class FriendsPanel {
       this.#form,
       this.#incoming.element,
       this.#outgoing.element,
-      this.#filter,
+      this.#filterField,
       this.#found,
       this.#list,
       this.#empty,
@@ -101,7 +102,7 @@ export class FriendsPanel {
     this.#arrange(); // first: what leaves the requests may appear here
     this.#incoming.show(incoming);
     this.#outgoing.show(outgoing);
-    this.#filter.hidden = friends.length < FILTERED_FROM;
+    this.#filterField.hidden = friends.length < FILTERED_FROM;
     this.#empty.hidden = friends.length + incoming.length + outgoing.length > 0;
   }
 

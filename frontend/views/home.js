@@ -2,6 +2,7 @@ import { button, el } from "../dom.js";
 import { words } from "../words.js";
 import { AccountPanel } from "./account_panel.js";
 import { FriendsPanel } from "./friends_panel.js";
+import { LinksPanel } from "./links_panel.js";
 import { OnAir } from "./on_air.js";
 import { Recordings } from "./recordings.js";
 import { StreamCard } from "./stream_card.js";
@@ -26,14 +27,16 @@ export class HomeView {
     const onAir = new OnAir(visit);
     const stream = new StreamCard(visit);
     const friends = new FriendsPanel(visit);
+    const links = new LinksPanel(visit);
     const recordings = new Recordings(visit, visit.username, { heading: words.listen.yourRecordings });
     const account = new AccountPanel(visit, { onDeleted: onAccountDeleted });
-    this.#parts = [onAir, stream, friends, recordings, account];
+    this.#parts = [onAir, stream, friends, links, recordings, account];
     this.#friendsTab = tab("friends", friends.element);
     const tabs = el(
       "nav",
       { class: "tabs", "aria-label": words.listen.onPage },
       tab("onAir", onAir.element),
+      tab("stream", stream.element),
       this.#friendsTab,
       tab("recordings", recordings.element),
     );
@@ -43,7 +46,7 @@ export class HomeView {
       tabs,
       onAir.element,
       stream.element,
-      friends.element,
+      el("div", { class: "beside" }, friends.element, links.element),
       recordings.element,
       el("footer", {}, account.element),
     );
@@ -63,8 +66,11 @@ export class HomeView {
 
   #count() {
     const requests = this.#visit.friends.incoming.length;
-    this.#friendsTab.replaceChildren(words.listen.tabs.friends);
-    if (requests) this.#friendsTab.append(el("span", { class: "count" }, words.friends.requests(requests)));
+    const { friends } = words.listen.tabs;
+    this.#friendsTab.replaceChildren(friends);
+    if (requests) this.#friendsTab.append(el("span", { class: "count" }, String(requests)));
+    const label = requests ? `${friends}, ${words.friends.requests(requests)}` : friends;
+    this.#friendsTab.setAttribute("aria-label", label);
   }
 }
 
@@ -81,5 +87,5 @@ function tab(name, panel) {
     heading.tabIndex = -1;
     heading.focus({ preventScroll: true });
   };
-  return button({ class: "small", testid: `tab-${name}`, on: { click: go } }, words.listen.tabs[name]);
+  return button({ class: "quiet", testid: `tab-${name}`, on: { click: go } }, words.listen.tabs[name]);
 }

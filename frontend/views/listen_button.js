@@ -1,53 +1,59 @@
 import { button, icon } from "../dom.js";
+import { view } from "../listen_state.js";
 import { words } from "../words.js";
 
 /** @import { Visit } from "../visit.js" */
 
-/** Listen and Stop listening: one button, so that focus stays on it, and a double click is one. */
+/**
+ * Listen and Stop listening: one button, so that focus stays on it, and a double click or a key
+ * that is held down counts once. In a list, `named`, it says whom it is about.
+ */
 export class ListenButton {
   #visit;
   #username;
-  #isListening = false;
-  #canListen = false;
+  #named;
+  #shown = "";
 
-  element = button({ class: "large" });
+  element = button({});
 
   /**
    * @param {Visit} visit
    * @param {string} username
+   * @param {{ named?: boolean }} [options]
    */
-  constructor(visit, username) {
+  constructor(visit, username, { named = false } = {}) {
     this.#visit = visit;
     this.#username = username;
-    this.element.addEventListener("click", ({ detail }) => this.#press(detail));
-    this.#render();
+    this.#named = named;
+    this.element.addEventListener("click", ({ detail }) => detail > 1 || this.#press());
+    this.element.addEventListener("keydown", (event) => event.repeat && event.preventDefault());
+    this.render();
   }
 
-  /** @param {{ isListening: boolean, canListen: boolean }} state */
-  set({ isListening, canListen }) {
-    if (isListening === this.#isListening && canListen === this.#canListen) return;
-    this.#isListening = isListening;
-    this.#canListen = canListen;
-    this.#render();
-  }
-
-  #render() {
-    const stop = this.#isListening;
-    this.element.dataset.testid = stop ? "unlisten" : "listen";
-    this.element.className = `large ${stop ? "stop" : "primary"}`;
+  render() {
+    const { canListen, isListening: stop } = this.#state;
     // Not `disabled`: that takes the focus away.
-    this.element.setAttribute("aria-disabled", String(!stop && !this.#canListen));
-    this.element.replaceChildren(
-      icon(stop ? "stop" : "headphones"),
-      stop ? words.listen.stop : words.listen.listen,
-    );
+    this.element.setAttribute("aria-disabled", String(!stop && !canListen));
+    const label = stop ? words.listen.stop : words.listen.listen;
+    if (label === this.#shown) return;
+    this.#shown = label;
+    const name = this.#username;
+    this.element.dataset.testid = this.#named ? `listen-${name}` : stop ? "unlisten" : "listen";
+    this.element.className = `${this.#named ? "small" : "large"} ${stop ? "stop" : "primary"}`;
+    if (this.#named) {
+      this.element.setAttribute("aria-label", words.listen[stop ? "stopListening" : "listenTo"](name));
+    }
+    this.element.replaceChildren(icon(stop ? "stop" : "headphones"), label);
   }
 
-  /** @param {number} clicks how many in a row; 0 from the keyboard */
-  #press(clicks) {
+  get #state() {
+    return view(this.#visit.listener.facts(this.#username), words.listen);
+  }
+
+  #press() {
     const { listener } = this.#visit;
-    if (clicks > 1) return;
-    if (this.#isListening) listener.stop();
-    else if (this.#canListen) this.#visit.attempt(() => listener.listen(this.#username));
+    const { canListen, isListening } = this.#state;
+    if (isListening) listener.stop();
+    else if (canListen) this.#visit.attempt(() => listener.listen(this.#username));
   }
 }

@@ -83,7 +83,7 @@ export class ListenCard {
   #render() {
     const { listener } = this.#visit;
     const facts = listener.facts(this.#username);
-    const { badge, word, sentence, announcement, canListen, isListening } = view(facts, words.listen);
+    const { badge, word, sentence, announcement, isListening } = view(facts, words.listen);
     const { stream } = facts;
     this.element.dataset.state = this.#badge.dataset.state = badge === "muted" ? "live" : badge;
     this.element.classList.toggle("noisy", facts.sound === "original");
@@ -93,7 +93,7 @@ export class ListenCard {
     set(this.#announcement, listener.concern === this.#username ? "" : announcement);
     set(this.#title, stream?.title ?? "");
     this.#timer.set(stream?.started_at ?? null);
-    this.#listen.set({ canListen, isListening });
+    this.#listen.render();
     this.#waveform.run(facts.phase === "connected");
     this.#renderOriginal(isListening && listener.hasOriginal, facts.sound);
   }

@@ -1,6 +1,7 @@
-import { el, button, icon, link } from "../dom.js";
+import { el, link } from "../dom.js";
 import { words } from "../words.js";
 import { KeyedList } from "./keyed_list.js";
+import { ListenButton } from "./listen_button.js";
 import { Timer } from "./timer.js";
 
 /** @import { Visit } from "../visit.js" */
@@ -72,7 +73,7 @@ class OnAirRow {
     this.#visit = visit;
     this.#name = name;
     this.#timer = new Timer(visit.clock);
-    this.#listen = button({ class: "small", testid: `listen-${name}`, on: { click: () => this.#press() } });
+    this.#listen = new ListenButton(visit, name, { named: true });
     this.element = el(
       "li",
       { class: "on-air-row", testid: `on-air-${name}` },
@@ -84,7 +85,7 @@ class OnAirRow {
         this.#title,
         el("span", { class: "hint" }, this.#word, " ", this.#timer.element),
       ),
-      this.#listen,
+      this.#listen.element,
     );
   }
 
@@ -98,24 +99,10 @@ class OnAirRow {
     this.#title.textContent = stream.title ?? "";
     this.#word.textContent = words.listen.states[state];
     this.#timer.set(stream.started_at);
-    const label = here ? words.listen.stopListening(this.#name) : words.listen.listenTo(this.#name);
-    if (this.#listen.getAttribute("aria-label") === label) return;
-    this.#listen.setAttribute("aria-label", label);
-    this.#listen.classList.toggle("primary", !here);
-    this.#listen.classList.toggle("stop", here);
-    this.#listen.replaceChildren(
-      icon(here ? "stop" : "headphones"),
-      here ? words.listen.stop : words.listen.listen,
-    );
+    this.#listen.render();
   }
 
   close() {
     this.#timer.close();
-  }
-
-  #press() {
-    const { listener } = this.#visit;
-    if (listener.username === this.#name) listener.stop();
-    else listener.listen(this.#name);
   }
 }

@@ -64,7 +64,7 @@ export class PlayerBar {
     player.addEventListener("time", () => this.#renderPosition(), { signal });
     listener.addEventListener("change", () => this.#render(), { signal });
     presence.addEventListener("stream", () => this.#render(), { signal });
-    this.#toggle.addEventListener("click", ({ detail }) => detail > 1 || this.#press());
+    this.#toggle.addEventListener("click", () => this.#press());
     this.#close.addEventListener("click", () => this.#dismiss());
     this.#rate.addEventListener("change", () => {
       player.rate = Number(this.#rate.value);

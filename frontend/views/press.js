@@ -1,4 +1,4 @@
-const SAME_PRESS_MS = 600;
+const SAME_PRESS_MS = 300;
 
 /**
  * Call `action` once a press: a double click, a bouncing finger or a key held down count as one.
@@ -7,8 +7,8 @@ const SAME_PRESS_MS = 600;
  */
 export function onPress(element, action) {
   let lastAt = Number.NEGATIVE_INFINITY;
-  element.addEventListener("click", ({ timeStamp }) => {
-    const same = timeStamp - lastAt < SAME_PRESS_MS;
+  element.addEventListener("click", ({ timeStamp, detail: clicks }) => {
+    const same = clicks > 1 || timeStamp - lastAt < SAME_PRESS_MS;
     lastAt = timeStamp;
     if (!same) action();
   });

@@ -8,10 +8,9 @@ import { keepDrawn } from "./canvas.js";
  * @import { Draw } from "./canvas.js"
  */
 
-const COLUMNS = 100; // ten seconds of ten a second
 const GAP = 4;
 const SHADES = 256;
-const [FLOOR_DBFS, CEILING_DBFS] = [-100, -35];
+const [FLOOR_DBFS, CEILING_DBFS] = [-100, -25];
 const CALM_MS = 1_000;
 
 const SHADE_OF = Uint8Array.from({ length: 256 }, (_, byte) => {
@@ -20,12 +19,13 @@ const SHADE_OF = Uint8Array.from({ length: 256 }, (_, byte) => {
 });
 
 /**
- * The last ten seconds of sound as two pictures, before above after: time to the right, pitch
+ * The last seconds of sound as two pictures, before above after: time to the right, pitch
  * upwards, the louder the stronger. Only new columns are painted; the rest is moved.
  */
 export class Spectrogram {
   #abort = new AbortController();
-  #strips = [new Strip(), new Strip()];
+  #columns;
+  #strips;
   #next = 0;
   #palette = "";
   #shades = new Uint8ClampedArray(SHADES * 4);
@@ -52,7 +52,10 @@ export class Spectrogram {
     this.#removed,
   );
 
-  constructor() {
+  /** @param {{ columns: number }} size how many there are from the left to the right */
+  constructor({ columns }) {
+    this.#columns = columns;
+    this.#strips = [new Strip(columns), new Strip(columns)];
     this.#redraw = keepDrawn(this.#canvas, this.#draw, this.#abort.signal);
     const forced = window.matchMedia("(forced-colors: active)");
     forced.addEventListener("change", this.#redraw, { signal: this.#abort.signal });
@@ -64,7 +67,7 @@ export class Spectrogram {
    */
   push({ first, before, after }) {
     const lost = (first - this.#next + 65_536) % 65_536;
-    for (let n = 0; n < Math.min(lost, COLUMNS) && lost < 32_768; n += 1) this.#add(null, null);
+    for (let n = 0; n < Math.min(lost, this.#columns) && lost < 32_768; n += 1) this.#add(null, null);
     for (const [n, column] of before.entries()) this.#add(column, after[n]);
     this.#next = (first + before.length) % 65_536;
     if (this.#calm.matches && Date.now() - this.#askedAt < CALM_MS) return;
@@ -123,12 +126,21 @@ export class Spectrogram {
   }
 }
 
-/** A picture of `COLUMNS` columns in a ring: the oldest is painted over. */
+/** A picture whose columns are a ring: the oldest is painted over. */
 class Strip {
-  #bytes = new Uint8Array(COLUMNS * BANDS);
-  #context = surface(COLUMNS, BANDS);
-  #image = this.#context.createImageData(1, BANDS);
+  #columns;
+  #bytes;
+  #context;
+  #image;
   #at = 0;
+
+  /** @param {number} columns */
+  constructor(columns) {
+    this.#columns = columns;
+    this.#bytes = new Uint8Array(columns * BANDS);
+    this.#context = surface(columns, BANDS);
+    this.#image = this.#context.createImageData(1, BANDS);
+  }
 
   /**
    * @param {Uint8Array | null} column null for an empty one
@@ -139,7 +151,7 @@ class Strip {
     if (column) bytes.set(column);
     else bytes.fill(0);
     this.#paintColumn(this.#at, shades);
-    this.#at = (this.#at + 1) % COLUMNS;
+    this.#at = (this.#at + 1) % this.#columns;
   }
 
   /** @param {Uint8ClampedArray} shades */
@@ -150,7 +162,7 @@ class Strip {
 
   /** @param {Uint8ClampedArray} shades */
   paint(shades) {
-    for (let n = 0; n < COLUMNS; n += 1) this.#paintColumn(n, shades);
+    for (let n = 0; n < this.#columns; n += 1) this.#paintColumn(n, shades);
   }
 
   /**
@@ -162,8 +174,8 @@ class Strip {
    */
   draw(context, y, width, height) {
     const { canvas } = this.#context;
-    const old = COLUMNS - this.#at;
-    const step = width / COLUMNS;
+    const old = this.#columns - this.#at;
+    const step = width / this.#columns;
     context.drawImage(canvas, this.#at, 0, old, BANDS, 0, y, old * step, height);
     if (!this.#at) return;
     context.drawImage(canvas, 0, 0, this.#at, BANDS, old * step, y, this.#at * step, height);

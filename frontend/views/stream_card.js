@@ -3,6 +3,7 @@ import { button, el, icon } from "../dom.js";
 import { storageWarning } from "../storage.js";
 import { view } from "../stream_state.js";
 import { words } from "../words.js";
+import { Audience } from "./audience.js";
 import { CheckPanel } from "./check_panel.js";
 import { confirm } from "./confirm.js";
 import { ConnectionQuality } from "./connection_quality.js";
@@ -20,6 +21,7 @@ import { Timer } from "./timer.js";
  */
 
 const SILENT_AFTER_MS = 1_000;
+const COLUMNS = 125; // ten seconds
 
 const say = words.stream;
 
@@ -29,7 +31,7 @@ export class StreamCard {
   #abort = new AbortController();
   #badge = new StateBadge({ testid: "stream-state" });
   #timer;
-  #spectrogram = new Spectrogram();
+  #spectrogram = new Spectrogram({ columns: COLUMNS });
   #input = new Meter({ testid: "input-meter", label: say.meters.input, kind: "noise" });
   #output = new Meter({ testid: "output-meter", label: say.meters.output, kind: "voice" });
   #quality = new ConnectionQuality();
@@ -43,6 +45,7 @@ export class StreamCard {
   #stopElsewhere = button({ class: "stop large", hidden: true }, icon("stop"), say.stop);
   #mute = button({ class: "large", testid: "mute", hidden: true }, say.mute);
   #live;
+  #audience;
   #check;
   #settings;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -54,6 +57,7 @@ export class StreamCard {
   constructor(visit) {
     this.#visit = visit;
     this.#timer = new Timer(visit.clock, { testid: "timer", class: "clock" });
+    this.#audience = new Audience(visit);
     this.#check = new CheckPanel(visit);
     this.#settings = new StreamSettings(visit, { onDevice: () => this.#check.reopen() });
     this.#live = el(
@@ -70,8 +74,16 @@ export class StreamCard {
       this.#timer.element,
       this.#sentence,
       this.#live,
+      this.#audience.element,
       this.#storage,
-      el("div", { class: "row actions" }, this.#main, this.#mute, this.#stopElsewhere),
+      el(
+        "div",
+        { class: "row actions" },
+        this.#main,
+        this.#mute,
+        this.#stopElsewhere,
+        this.#check.toggle,
+      ),
       this.#problem,
       this.#check.element,
       this.#settings.element,
@@ -95,6 +107,7 @@ export class StreamCard {
     };
     presence.addEventListener("recording", onRecording, { signal });
     publisher.isShown = true;
+    this.#audience.start();
     this.#check.start();
     this.#settings.start();
     this.#ask();
@@ -105,7 +118,7 @@ export class StreamCard {
     this.#visit.publisher.isShown = false;
     this.#abort.abort();
     clearTimeout(this.#silence);
-    for (const part of [this.#timer, this.#spectrogram, this.#check, this.#settings]) part.close();
+    for (const part of [this.#timer, this.#spectrogram, this.#audience, this.#check, this.#settings]) part.close();
   }
 
   /** Say, before Start too, if recordings have little room left. */
@@ -163,7 +176,7 @@ export class StreamCard {
     this.#mute.hidden = state !== "live";
     this.#mute.textContent = publisher.isMutedByPerson ? say.unmute : say.mute;
     this.#live.hidden = !here;
-    this.#check.element.hidden = state !== "off";
+    this.#check.toggle.hidden = state !== "off";
     if (!here) this.#hush();
   }
 

@@ -1,13 +1,14 @@
 """Invite links: their owner makes, sees and revokes them; a guest asks whose one it is."""
 
+import time
 from collections import Counter
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 
 from actors.errors import NotLive
 from serve_app import links
-from serve_app.callers import Caller, Hearer
+from serve_app.callers import LINK_COOKIE, Caller, Hearer, bearer_of
 from serve_app.errors import NotAGuest
 from serve_app.schemas import Link, MadeLink, NewLink, OpenLink, rfc3339
 from serve_app.services import Use
@@ -46,11 +47,22 @@ async def revoke_link(
 
 
 @router.get("/link")
-async def open_link(caller: Hearer) -> OpenLink:
-    """Tell a guest whom their link lets them hear."""
+async def open_link(caller: Hearer, request: Request, response: Response, use: Use) -> OpenLink:
+    """Tell a guest whom their link lets them hear; for recordings it sets a cookie."""
     if isinstance(caller, str):
         raise NotAGuest
+    if caller.recordings:
+        response.set_cookie(
+            f"{LINK_COOKIE}{caller.id}",
+            bearer_of(request) or "",
+            max_age=round(caller.expires_at - time.time()),
+            path="/api/recordings",
+            httponly=True,
+            samesite="strict",
+            secure=use.settings.https,
+        )
     return OpenLink(
+        id=caller.id,
         username=caller.owner,
         expires_at=rfc3339(caller.expires_at),
         recordings=caller.recordings,

@@ -10,10 +10,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from deployments.streams import SessionAnswer
+from serve_app.bodies import media_type
 from serve_app.callers import From, Hearer, Hearing, Signed, session_owner
 from serve_app.errors import NotAFriend, SessionChanged, WrongType
 from serve_app.friends import NoSuchUser
 from serve_app.links import Link
+from serve_app.schemas import StreamStart
 from serve_app.services import Use
 from serve_app.settings import Settings
 
@@ -28,14 +30,23 @@ Session = Annotated[str, Path(max_length=64)]
 
 
 @router.post("/whip", status_code=201)
-async def publish(request: Request, token: Signed, place: From, use: Use) -> Response:
-    """Begin to publish the caller's stream."""
+async def publish(
+    request: Request,
+    token: Signed,
+    place: From,
+    use: Use,
+    settings: Annotated[StreamStart, Query()],
+) -> Response:
+    """Begin to publish the caller's stream, with the settings that are given."""
     caller = token.username
     offer = await _offer(request)
     await use.rates.count("offers", caller)
     if not place.local:
         await use.publishers.begin(caller, place.counted, use.rates.streams)
-    answer = await asyncio.shield(use.streams.publish(caller, offer, sign_in=token.token_id))
+    chosen = settings.model_dump(exclude_unset=True)
+    answer = await asyncio.shield(
+        use.streams.publish(caller, offer, sign_in=token.token_id, settings=chosen)
+    )
     return _created(answer, "/whip/sessions/", use.settings, caller)
 
 
@@ -45,16 +56,17 @@ async def listen(
     name: Annotated[str, Path(max_length=64)],
     who: Hearing,
     use: Use,
-    sound: Annotated[str, Query(pattern="^(original|denoised)$")] = "denoised",
+    sound: Annotated[str, Query(pattern="^(original|denoised|both)$")] = "denoised",
 ) -> Response:
     """Begin to listen to a friend, the caller's own stream, or whom a guest's link is for."""
-    original, offer = sound == "original", await _offer(request)
+    offer = await _offer(request)
+    original, both = sound == "original", sound == "both"
     if isinstance(who, Link):
         who.check(name)
         guest = who.guest
         await use.rates.count("guest_offers", who.id)
         answer = await asyncio.shield(
-            use.streams.listen(guest.name, name, offer, original=original, guest=guest)
+            use.streams.listen(guest.name, name, offer, original=original, both=both, guest=guest)
         )
         return _created(answer, "/whep/sessions/", use.settings, answer.session_id)
     caller = who.username
@@ -64,7 +76,7 @@ async def listen(
     if name != caller and not await use.accounts.are_friends(caller, name):
         raise NotAFriend(f"Only friends of {name} can listen.")
     answer = await asyncio.shield(
-        use.streams.listen(caller, name, offer, original=original, sign_in=who.token_id)
+        use.streams.listen(caller, name, offer, original=original, both=both, sign_in=who.token_id)
     )
     return _created(answer, "/whep/sessions/", use.settings, caller)
 
@@ -82,7 +94,7 @@ async def trickle(
     # A link's guests are counted by where they come from: they do not know of each other.
     await use.rates.count("changes", owner, *([place.counted] if owner != caller else []))
     body = await request.body()
-    if body and _media_type(request) != FRAGMENT:
+    if body and media_type(request) != FRAGMENT:
         raise WrongType("candidates", FRAGMENT)
     await use.streams.trickle(session, owner, body.decode(errors="replace"))
     return Response(status_code=204)  # RFC 9725, section 4.3.2: without an ETag
@@ -131,13 +143,9 @@ endpoint to learn whether they may trickle to a session, so both have all of the
 
 
 async def _offer(request: Request) -> str:
-    if _media_type(request) != SDP:
+    if media_type(request) != SDP:
         raise WrongType("the offer", SDP)
     return (await request.body()).decode(errors="replace")
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _created(answer: SessionAnswer, place: str, settings: Settings, caller: str) -> Response:

@@ -130,6 +130,11 @@ def write_microphone(path: Path, sound: Sound) -> Path:
     return path
 
 
+def samples_of(text: str) -> Sound:
+    """Read what `TAKE_SOUND` gets, [T]."""
+    return np.frombuffer(base64.b64decode(text), np.float32)
+
+
 class Tab:
     """One page of the product, with what it complained about."""
 
@@ -175,6 +180,13 @@ class Tab:
         at: int = await self.page.evaluate("() => window.clickedAt")
         return at
 
+    async def end_stream(self) -> int:
+        """Press Stop, and confirm it if people listen; get when, as `click` does."""
+        pressed = await self.click("stop")
+        asked = self.find("confirm")
+        await asked.or_(self.find("start")).first.wait_for()
+        return await self.click("confirm") if await asked.is_visible() else pressed
+
     async def record(self) -> None:
         """Record what the page plays from now on; see `heard`. Needs `bypass_csp`."""
         await self.page.evaluate(RECORD_SOUND, TAP)
@@ -188,8 +200,7 @@ class Tab:
 
     async def heard(self) -> Sound:
         """Get what was recorded since `record`, [T]."""
-        text: str = await self.page.evaluate(TAKE_SOUND)
-        return np.frombuffer(base64.b64decode(text), np.float32)
+        return samples_of(await self.page.evaluate(TAKE_SOUND))
 
 
 async def open_tab(

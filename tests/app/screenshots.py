@@ -46,7 +46,7 @@ async def make(url: str) -> None:
             for tab, name in ((hers, "home"), (his, "friend")):
                 await both_sizes(tab, name)
             await shoot(browser, bob, "/", "friends")
-            await hers.find("stop").click()
+            await hers.end_stream()
             context = await browser.new_context()
             tab = Tab(await context.new_page(), context)
             await tab.page.goto(url)

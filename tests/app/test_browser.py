@@ -63,7 +63,7 @@ async def test_somebody_streams_and_a_friend_listens(
     hers, his = await open_tab(browser, ada), await open_tab(browser, bob)
     friend = f"friend-row-{ada.username}"
     await go_live(hers)  # opens the microphone for the first time, which Chromium is slow at
-    await hers.click("stop")
+    await hers.end_stream()
     await until(lambda: _stored(ada))
     await expect(his.find(friend)).to_have_attribute("data-state", "off")
     await his.watch(friend, "data-state")
@@ -92,7 +92,7 @@ async def test_somebody_streams_and_a_friend_listens(
         if abs(listened.stoi - offline.stoi) <= 0.05:
             break
 
-    stopped = await hers.click("stop")
+    stopped = await hers.end_stream()
     gone_ms = await his.when("off", after=stopped) - stopped
     await expect(hers.find("stream-state")).to_have_text("Off")
     await until(lambda: _stored(ada))
@@ -175,7 +175,7 @@ async def test_the_page_goes_on_by_itself_when_its_streams_actor_dies(
 
     waited = await until(goes_on, timeout_s=60)
     print(f"\nafter its actor was killed the page was live again in {waited:.1f} s")
-    await tab.find("stop").click()
+    await tab.end_stream()
     await expect(tab.find("stream-state")).to_have_text("Off")
 
 
@@ -197,7 +197,7 @@ async def test_a_page_that_was_offline_takes_no_stream_back(
     )
     assert (await ada.http.get("/api/me")).json()["session"] == session
     await expect(second.find("stream-state")).to_have_text("Live")
-    await second.click("stop")
+    await second.end_stream()
     await expect(second.find("stream-state")).to_have_text("Off")
 
 
@@ -289,7 +289,7 @@ async def test_the_switch_turns_denoising_off(app: App, people: People, browser:
     await go_live(tab)
     await tab.find("denoise-switch").click()
     await until(lambda: _undenoised(ada))
-    await tab.find("stop").click()
+    await tab.end_stream()
     await expect(tab.find("stream-state")).to_have_text("Off")
 
 
@@ -355,5 +355,5 @@ async def test_a_microphone_that_the_system_mutes_is_told(
     await tab.page.evaluate("mute(false)")
     await expect(his.page.get_by_text(f"{ada.username} is live now")).to_be_visible()
     await expect(tab.page.get_by_text("Your friends can hear you")).to_be_visible()
-    await tab.click("stop")
+    await tab.end_stream()
     assert not tab.complaints and not his.complaints

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +17,7 @@ from playwright.async_api import Page, Response
 from tests.app.browser import chromium, write_microphone
 from tests.app.client import Person
 from tests.app.conftest import GRACE_S
+from tests.peers import encode
 from tests.sounds import speech_like
 from tests.waiting import until
 
@@ -44,34 +46,50 @@ PUBLISH = {
     }""",
 }
 
-# Resolves with the loudest sample once something is heard.
-LISTEN = """async ([url, token]) => {
-  const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
-  for (const kind of ["audio", "video"]) pc.addTransceiver(kind, { direction: "recvonly" });
-  const heard = new Promise((resolve) => {
-    pc.ontrack = ({ track }) => {
-      if (track.kind !== "audio") return;
-      const stream = new MediaStream([track]);
-      window.player = Object.assign(new Audio(), { srcObject: stream, muted: true });
-      player.play();
-      const context = new AudioContext();
-      const analyser = context.createAnalyser();
-      context.createMediaStreamSource(stream).connect(analyser);
-      const samples = new Float32Array(analyser.fftSize);
-      const look = () => {
-        analyser.getFloatTimeDomainData(samples);
-        const loudest = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
-        if (loudest > 0.02) resolve(loudest);
-        else setTimeout(look, 20);
-      };
-      look();
-    };
+# Looks at a media stream. `heard` resolves with the loudest sample once there is a loud one,
+# `silent()` with when it was last loud, once that is a second ago; both in ms of the page's clock.
+METER = """(stream) => {
+  const context = new AudioContext();
+  const analyser = context.createAnalyser();
+  context.createMediaStreamSource(stream).connect(analyser);
+  const samples = new Float32Array(analyser.fftSize);
+  let lastAt = Date.now();
+  window.heard = new Promise((resolve) => setInterval(() => {
+    analyser.getFloatTimeDomainData(samples);
+    const loudest = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+    if (loudest <= 0.02) return;
+    lastAt = Date.now();
+    resolve(loudest);
+  }, 20));
+  window.silent = () => new Promise((resolve) => {
+    const timer = setInterval(() => {
+      if (Date.now() - lastAt < 1000) return;
+      clearInterval(timer);
+      resolve(lastAt);
+    }, 20);
   });
+}"""
+
+# Resolves with the loudest sample once something is heard.
+LISTEN = f"""async ([url, token]) => {{
+  const pc = new RTCPeerConnection({{ bundlePolicy: "max-bundle" }});
+  for (const kind of ["audio", "video"]) pc.addTransceiver(kind, {{ direction: "recvonly" }});
+  pc.ontrack = ({{ track }}) => {{
+    if (track.kind !== "audio") return;
+    const stream = new MediaStream([track]);
+    window.player = Object.assign(new Audio(), {{ srcObject: stream, muted: true }});
+    player.play();
+    ({METER})(stream);
+  }};
   const client = new clients.WHEPClient();
   await client.view(pc, url, token);
   window.leave = () => client.stop();
-  return heard;
-}"""
+  return window.heard;
+}}"""
+LISTEN_ON_PAGE = f"""() => {{
+  ({METER})(document.querySelector("[data-testid=listen-audio]").srcObject);
+  return window.heard;
+}}"""
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +166,32 @@ async def test_clients_from_npm(
     await until(lambda: _in_state(ada, None))
     await until(lambda: _stored(ada))
     assert not complaints and {hers, his} == set(trickled)
+
+
+async def test_an_invite_link(pages: Callable[[], Awaitable[Page]], people: People) -> None:
+    """A fresh browser and a client from npm hear by it, without an account, until it is revoked."""
+    ada = await people()
+    made = (await ada.http.post("/api/links", json={"label": "band"})).json()
+    token = made["url"].rpartition("/l/")[2]
+    guest, client = await pages(), await pages()
+    await guest.goto(made["url"])
+    await guest.get_by_test_id("wait").click()
+    await ada.publish(encode(SOUND))
+    await until(lambda: _in_state(ada, "live"))
+    assert (await ada.http.patch("/api/stream", json={"denoise": False})).status_code == 200
+    assert await client.evaluate(LISTEN, [f"{ada.url}/whep/{ada.username}", token]) > 0.02
+    await guest.get_by_test_id("unlisten").wait_for()
+    assert await guest.evaluate(LISTEN_ON_PAGE) > 0.02
+    await until(lambda: _listeners(ada, 2))
+    [link] = (await ada.http.get("/api/links")).json()
+    assert link["guests"] == 2
+    revoked_at = time.time() * 1000
+    assert (await ada.http.delete(f"/api/links/{made['id']}")).status_code == 204
+    await guest.get_by_test_id("link-over").wait_for()
+    silent_ms = [await page.evaluate("window.silent()") - revoked_at for page in (guest, client)]
+    print(f"\nrevoked: silent after {silent_ms[0]:.0f} ms (page), {silent_ms[1]:.0f} ms (npm)")
+    assert max(silent_ms) < 1000
+    await until(lambda: _listeners(ada, 0))
 
 
 async def test_ffmpeg(people: People, certificate: tuple[Path, Path]) -> None:

@@ -76,7 +76,7 @@ async def test_both_roles_through_a_relay(behind_turn: App, transport: str, tmp_
             await his.page.wait_for_function("() => window.heard.firstAt", timeout=20_000)
             for tab in (hers, his):
                 assert await tab.page.evaluate(PATHS) == ["relay", transport]
-            await hers.click("stop")
+            await hers.end_stream()
             await expect(hers.find("stream-state")).to_have_text("Off")
     finally:
         await bob.close()

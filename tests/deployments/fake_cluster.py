@@ -1,7 +1,7 @@
 """A cluster of stream actors without Ray, whose actors freeze, die and fail when told to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -31,7 +31,7 @@ class FakeActor:
     ended: list[tuple[str, ...]] = field(default_factory=list)
     frozen: bool = False
     fails: Exception | None = None
-    """What `publish` raises, once."""
+    """What `publish` or `preview` raises, once."""
 
     async def describe(self) -> ActorDescription:
         """Describe it."""
@@ -50,7 +50,13 @@ class FakeActor:
         return host
 
     async def publish(
-        self, username: str, session_id: str, offer_sdp: str, *, sign_in: str | None = None
+        self,
+        username: str,
+        session_id: str,
+        offer_sdp: str,
+        *,
+        sign_in: str | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> str:
         """Answer."""
         self.sign_ins.append(sign_in)
@@ -60,6 +66,13 @@ class FakeActor:
         if username not in self.users:
             raise NoPlace("This actor has no place for the stream.")
         return f"answer of {self.name}"
+
+    async def preview(self, wav: bytes, attenuation_limit_db: float | None) -> bytes:
+        """Say who made it."""
+        if self.fails is not None:
+            failure, self.fails = self.fails, None
+            raise failure
+        return wav + f" by {self.name}, {attenuation_limit_db} dB".encode()
 
     async def remove(self, *arguments: str) -> None:
         """Note who is removed."""

@@ -6,6 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import ray
 
+from actors.access import Guest
 from actors.errors import NoCapacity
 from actors.stream import NAME_PREFIX, NAMESPACE, StreamHost
 from commands.local.ray_head import ray_environment
@@ -36,6 +38,10 @@ class Host:
 
     async def publish(self, *args: object) -> str:
         """Answer, as an actor before 0.3: it does not know what sessions rest on."""
+        return "an answer"
+
+    async def listen(self, *args: object) -> str:
+        """Answer, as an actor before 0.3: it takes everybody for a user."""
         return "an answer"
 
     async def stop(self, *args: object) -> None:
@@ -65,7 +71,11 @@ async def main() -> None:
     told["describe"] = [str(await actors.ask(NAME, 30, StreamHost.describe))]
     publish = actors.ask(NAME, 30, StreamHost.publish, "ada", "s1", "an offer", sign_in="a1")
     told["publish"] = [await publish]
+    listener = ("ada", "l1", "an offer", "link:1", False)
+    told["listen"] = [await actors.ask(NAME, 30, StreamHost.listen, *listener, guest=None)]
+    guest = Guest("1", None, time.time() + 60)
     calls = {
+        "guest": actors.ask(NAME, 30, StreamHost.listen, *listener, guest=guest),
         "listeners": actors.ask(NAME, 30, StreamHost.listeners, "ada"),
         "stop": actors.ask(NAME, 30, StreamHost.stop, "ada", None, "the end"),
         "control": actors.ask(NAME, 30, StreamHost.control, "ada", {}),
@@ -88,6 +98,9 @@ async def main() -> None:
     print("told", json.dumps(told))
 
 
+OUTDATED = ["ActorOutdated", "This stream began before an update. Please start it again."]
+
+
 @pytest.mark.slow
 def test_what_an_actor_raises_arrives_as_what_it_is(tmp_path: Path) -> None:
     """Refusals as themselves, bugs as ActorFailed, silence and death told apart."""
@@ -107,10 +120,9 @@ def test_what_an_actor_raises_arrives_as_what_it_is(tmp_path: Path) -> None:
         "names": [NAME],
         "describe": ["a-request"],
         "publish": ["an answer"],
-        "listeners": [
-            "ActorOutdated",
-            "This stream began before an update. Please start it again.",
-        ],
+        "listen": ["an answer"],
+        "guest": OUTDATED,
+        "listeners": OUTDATED,
         "stop": ["RedisUnavailable", "Redis: away"],
         "control": ["NoCapacity", "All are busy."],
         "reserve": ["ActorFailed", f"reserve of {NAME} failed"],

@@ -59,6 +59,10 @@ class Stage:
         """Count nothing."""
         return 0
 
+    async def name_warm(self) -> list[str]:
+        """Name all actors."""
+        return list(self.cluster.actors)
+
     async def host(self) -> str | None:
         """Name who holds the lease on ada's stream."""
         grant = await self.store.host_of("ada")
@@ -102,6 +106,23 @@ async def test_a_burst_of_offers_of_one_user_finds_one_actor(stage: Stage, offer
     assert {answer.answer_sdp for answer in answers} == {f"answer of {await stage.host()}"}
 
 
+async def test_a_preview_is_made_where_there_is_time_for_it(stage: Stage) -> None:
+    """The next actor is asked if one is busy or gone; if all are, when to come back is told."""
+    for n in range(4):
+        stage.cluster.add(f"actor-{n}")
+    stage.cluster.actors["actor-0"].fails = NoCapacity("busy", 7)
+    assert await stage.streams.preview(b"wav", 6.0) == b"wav by actor-1, 6.0 dB"
+    for actor in stage.cluster.actors.values():
+        actor.fails = NoCapacity("busy", 7)
+    with pytest.raises(NoCapacity, match="busy"):
+        await stage.streams.preview(b"wav", None)
+    asked = ["preview" in actor.calls for actor in stage.cluster.actors.values()]
+    assert asked == [True, True, True, False]
+    stage.cluster.actors.clear()
+    with pytest.raises(NoCapacity, match="ready"):
+        await stage.streams.preview(b"wav", None)
+
+
 async def test_an_actor_that_dies_between_reserve_and_publish_is_replaced(
     stage: Stage, offer: str
 ) -> None:
@@ -130,14 +151,14 @@ async def test_only_the_grant_that_was_seen_is_revoked(stage: Stage, offer: str)
     await stage.assign("ada")
     refused = NoPlace("This actor has no place for the stream.")
 
-    async def refuse(*arguments: str, sign_in: str) -> str:
+    async def refuse(*arguments: str, **more: object) -> str:
         grant = await stage.store.host_of("ada")
         assert grant is not None
         await stage.store.revoke("ada", grant)
         await other.reserve("ada")
         raise refused
 
-    actor.publish = refuse  # type: ignore[method-assign, assignment]
+    actor.publish = refuse  # type: ignore[method-assign]
     answer = await stage.streams.publish("ada", offer, sign_in="s")
     assert answer.answer_sdp == "answer of actor-1" and await stage.host() == "actor-1"
     assert stage.assigned == 1
@@ -175,10 +196,10 @@ async def test_somebody_who_finds_no_place_three_times_is_told_so(stage: Stage, 
     """A fault of ours does not keep a client for ever."""
     actor = stage.cluster.add("actor-0")
 
-    async def refuse(*arguments: str, sign_in: str) -> str:
+    async def refuse(*arguments: str, **more: object) -> str:
         raise NoPlace("This actor has no place for the stream.")
 
-    actor.publish = refuse  # type: ignore[method-assign, assignment]
+    actor.publish = refuse  # type: ignore[method-assign]
     with pytest.raises(NoCapacity):
         await stage.streams.publish("ada", offer, sign_in="s")
     assert actor.calls == ["publish"] * 3

@@ -1,12 +1,14 @@
 """Streams without actors: the one part of the edge's tests that is not real."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from actors.access import Guest
+from actors.denoiser import load_model
 from actors.errors import NoCapacity, NotLive, NotYourSession, OfferRefused, UnknownSession
+from actors.preview import clean
 from actors.status import Listening, StatusStore, StreamState, StreamStatus
 from deployments.streams import SessionAnswer, Streams
 from foundation.redis import RedisUnavailable
@@ -44,12 +46,20 @@ class MadeUpStreams(Streams):
         self.sockets: list[tuple[str, bool]] = []
         self.stopped: list[tuple[str, str | None]] = []
         self.fragments: list[str] = []
+        self.settings: list[Mapping[str, Any]] = []
         self.full = self.broken = False
         self.waiting = 0
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
 
-    async def publish(self, username: str, offer_sdp: str, *, sign_in: str) -> SessionAnswer:
+    async def publish(
+        self,
+        username: str,
+        offer_sdp: str,
+        *,
+        sign_in: str,
+        settings: Mapping[str, Any] | None = None,
+    ) -> SessionAnswer:
         """Open a session, once it may go on."""
         if "m=audio" not in offer_sdp:
             raise OfferRefused("This is not an offer with audio.")
@@ -57,6 +67,7 @@ class MadeUpStreams(Streams):
             raise NoCapacity("All stream actors are busy.", retry_after_s=7)
         self.waiting += 1
         await self.may_go_on.wait()
+        self.settings.append(settings or {})
         return self._open(username, sign_in)
 
     async def listen(
@@ -66,6 +77,7 @@ class MadeUpStreams(Streams):
         offer_sdp: str,
         *,
         original: bool,
+        both: bool = False,
         sign_in: str | None = None,
         guest: Guest | None = None,
     ) -> SessionAnswer:
@@ -93,11 +105,11 @@ class MadeUpStreams(Streams):
         if status := await self.store.read(username):
             await statuses.write(self.store, replace(status, state=StreamState.ENDED))
 
-    async def control(self, username: str, changes: dict[str, bool | float | None]) -> StreamStatus:
+    async def control(self, username: str, changes: Mapping[str, Any]) -> StreamStatus:
         """Change the status in Redis."""
         if (status := await self.store.read(username)) is None:
             raise NotLive("You are not live.")
-        changed = replace(status, **changes)  # type: ignore[arg-type]
+        changed = replace(status, **changes)
         await statuses.write(self.store, changed)
         return changed
 
@@ -107,6 +119,13 @@ class MadeUpStreams(Streams):
             raise NotLive("You are not live.")
         bob = Listening("bob", 1.7e9, ("session-of-bob",))
         return [bob, *(Listening(None, 1.7e9, ("a",), g.label, g.link) for g in self.guests)]
+
+    async def preview(self, wav: bytes, attenuation_limit_db: float | None) -> bytes:
+        """Clean it here."""
+        if self.full:
+            raise NoCapacity("Many previews are being made.", retry_after_s=7)
+        model = load_model(normalise_level=True)
+        return await asyncio.to_thread(clean, wav, model, attenuation_limit_db)
 
     async def publisher_socket(self, session_id: str, caller: str, *, connected: bool) -> None:
         """Note it; a page that came, once it may go on."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -18,6 +19,7 @@ from tests import statuses
 from tests.edge.conftest import PASSWORD, Edge, MakeEdge
 from tests.edge.made_up import OFFER, live
 from tests.edge.test_recordings import stored
+from tests.media.test_preview import wav
 
 CALLERS = ("anonymous", "stranger", "friend", "guest", "owner", "admin")
 SDP = {"content-type": "application/sdp"}
@@ -38,7 +40,7 @@ class Row:
     route: str
     answers: tuple[int, int, int, int]
     json: Any = None
-    content: str | None = None
+    content: str | bytes | None = None
     headers: tuple[tuple[str, str], ...] = ()
     told: str | None = None
     admin: int | None = None
@@ -75,6 +77,7 @@ SIGNED = (401, 200, 200, 200)
 EVERYBODY = (200, 200, 200, 200)
 FORBIDDEN = (401, 403, 403, 403)
 STREAM = "stream-of-ada"
+CLIP = wav(np.zeros(480, np.float32))
 
 TABLE = [
     Row("POST", "/api/accounts", (201, 201, 201, 201), {"username": "{new}", "password": PASSWORD}),
@@ -97,6 +100,7 @@ TABLE = [
     Row("GET", "/api/users/{name}", SIGNED, told=STREAM, guest=200),
     Row("GET", "/api/streams", SIGNED, told=STREAM),
     Row("PATCH", "/api/stream", (401, 409, 409, 200), {"denoise": False}),
+    Row("POST", "/api/preview", SIGNED, content=CLIP, headers=(("content-type", "audio/wav"),)),
     Row("GET", "/api/stream/listeners", (401, 409, 409, 200)),
     Row("POST", "/api/stream/stop", (401, 204, 204, 204)),
     Row("GET", "/api/users/{name}/recordings", (401, 403, 200, 200), told="peaks", guest=200),

@@ -1,5 +1,7 @@
 """Invite links over HTTP: made, listed, revoked; and what a guest may do with one."""
 
+import secrets
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +13,7 @@ from serve_app import links
 from tests import statuses
 from tests.edge.conftest import Edge, MakeEdge, Person
 from tests.edge.made_up import OFFER, live
+from tests.edge.test_recordings import stored
 
 SDP = {"content-type": "application/sdp"}
 
@@ -128,9 +131,39 @@ async def test_a_guest_hears_one_user_and_leaves_again(edge: Edge) -> None:
     assert (await guest.delete(place)).status_code == 200
 
 
+async def test_a_guest_s_player_hears_recordings(edge: Edge, tmp_path: Path) -> None:
+    """It sends a cookie, which counts where the address names the link, and nowhere else."""
+    ada, eve = await edge.person("ada"), await edge.person("eve")
+    recording = await stored(edge, "ada", tmp_path)
+    (silent, _), (made, token) = await make(ada), await make(ada, recordings=True)
+    guest = edge.client()
+    guest.headers["cookie"] = f"hushcast={eve.token}"  # somebody who is signed in, too
+    opened = await guest.get("/api/link", headers={"authorization": f"Bearer {token}"})
+    set_cookie = opened.headers["set-cookie"]
+    for part in (f"hushcast-link-{made['id']}={token};", "HttpOnly", "Path=/api/recordings;"):
+        assert part in set_cookie
+    guest.headers["cookie"] += f"; hushcast-link-{made['id']}={token}"
+    path = f"/api/recordings/{recording.id}/audio"
+    for query, status in (
+        (f"?link={made['id']}", 200), ("", 404), (f"?link={silent['id']}", 404), ("?link=", 404)
+    ):  # fmt: skip
+        answer = await guest.get(path + query, follow_redirects=True)
+        assert answer.status_code == status, query
+    for method in ("DELETE", "PATCH"):
+        answer = await guest.request(
+            method,
+            f"/api/recordings/{recording.id}?link={made['id']}",
+            json={"title": "hers"},
+            headers={"origin": "http://hushcast.test"},
+        )
+        assert answer.status_code == 404
+    await ada.http.delete(f"/api/links/{made['id']}")
+    assert (await guest.get(f"{path}?link={made['id']}")).status_code == 401
+
+
 async def test_each_guest_has_turn_credentials_of_its_own(make_edge: MakeEdge) -> None:
     """A TURN server's quota counts guests apart."""
-    edge = make_edge(turn_urls=["turn:turn.example:3478"], turn_secret="s" * 32)
+    edge = make_edge(turn_urls=("turn:turn.example",), turn_secret=secrets.token_hex())
     ada = await edge.person("ada")
     await statuses.write(edge.streams.store, live("ada"))
     _, token = await make(ada)

@@ -174,7 +174,7 @@ async def test_a_bug_in_an_actor_is_a_500_and_an_actor_out_of_reach_a_503(
     """The bug is logged once, with its trace; only what may get better says when to try again."""
     ada = await edge.person("ada")
 
-    async def fail(*arguments: str, sign_in: str) -> None:
+    async def fail(*arguments: str, **more: Any) -> None:
         raise error
 
     monkeypatch.setattr(edge.streams, "publish", fail)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from actors.block_denoiser import BlockDenoiser, denoise_blocks
 from actors.denoiser import load_model
 from commands.cli import _parser
-from commands.denoise.block_denoiser import BlockDenoiser, denoise_blocks
 from commands.denoise.sound_files import open_input
 from commands.local.signals import Signals
 from tests.denoiser.clips import Sound, pieces

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from commands.denoise.samples import BYTES
+from actors.samples import BYTES
 from commands.denoise.sound_files import open_input
 from commands.denoise.source import Form, Refused
 from commands.denoise.wav_output import WavWriter

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from commands.denoise.samples import encoded
+from actors.samples import encoded
 from commands.denoise.sound_files import output_form
 from commands.denoise.source import Form, Refused
 from tests.denoiser.clips import worst

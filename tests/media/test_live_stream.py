@@ -5,7 +5,9 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from actors import live_stream
@@ -83,12 +85,20 @@ class Stage:
         )
 
     async def publish(
-        self, session_id: str, *, stats: bool = True, sign_in: str | None = None
+        self,
+        session_id: str,
+        *,
+        stats: bool = True,
+        protocol: str = "",
+        sign_in: str | None = None,
+        settings: dict[str, Any] | None = None,
     ) -> PublisherPeer:
         """Start a client that publishes."""
-        peer = PublisherPeer(PACKETS, stats=stats)
+        peer = PublisherPeer(PACKETS, stats=stats, protocol=protocol)
         self.peers.append(peer)
-        answer = await self.stream.publish(session_id, await peer.offer(), sign_in=sign_in)
+        answer = await self.stream.publish(
+            session_id, await peer.offer(), sign_in=sign_in, settings=settings
+        )
         await peer.accept(answer)
         return peer
 
@@ -105,18 +115,21 @@ class Stage:
         *,
         listener: str = "bob",
         original: bool = False,
+        both: bool = False,
+        sections: int = 1,
         sign_in: str | None = None,
         guest: Guest | None = None,
     ) -> ListenerPeer:
         """Start a client that listens."""
         listener = guest.name if guest else listener
-        peer = ListenerPeer()
+        peer = ListenerPeer(sections=sections)
         self.peers.append(peer)
         answer = await self.stream.listen(
             session_id,
             await peer.offer(),
             listener=listener,
             original=original,
+            both=both,
             sign_in=sign_in,
             guest=guest,
         )
@@ -233,6 +246,62 @@ async def test_a_newer_publisher_takes_over_when_it_is_heard(stage: Stage) -> No
     assert stage.stream.status.state is StreamState.LIVE
     assert stage.stream.status.stream_id == stream_id
     assert len(listener.sound) > heard
+
+
+async def test_a_page_of_today_gets_spectra_and_an_older_one_what_it_knows(stage: Stage) -> None:
+    """Columns of before and after follow each other, at least ten a second; JSON says more."""
+    older = await stage.go_live()
+    await until(lambda: bool(older.stats))
+    assert set(older.stats) == {"input_dbfs", "output_dbfs", "lsnr", "late_hops", "loss"}
+    page = await stage.publish("p2", protocol="2")
+    await until(lambda: len(page.spectra) > 12)
+    assert set(page.stats) == {*older.stats, "version", "noise_removed_db", "gaps"}
+    assert page.stats["version"] == 2 and page.stats["gaps"] >= 0
+    numbers = []
+    for message in page.spectra:
+        version, count, high, low = message[:4]
+        assert version == 2 and len(message) == 4 + 128 * count
+        numbers += [256 * high + low + n for n in range(count)]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert len(numbers) >= len(page.spectra), "fewer columns than messages, ten a second"
+    loud = np.frombuffer(page.spectra[-1][4:132], np.uint8)
+    assert loud.max() > 2 * (120 - 60)
+    assert not older.spectra
+    await page.close()
+    await until(lambda: stage.stream._pipeline.spectrum is None)
+
+
+async def test_a_publisher_brings_its_settings_once_it_is_heard(stage: Stage) -> None:
+    """They change the stream that it takes over, too; what it leaves out stays as it is."""
+    settings = {"title": "Birds", "denoise": False, "share_original": True}
+    await stage.publish("p1", settings=settings)
+    assert stage.stream.status.title is None
+    await stage.reach(StreamState.LIVE)
+    stage.stream.control({"muted": True})
+    await stage.publish("p2", settings={"title": None, "attenuation_limit_db": 12.0})
+    await until(lambda: stage.stream.status.session == "p2")
+    status = stage.stream.status
+    assert (status.title, status.denoise, status.share_original) == (None, False, True)
+    assert (status.attenuation_limit_db, status.muted) == (12.0, True)
+
+
+async def test_nothing_is_heard_soon_after_muting_until_unmuting(stage: Stage) -> None:
+    """Listeners get silence; the stream goes on, and friends see why."""
+    publisher = await stage.go_live()
+    listener = await stage.listen("l1")
+    await asyncio.wait_for(listener.first_sound.wait(), 10)
+    assert stage.stream.control({"muted": True}).muted
+
+    def quiet() -> bool:
+        return not np.any(np.abs(listener.sound[-9600:]) > 0.001)
+
+    await until(quiet)
+    heard, played = len(listener.sound), publisher.microphone.played
+    await until(lambda: publisher.microphone.played > played + 25)
+    assert quiet() and len(listener.sound) > heard + 20 * 960
+    assert stage.stream.status.state is StreamState.LIVE
+    stage.stream.control({"muted": False})
+    await until(lambda: not quiet())
 
 
 async def test_what_a_superseded_publisher_still_sends_takes_nothing_back(stage: Stage) -> None:
@@ -379,6 +448,56 @@ async def test_nobody_listens_to_what_is_not_live_or_not_shared(stage: Stage) ->
     await asyncio.wait_for(listener.first_sound.wait(), 10)
     stage.stream.control({"share_original": False})
     await until(lambda: stage.stream.status.listeners == 0)
+
+
+async def test_both_sounds_come_on_one_connection_while_the_original_is_shared(
+    stage: Stage,
+) -> None:
+    """Sharing begins and ends without a new session; the publisher always hears both."""
+    await stage.go_live()
+    stage.stream.control({"denoise": True})  # which removes all of the test's synthetic voice
+    friend = await stage.listen("l1", both=True, sections=2)
+    own = await stage.listen("l2", both=True, sections=2, listener="alice")
+    await until(lambda: all(len(sound) > 9600 for sound in own.sounds))
+    await until(lambda: len(friend.sounds[0]) > 9600)
+    assert not len(friend.sounds[1])
+    stage.stream.control({"share_original": True})
+    await until(lambda: len(friend.sounds[1]) > 48000)
+    denoised, original = (np.sqrt(np.mean(np.square(s[-24000:]))) for s in friend.sounds)
+    assert original > 0.02 > 10 * denoised
+    stage.stream.control({"share_original": False})
+    heard = len(friend.sounds[1])
+    more = len(friend.sounds[0]) + 24000
+    await until(lambda: len(friend.sounds[0]) > more)
+    assert len(friend.sounds[1]) < heard + 9600
+    before = len(own.sounds[1])
+    await until(lambda: len(own.sounds[1]) > before)
+    assert stage.stream.status.listeners == 1
+    await stage.stream.remove("bob", "l1")
+    await until(lambda: stage.stream.status.listeners == 0)
+    before = len(friend.sounds[0])
+    more = len(own.sounds[0]) + 24000
+    await until(lambda: len(own.sounds[0]) > more)
+    assert len(friend.sounds[0]) < before + 9600
+
+
+async def test_who_has_one_section_for_both_sounds_gets_the_denoised_one(stage: Stage) -> None:
+    """The wish alone changes nothing; nothing more is encoded."""
+    await stage.go_live()
+    stage.stream.control({"share_original": True})
+    listener = await stage.listen("l1", both=True)
+    await asyncio.wait_for(listener.first_sound.wait(), 10)
+    assert not stage.stream._fanout.wants_original
+
+
+async def test_nothing_is_encoded_for_who_is_not_connected(stage: Stage) -> None:
+    """An offer alone costs no encoder."""
+    await stage.go_live()
+    stage.stream.control({"share_original": True})
+    peer = ListenerPeer(sections=2)
+    stage.peers.append(peer)
+    await stage.stream.listen("l1", await peer.offer(), listener="bob", original=False, both=True)
+    assert not stage.stream._fanout.wants_denoised and not stage.stream._fanout.wants_original
 
 
 async def test_nobody_opens_sessions_without_end(

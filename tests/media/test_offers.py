@@ -83,13 +83,13 @@ def without_transport(part: Part) -> Part:
     return part
 
 
-async def answer_of(sdp: str, *, publishes: bool = True) -> str:
+async def answer_of(sdp: str, *, publishes: bool = True, both: bool = False) -> str:
     """Run a session on an offer until it has answered or refused it."""
     session: Session
     if publishes:
         session = PublisherSession("p", connect_timeout_s=0, deliver=lambda *_: None)
     else:
-        session = ListenerSession("l", connect_timeout_s=0, listener="l", original=False)
+        session = ListenerSession("l", connect_timeout_s=0, listener="l", original=False, both=both)
     await session.run(sdp)
     return await session.answer
 
@@ -370,6 +370,65 @@ def check_answer(sdp: str, answer: str, *, publishes: bool) -> None:
     assert len(kept) == 1 or (publishes and [each.kind for each in kept].count("application") == 1)
 
 
+RELIES = without_transport(audio(mid="b"))
+BOTH = {
+    # An offer to listen to both sounds, and which of its sections are answered.
+    "two sections": (offer(audio(), audio(mid="b"), bundle="a b"), "ab"),
+    "the second one relies on the first": (offer(audio(), RELIES, bundle="a b"), "ab"),
+    "the other way round in the group": (offer(audio(), audio(mid="b"), bundle="b a"), "ab"),
+    "a picture between them": (offer(audio(), video(), audio(mid="b"), bundle="a v b"), "ab"),
+    "a third one": (offer(audio(), audio(mid="b"), audio(mid="c"), bundle="a b c"), "ab"),
+    "one section": (offer(audio(), bundle="a"), "a"),
+    "two transports": (offer(audio(), audio(mid="b")), "a"),
+    "two groups": (offer(audio(), audio(mid="b"), bundle="a"), "a"),
+    "the second one has no Opus": (
+        offer(
+            audio(),
+            Part("audio 9 UDP/TLS/RTP/SAVPF 0", "b", ["a=sendonly", "a=rtcp-mux"]),
+            audio(mid="c"),
+            bundle="a b c",
+        ),
+        "ac",
+    ),
+    "the second one sends": (
+        offer(audio(), Part(mid="b", lines=["a=recvonly", "a=rtcp-mux", *OPUS]), bundle="a b"),
+        "a",
+    ),
+    "another number": (
+        offer(
+            audio(),
+            Part("audio 9 UDP/TLS/RTP/SAVPF 35", "b",
+                 ["a=sendonly", "a=rtcp-mux", "a=rtpmap:35 opus/48000/2"]),
+            bundle="a b",
+        ),
+        "ab",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOTH)
+async def test_who_wants_both_sounds_gets_two_sections_that_serve(name: str) -> None:
+    """On one transport, each a source of its own; the rest is rejected in its place."""
+    sdp, live = BOTH[name]
+    flip = {"sendonly": "recvonly", "recvonly": "sendonly"}
+    sdp = re.sub("(?<=^a=)(send|recv)only", lambda way: flip[way[0]], sdp, flags=re.MULTILINE)
+    answer = await answer_of(sdp, publishes=False, both=True)
+    parsed = SessionDescription.parse(answer)
+    assert [media.rtp.muxId for media in parsed.media] == re.findall(r"^a=mid:(\w)", sdp, re.M)
+    accepted = [media for media in parsed.media if media.port]
+    assert [media.rtp.muxId for media in accepted] == list(live)
+    assert {media.direction for media in accepted} == {"sendonly"}
+    assert len({media.ssrc[0].ssrc for media in accepted}) == len(live)
+    assert len({media.ice.usernameFragment for media in accepted if media.ice}) == 1
+    for media in accepted:
+        assert f"a=rtpmap:{media.fmt[0]} opus/48000/2" in answer
+    one = await answer_of(sdp, publishes=False)
+    live_then = [
+        each for each in SessionDescription.parse(one).media if each.direction == "sendonly"
+    ]
+    assert [media.rtp.muxId for media in live_then] == ["a"]
+
+
 REFUSED = {
     "nothing": ("", "begin with v=0"),
     "not sdp": ("v=zero", "begin with v=0"),
@@ -488,7 +547,13 @@ def test_any_offer_made_of_valid_pieces_is_answered_validly(publishes: bool) -> 
 
 
 @settings(max_examples=250)
-@given(st.one_of(mangled(ANSWERED["data twice"][0]), st.text(max_size=400), offers()))
+@given(
+    st.one_of(
+        mangled(ANSWERED["data twice"][0]),
+        st.text(max_size=400),
+        offers(),
+    )
+)
 def test_no_offer_is_a_fault_of_ours(sdp: str) -> None:
     """However mangled it is, it is read and can be answered, or it is refused in a sentence."""
     for publishes in (True, False):
@@ -502,14 +567,30 @@ def test_no_offer_is_a_fault_of_ours(sdp: str) -> None:
         SessionDescription.parse(write_answer(read, ours))
 
 
+@settings(max_examples=150)
+@given(mangled(BOTH["a third one"][0].replace("sendonly", "recvonly")))
+def test_no_offer_to_listen_twice_is_a_fault_of_ours(sdp: str) -> None:
+    """The same for two sounds; what aiortc gets has one section or two."""
+    try:
+        read = read_offer(sdp, publishes=False, both=True)
+    except OfferRefused:
+        return
+    ours = for_aiortc(read)
+    assert len(SessionDescription.parse(ours).media) == len(read.audio) <= 2
+    answer = write_answer(read, ours)
+    assert len(sections(answer)) == len(read.sections)
+
+
 def test_mangled_offers_are_answered_or_refused_by_a_whole_session() -> None:
     """What aiortc gets is always an offer that it can answer."""
 
+    two = BOTH["a third one"][0].replace("sendonly", "recvonly")
+
     @settings(max_examples=100)
-    @given(mangled(ANSWERED["data twice"][0]), st.booleans())
+    @given(st.one_of(mangled(ANSWERED["data twice"][0]), mangled(two)), st.booleans())
     def check(sdp: str, publishes: bool) -> None:
         try:
-            answer = asyncio.run(answer_of(sdp, publishes=publishes))
+            answer = asyncio.run(answer_of(sdp, publishes=publishes, both=not publishes))
         except OfferRefused:
             return
         assert "m=audio" in answer

@@ -112,6 +112,24 @@ def test_silences_and_losses_keep_the_timeline(thread: SoundThread, tmp_path: Pa
     assert len(run.finish()) == lengths
 
 
+def test_gaps_are_counted_where_they_are_heard(thread: SoundThread, tmp_path: Path) -> None:
+    """Not what FEC or a moment of concealment covers, nor what the sender left out on purpose."""
+    run = Run(thread, tmp_path)
+    run.play(PACKETS[:10])
+    for item, gaps in (
+        (Heard(run.decoder, Lost(960, PACKETS[11])), 0),
+        (Heard(run.decoder, Lost(1920, PACKETS[11])), 0),
+        (Heard(run.decoder, Silence(96000)), 0),
+        (Heard(run.decoder, Lost(2880, PACKETS[11])), 1),
+        (Heard(run.decoder, Lost(1920, None)), 2),
+        (Gap(48000), 3),
+    ):
+        run.pipeline.push(item)
+        run.play(PACKETS[11:13])
+        assert run.pipeline.gaps == gaps
+    run.finish()
+
+
 def test_what_the_queue_cannot_hold_is_silence_of_the_same_length(
     thread: SoundThread, tmp_path: Path
 ) -> None:
@@ -181,6 +199,19 @@ def test_a_muted_stream_is_silent_and_as_long(thread: SoundThread, tmp_path: Pat
     recorded = run.finish()
     assert len(recorded) == len(PACKETS) * 960
     assert not recorded[: 48 * 960].any() and recorded[52 * 960 :].any()
+
+
+def test_muting_fades(thread: SoundThread, tmp_path: Path) -> None:
+    """Neither muting nor unmuting clicks, and nothing that came afterwards is heard."""
+    tone = 0.3 * np.sin(np.arange(48000) * 2 * np.pi * 300 / 48000).astype(np.float32)
+    run = Run(thread, tmp_path)
+    run.pipeline.control(denoise=False, attenuation_limit_db=None)
+    for muted, packets in ((False, slice(0, 15)), (True, slice(15, 30)), (False, slice(30, 45))):
+        run.pipeline.muted = muted
+        run.play(encode(tone)[packets])
+    recorded = run.finish()
+    assert not recorded[16 * 960 : 29 * 960].any()
+    assert np.max(np.abs(np.diff(recorded))) < 2 * 0.3 * 2 * np.pi * 300 / 48000
 
 
 def test_frames_are_encoded_only_for_somebody(thread: SoundThread, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ async def test_two_listeners_hear_the_same_packets() -> None:
     peers = [ListenerPeer() for _ in sessions]
     tasks = [await begin(s, p) for s, p in zip(sessions, peers, strict=True)]
     for session in sessions:
-        fanout.add(session, original=False)
+        fanout.add(session.feeds[0])
 
     async def play() -> None:
         for number in range(10**6):
@@ -72,7 +72,7 @@ async def test_two_listeners_hear_the_same_packets() -> None:
     await until(lambda: all(len(peer.sound) > 20 * 960 for peer in peers))
     await peers[0].close()
     await tasks[0]
-    fanout.remove(sessions[0])
+    fanout.remove(sessions[0].feeds[0])
     heard = len(peers[1].sound)
     await until(lambda: len(peers[1].sound) > heard + 20 * 960)
     player.cancel()
@@ -95,7 +95,7 @@ async def test_a_listeners_statistics_are_right() -> None:
 
     async def reported() -> bool:
         nonlocal sent
-        session.send(PACKETS[sent % len(PACKETS)], sent * 960)
+        session.feeds[0].send(PACKETS[sent % len(PACKETS)], sent * 960)
         sent += 1
         remote = await stats("remote-outbound-rtp")
         return remote is not None and remote.packetsSent > 20
@@ -115,7 +115,8 @@ async def test_a_listener_whose_socket_is_full_misses_frames_and_nothing_else() 
     peer = ListenerPeer()
     task = await begin(session, peer)
     await until(lambda: session.state is SessionState.CONNECTED)
-    sender = session._sender
+    feed = session.feeds[0]
+    sender = feed._sender
     assert sender is not None
     assert sender._direct.path is not None
     transport, _ = sender._direct.path
@@ -123,13 +124,13 @@ async def test_a_listener_whose_socket_is_full_misses_frames_and_nothing_else() 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("actors.rtp_sender._unsent", lambda socket: unsent * (socket is transport))
         for position in range(10):
-            session.send(PACKETS[0], position * 960)
+            feed.send(PACKETS[0], position * 960)
     assert (sender.sent, sender.dropped) == (0, 10)
-    session.send(PACKETS[0], 9600)
+    feed.send(PACKETS[0], 9600)
     assert (sender.sent, sender.dropped) == (1, 10)
     session.close()
     await task
-    session.send(PACKETS[0], 10560)
+    feed.send(PACKETS[0], 10560)
     assert sender.sent == 1
     await peer.close()
 
@@ -163,7 +164,7 @@ async def test_a_listener_that_vanishes_is_noticed_and_a_quiet_one_is_not() -> N
 
     async def play() -> None:
         for number in range(10**6):
-            there.send(PACKETS[number % len(PACKETS)], number * 960)  # reports come back
+            there.feeds[0].send(PACKETS[number % len(PACKETS)], number * 960)  # reports come back
             await asyncio.sleep(0.02)
 
     player = asyncio.create_task(play())

@@ -8,16 +8,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from actors import access, access_watch, live_stream
 from actors.access import AccessEnded, Guest
 from actors.access_watch import AccessWatch
+from actors.announcer import COUNT_INTERVAL_S
 from actors.denoiser import load_model
 from actors.errors import RemovedFromStream, TooManySessions
 from actors.sound_thread import SoundThread
-from actors.status import CONTROL_CHANNEL, StreamState
+from actors.status import CONTROL_CHANNEL, LISTENERS_CHANNEL, StreamState
 from foundation.redis import connect
 from recordings.index import RecordingState
 from recordings.store import StoreConfig
@@ -233,12 +235,25 @@ def by_link(link: str, *, seconds: float = 3600.0) -> Guest:
 
 
 async def test_each_session_of_a_link_is_a_guest(stage: Stage) -> None:
-    """Counted and listed once each, by the link's label; a removed one goes alone."""
+    """Counted and listed once each, by the link's label; a removed one goes alone.
+
+    The owner's pages are told who is there, at most once a second.
+    """
     await stage.go_live()
     band = by_link("band")
-    one, two = await stage.listen("g1", guest=band), await stage.listen("g2", guest=band)
-    other, bob = await stage.listen("g3", guest=by_link("fans")), await stage.listen("l1")
-    await heard([one, two, other, bob])
+    async with stage.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        await pubsub.subscribe(stage.redis.channel(LISTENERS_CHANNEL))
+        began = time.monotonic()
+        peers = [await stage.listen(f"g{n}", guest=band) for n in (1, 2)]
+        peers += [await stage.listen("g3", guest=by_link("fans")), await stage.listen("l1")]
+        messages: list[Any] = []
+        while not messages or len(messages[-1]) < len(peers):
+            if (message := await pubsub.get_message(timeout=5)) is not None:
+                messages.append(json.loads(message["data"])["listeners"])
+        assert len(messages) <= 2 + (time.monotonic() - began) / COUNT_INTERVAL_S
+    assert {each["label"] for each in messages[-1]} == {None, "label of band", "label of fans"}
+    one, two, other, bob = peers
+    await heard(peers)
     told = [(p.username, p.label, p.link, p.sessions) for p in stage.stream.listeners()]
     assert sorted(told, key=str) == sorted(
         [

@@ -282,7 +282,7 @@ async def test_sound_stays_with_the_listener_who_is_there() -> None:
         for number in range(150):
             if number % 30 == 0:
                 victim.send(one.check(PRIORITY=2**31 - 1), one.port)
-            session.send(PACKETS[number % len(PACKETS)], number * 960)
+            session.feeds[0].send(PACKETS[number % len(PACKETS)], number * 960)
             await asyncio.sleep(0.005)
         assert victim.received <= AMPLIFICATION * victim.sent
     await until(peer.first_sound.is_set)

@@ -191,3 +191,62 @@ async def test_numbers_and_switches_are_what_they_say(edge: Edge) -> None:
     for value in (0, 1, "true", None):
         assert (await ada.http.patch("/api/stream", json={"denoise": value})).status_code == 422
     assert (await ada.http.patch("/api/stream", json={"of_tomorrow": 1})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("title", "kept"),
+    [
+        ("  Birds \u2600 ", "Birds \u2600"),
+        ("x" * 80, "x" * 80),
+        ("", None),
+        ("  ", None),
+        (None, None),
+    ],
+)
+async def test_a_title_is_a_short_line(edge: Edge, title: str | None, kept: str | None) -> None:
+    """What is empty is null; the same as a query parameter."""
+    ada = await edge.person("ada")
+    await statuses.write(edge.streams.store, live("ada"))
+    changed = await ada.http.patch("/api/stream", json={"title": title})
+    assert changed.status_code == 200 and changed.json()["title"] == kept
+    asked = {"title": "null" if title is None else title}
+    begun = await ada.http.post("/whip", content=OFFER, headers=SDP, params=asked)
+    assert begun.status_code == 201 and edge.streams.settings == [{"title": kept}]
+
+
+@pytest.mark.parametrize("title", ["x" * 81, "a\nb", "a\x00", "a\x85b", 7, True, [], {}])
+async def test_other_titles_are_refused_with_a_sentence(edge: Edge, title: object) -> None:
+    """Too long, on several lines, no text."""
+    ada = await edge.person("ada")
+    await statuses.write(edge.streams.store, live("ada"))
+    answer = await ada.http.patch("/api/stream", json={"title": title})
+    assert answer.status_code == 422
+    assert answer.json() == {"detail": "A title has up to 80 characters, on one line."}
+    broken = await ada.http.patch("/api/stream", content=b'{"title": "\\ud800"}')
+    assert broken.status_code == 422
+
+
+async def test_a_stream_begins_with_settings_in_its_address(edge: Edge) -> None:
+    """Those of PATCH /api/stream; only what is given counts, and nonsense begins nothing."""
+    ada = await edge.person("ada")
+
+    async def begin(**asked: str) -> int:
+        answer = await ada.http.post("/whip", content=OFFER, headers=SDP, params=asked)
+        return answer.status_code
+
+    assert await begin(denoise="false", attenuation_limit_db="12", of_tomorrow="1") == 201
+    assert await begin(attenuation_limit_db="null", share_original="true", muted="1") == 201
+    assert await begin() == 201
+    given = list(edge.streams.settings)
+    assert given == [
+        {"denoise": False, "attenuation_limit_db": 12.0},
+        {"attenuation_limit_db": None, "share_original": True, "muted": True},
+        {},
+    ]
+    for name, value in (
+        ("denoise", "maybe"), ("denoise", "null"), ("attenuation_limit_db", "-1"),
+        ("attenuation_limit_db", "nan"), ("attenuation_limit_db", "inf"), ("muted", ""),
+        ("title", "x" * 81), ("title", "a\nb"),
+    ):  # fmt: skip
+        assert await begin(**{name: value}) == 422, (name, value)
+    assert edge.streams.settings == given

@@ -25,10 +25,10 @@ test("a title names one friend who is live and counts several", () => {
   assert.equal(de.shell.friendsLiveTitle(["ada", "bob"], "x"), "2 Freunde sind live · x");
 });
 
-test("the languages have the same texts, none of them empty", () => {
-  const keys = (words) => [...texts(words)].map(({ key, value }) => `${key}: ${typeof value}`);
+test("the languages have the same texts", () => {
+  const keys = (words) => [...texts(words)].map(({ key, value }) => `${key}: ${typeof value}`).sort();
   assert.deepEqual(keys(de), keys(en));
   for (const { key, value } of [...texts(en), ...texts(de)]) {
-    if (typeof value === "string") assert.ok(value.trim(), key);
+    if (typeof value === "string") assert.equal(value.trim(), value, key);
   }
 });

@@ -8,7 +8,7 @@ const RENEW_MS = 10 * 60_000;
  * What a page does for as long as it publishes: it keeps the screen on and the sign-in fresh, and
  * asks before it is left.
  */
-export class OnAir {
+export class LivePage {
   #publisher;
   /** @type {AbortController | null} */
   #abort = null;

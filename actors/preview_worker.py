@@ -1,0 +1,48 @@
+"""The process that cleans previews for a stream actor: `python -m actors.preview_worker MODEL`.
+
+A process of its own, and not a thread: one thread that computes holds up the others of its process
+whenever it holds Python's lock, and libsndfile reads here what strangers send.
+"""
+
+import os
+import resource
+import sys
+import traceback
+from typing import BinaryIO, cast
+
+from actors.denoiser import load_model
+from actors.errors import PreviewRefused
+from actors.models import ModelName
+from actors.preview import clean
+from actors.previews import ANSWER, REQUEST, Outcome
+
+NICER = 10
+"""How much of the processor it leaves to live streams where there is not enough for all."""
+MAX_MEMORY_BYTES = 4 * 1024**3
+
+
+def serve(name: ModelName, requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer one request after another until there are no more."""
+    model = load_model(name, normalise_level=True)  # as live
+    while head := requests.read(REQUEST.size):
+        limit_db, length = REQUEST.unpack(head)
+        wav = requests.read(length)
+        try:
+            outcome, body = Outcome.CLEANED, clean(wav, model, _finite(limit_db))
+        except PreviewRefused as refusal:
+            outcome, body = Outcome.REFUSED, str(refusal).encode()
+        except Exception:  # the actor logs it
+            outcome, body = Outcome.FAILED, traceback.format_exc().encode()
+        answers.write(ANSWER.pack(outcome, len(body)) + body)
+        answers.flush()
+
+
+def _finite(limit_db: float) -> float | None:
+    return None if limit_db == float("inf") else limit_db
+
+
+if __name__ == "__main__":
+    os.nice(NICER)
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # nothing is kept
+    serve(cast(ModelName, sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,130 @@
+"""What a publisher's page draws: spectra of the sound before and after, and how much noise went.
+
+Only while such a page is connected. The denoiser's own spectra are not used: its bins of 50 Hz are
+wider than the lowest bands here, and one long transform for each column costs less than its 8 hops.
+"""
+
+import math
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.opus import SAMPLE_RATE, Sound
+
+BANDS = 64
+HIGHEST_HZ = 16_000
+COLUMN_SAMPLES = 3840
+"""80 ms: 12.5 columns a second."""
+WINDOW_SAMPLES = 4800
+LOWEST_DBFS = -120.0
+STEPS_PER_DB = 2
+MAX_COLUMNS = 25
+"""Two seconds that nobody has taken; older ones are dropped."""
+VERSION = 2
+
+PAUSE_LSNR_DB = -5.0
+"""Where the network finds less speech than this there is a pause."""
+NOISE_SAMPLES = 3 * SAMPLE_RATE
+MIN_PAUSE_SAMPLES = SAMPLE_RATE // 5
+INAUDIBLE = 1e-8
+"""Noise of less power, -80 dBFS, says nothing about how much of it is removed."""
+MIN_POWER = 1e-12
+
+_WINDOW = np.hanning(WINDOW_SAMPLES + 1)[:-1].astype(np.float32)
+
+
+def _mel(hz: float) -> float:
+    return 2595 * math.log10(1 + hz / 700)
+
+
+_EDGES_HZ = 700 * (10 ** (np.linspace(0, _mel(HIGHEST_HZ), BANDS + 1) / 2595) - 1)
+_EDGES = np.rint(_EDGES_HZ * WINDOW_SAMPLES / SAMPLE_RATE).astype(np.intp)
+# Of one-sided bins, so that all bands together have the power of the sound; bands are as wide as
+# they should be, although their edges lie at whole bins.
+_SCALE = (
+    2 / (WINDOW_SAMPLES * np.sum(np.square(_WINDOW)))
+    * np.diff(_EDGES_HZ) * (WINDOW_SAMPLES / SAMPLE_RATE) / np.diff(_EDGES)
+).astype(np.float32)  # fmt: skip
+
+
+def column(windows: Sound) -> NDArray[np.uint8]:
+    """Turn windows [2, WINDOW_SAMPLES] into the levels of their bands [2, BANDS].
+
+    A level of b stands for b / 2 - 120 dBFS, the RMS in that band. Bands are equally wide on the
+    mel scale (O'Shaughnessy 1987).
+    """
+    spectra = np.fft.rfft(windows * _WINDOW)[:, : _EDGES[-1]]
+    squares = np.square(spectra.real) + np.square(spectra.imag)
+    powers = np.add.reduceat(squares, _EDGES[:-1], axis=1) * _SCALE
+    levels = 10 * np.log10(powers + np.float32(MIN_POWER)) - LOWEST_DBFS
+    steps: NDArray[np.uint8] = np.clip(np.rint(levels * STEPS_PER_DB), 0, 255).astype(np.uint8)
+    return steps
+
+
+class Spectrum:
+    """The columns of one stream. The sound thread pushes; any one other thread takes."""
+
+    def __init__(self) -> None:
+        self.noise = NoiseRemoved()
+        self._sound: Sound = np.zeros((2, WINDOW_SAMPLES), np.float32)
+        self._end = self._number = 0
+        self._columns: deque[tuple[int, bytes]] = deque(maxlen=MAX_COLUMNS)
+
+    def push(self, both: Sound, position: int) -> None:
+        """Take sound before and after [2, T], `position` samples into the stream.
+
+        What is left out before it is a gap: columns without sound do not come.
+        """
+        if position != self._end:
+            self._sound = np.zeros_like(self._sound)
+            self._end, self._number = position, position // COLUMN_SAMPLES
+        self._end += both.shape[1]
+        sound = np.concatenate((self._sound, both), axis=1)
+        while (beyond := self._end - (self._number + 1) * COLUMN_SAMPLES) >= 0:
+            stop = sound.shape[1] - beyond
+            levels = column(sound[:, stop - WINDOW_SAMPLES : stop])
+            self._columns.append((self._number, levels.tobytes()))
+            self._number += 1
+        self._sound = sound[:, -WINDOW_SAMPLES:]
+
+    def take(self) -> list[bytes]:
+        """Get the columns since the last call as messages of docs/api.md, one unless some lack."""
+        runs: list[tuple[int, list[bytes]]] = []
+        while self._columns:
+            number, levels = self._columns.popleft()
+            if not runs or number != runs[-1][0] + len(runs[-1][1]):
+                runs.append((number, []))
+            runs[-1][1].append(levels)
+        return [
+            bytes((VERSION, len(columns), first >> 8 & 255, first & 255)) + b"".join(columns)
+            for first, columns in runs
+        ]
+
+
+class NoiseRemoved:
+    """By how much the pauses of the last three seconds became quieter.
+
+    Attributes:
+        decibels: None while there was too little of a pause, or no noise in it.
+    """
+
+    def __init__(self) -> None:
+        self.decibels: float | None = None
+        self._blocks: deque[NDArray[np.float64]] = deque()
+        self._total = np.zeros(4)
+        """Samples; in pauses: samples, energy before, energy after."""
+
+    def push(self, both: Sound, lsnr: float) -> None:
+        """Take sound before and after [2, T], and how much speech the network finds in it."""
+        samples, pause = both.shape[1], lsnr < PAUSE_LSNR_DB
+        energies = np.sum(np.square(both), axis=1) if pause else (0, 0)
+        self._blocks.append(np.array((samples, samples * pause, *energies)))
+        self._total += self._blocks[-1]
+        while self._total[0] > NOISE_SAMPLES:
+            self._total -= self._blocks.popleft()
+        _, paused, before, after = self._total.tolist()
+        if paused < MIN_PAUSE_SAMPLES or before < INAUDIBLE * paused:
+            self.decibels = None
+        else:
+            self.decibels = max(0.0, 10 * math.log10(before / max(after, MIN_POWER * paused)))
