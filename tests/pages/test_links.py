@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,7 @@ async def test_a_guest_plays_recordings_if_the_link_includes_them(
     for recording in (first, second):
         audio = page.get_by_test_id(f"recording-{recording.id}").locator("audio")
         await audio.evaluate("(audio) => audio.play()")
-        await until(lambda audio=audio: _position(audio))
+        await until(partial(_position, audio))
     assert await page.evaluate(PLAYING) == 1
     await page.goto(f"{stage.url}/l/{plain}")
     await expect(page.get_by_test_id("wait")).to_be_visible()
