@@ -164,6 +164,7 @@ async def test_a_page_on_air_stays_awake_and_signed_in_and_asks_before_it_goes(
     """Wake lock, renewal of the sign-in, question: from Start to Stop and no longer."""
     ada = await stage.person("ada")
     tab = await stage.open(ada, script=AWAKE)
+    await tab.context.grant_permissions(["microphone", "screen-wake-lock"])
     page = tab.page
     asked: list[str] = []
 
@@ -189,9 +190,10 @@ async def test_a_page_on_air_stays_awake_and_signed_in_and_asks_before_it_goes(
 
 
 AWAKE = """{
-  window.locks = []; // a browser without a screen never grants one
+  window.locks = [];
+  const request = navigator.wakeLock.request.bind(navigator.wakeLock);
   navigator.wakeLock.request = async (type) => {
-    const lock = { type, released: false, release: async () => { lock.released = true; } };
+    const lock = await request(type);
     window.locks.push(lock);
     return lock;
   };
