@@ -295,6 +295,24 @@ async def test_the_page_says_when_the_server_is_gone(
         await ada.close()
 
 
+async def test_a_second_page_takes_over_and_the_first_says_so(stage: Stage) -> None:
+    """The stream goes on with its settings; only the second page stops it from then on."""
+    ada = await stage.person("ada")
+    first, second = await stage.open(ada), await stage.open(ada)
+    await first.find("share-original-switch").check()
+    await go_live(first)
+    before = await ada.stream()
+    assert before is not None
+    await expect(second.find("stream-sentence")).to_contain_text("another page or device")
+    await second.find("start").click()
+    await expect(first.find("stream-sentence")).to_contain_text("now comes from another page")
+    await expect(second.find("stream-sentence")).to_have_text("Your friends can hear you.")
+    assert await _has(ada, share_original=True, stream_id=before["stream_id"])
+    await second.end_stream()
+    await expect(first.find("stream-sentence")).to_contain_text("Your stream has ended")
+    await ada.close()
+
+
 async def test_a_sign_in_that_ends_says_what_ended_with_it(stage: Stage) -> None:
     """The stream rests on it: the page says that both are over."""
     ada = await stage.person("ada")
