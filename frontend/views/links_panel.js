@@ -74,14 +74,10 @@ export class LinksPanel {
   start() {
     const { signal } = this.#abort;
     const { presence } = this.#visit;
-    for (const news of ["listeners", "snapshot"]) {
-      presence.addEventListener(news, () => this.#load(), { signal });
-    }
-    const withoutSocket = () => presence.isOnline || presence.isAway || this.#load();
-    presence.addEventListener("link", withoutSocket, { signal });
+    presence.addEventListener("listeners", () => this.#load(), { signal });
+    presence.keepUp(() => this.#load(), signal);
     this.#form.addEventListener("submit", (event) => this.#submit(event));
     this.#copy.addEventListener("click", () => this.#copyAddress());
-    if (presence.isOnline) this.#load(); // otherwise the first snapshot is about to come
   }
 
   close() {
