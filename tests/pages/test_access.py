@@ -130,3 +130,18 @@ async def test_nothing_slides_sideways(make_edge: MakeEdge, tmp_path: Path) -> N
                 wide.append(f"{name}, text at 200 %: {await page.evaluate(TOO_WIDE)}")
     print("", *wide, sep="\n")
     assert not wide
+
+
+async def test_forced_colours_show_what_colours_say(make_edge: MakeEdge, tmp_path: Path) -> None:
+    """Which switch is on, where the main button is, how loud it is."""
+    background = "(element) => getComputedStyle(element).backgroundColor"
+    async with _lively(make_edge, tmp_path) as (page, url):
+        await page.emulate_media(forced_colors="active", reduced_motion="reduce")
+        await _open(page, url, VIEWS["home"])
+        switch = page.get_by_test_id("denoise-switch")
+        on = await switch.evaluate(background)
+        await switch.uncheck()
+        ground = await page.locator("body").evaluate(background)
+        assert await switch.evaluate(background) == ground != on
+        for part in (page.get_by_test_id("start"), page.locator(".track .bar").first):
+            assert await part.evaluate(background) != ground

@@ -226,3 +226,21 @@ async def test_it_can_be_installed(edge: Edge, tmp_path: Path) -> None:
         print(problems)
         kinds = {error["errorId"] for error in problems["installabilityErrors"]}
         assert kinds <= {"in-incognito"}  # Playwright's contexts are
+
+
+async def test_a_german_browser_gets_german_pages(edge: Edge, tmp_path: Path) -> None:
+    """What the server says too; the page says which language it is in."""
+    await edge.person("ada")
+    async with served(edge, tmp_path) as (page, url):
+        german = await page.context.browser.new_context(locale="de-AT")  # type: ignore[union-attr]
+        page = await german.new_page()
+        await page.goto(f"{url}/u/bob")
+        assert await page.title() == "Anmelden · hushcast"
+        await expect(page.locator("html")).to_have_attribute("lang", "de")
+        await expect(page.get_by_test_id("whose-page")).to_contain_text("die Seite von bob")
+        await page.get_by_test_id("username").fill("ada")
+        await page.get_by_test_id("password").fill("falsch")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_test_id("password")).to_have_accessible_description(
+            "Name oder Passwort ist falsch."
+        )
