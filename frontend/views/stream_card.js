@@ -173,7 +173,7 @@ export class StreamCard {
     this.#listeners.textContent = shown.listeners;
     this.#say(shown);
     this.#renderButtons(state === "off" || elsewhere, elsewhere);
-    this.#mute.hidden = state !== "live";
+    this.#mute.hidden = !here || state === "connecting";
     this.#mute.textContent = publisher.isMutedByPerson ? say.unmute : say.mute;
     this.#live.hidden = !here;
     this.#check.toggle.hidden = state !== "off";

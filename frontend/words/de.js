@@ -100,7 +100,6 @@ export const de = {
     accountNavigation: "Konto",
     admin: "Verwaltung",
     yourStream: "Dein Stream",
-    listeningTo: (name) => `Du hörst ${name}`,
     reconnecting: "Verbindet neu …",
     homeTitle: "Start",
     liveTitle: (title) => `● Live · ${title}`,
@@ -359,7 +358,7 @@ export const de = {
     block: (name) => `${name} blockieren`,
     blockQuestion: (name) => `${name} blockieren?`,
     blockConsequence: (name) =>
-      `Ihr seid dann nicht mehr befreundet. ${name} erfährt es nicht und kann nicht wieder fragen.`,
+      `Ihr seid dann nicht mehr befreundet, und deine Einladungslinks enden. ${name} erfährt es nicht und kann nicht wieder fragen.`,
     blockYes: "Blockieren",
     unblock: (name) => `${name} nicht mehr blockieren`,
   },

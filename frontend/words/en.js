@@ -100,7 +100,6 @@ export const en = {
     accountNavigation: "Account",
     admin: "Admin",
     yourStream: "Your stream",
-    listeningTo: (/** @type {string} */ name) => `Listening to ${name}`,
     reconnecting: "Reconnecting…",
     homeTitle: "Home",
     /** The window's title while the user is live; the dot is read out as nothing. */
@@ -317,7 +316,7 @@ export const en = {
     block: (/** @type {string} */ name) => `Block ${name}`,
     blockQuestion: (/** @type {string} */ name) => `Block ${name}?`,
     blockConsequence: (/** @type {string} */ name) =>
-      `You are no longer friends then. ${name} is not told, and cannot ask you again.`,
+      `You are no longer friends then, and your invite links end. ${name} is not told, and cannot ask you again.`,
     blockYes: "Block",
     unblock: (/** @type {string} */ name) => `Unblock ${name}`,
   },
