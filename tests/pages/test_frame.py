@@ -11,13 +11,8 @@ from tests.pages.site import beat, fill, served, sign_in
 
 pytestmark = pytest.mark.slow
 
-FOCUS = "() => document.activeElement?.dataset.testid ?? document.activeElement?.textContent"
-TOP = "() => Math.round(document.querySelector('main').getBoundingClientRect().top)"
-
-
-async def focused(page: Page) -> str:
-    """Name what has the focus: its test id, else its text."""
-    return str(await page.evaluate(FOCUS))
+LAYOUT = """() => [document.documentElement.scrollHeight,
+  ...["main", "[data-testid=start]"].map((one) => document.querySelector(one).offsetTop)]"""
 
 
 def listen(page: Page) -> list[str]:
@@ -163,18 +158,17 @@ async def test_a_message_moves_nothing_and_titles_say_who_is_live(
     async with served(edge, tmp_path) as (page, url):
         await page.goto(url)
         await sign_in(page, "ada")
-        await expect(page.get_by_test_id("start")).to_be_visible()
-        height = "() => document.documentElement.scrollHeight"
-        before = [await page.evaluate(code) for code in (TOP, height)]
+        await expect(page.get_by_test_id("friend-row-bob")).to_be_visible()
         await edge.streams.store.tell_pages("ada", "quota", "01", "", reason="Your disk is full.")
         notice = page.get_by_test_id("notice")
         await expect(notice).to_have_text("Your disk is full.")
-        assert [await page.evaluate(code) for code in (TOP, height)] == before
-        for position in (0, 10_000):
+        for position in (10_000, 0):
             await page.evaluate(f"window.scrollTo(0, {position})")
             await expect(notice).to_be_in_viewport(ratio=1)
+        with_it = await page.evaluate(LAYOUT)
         await page.get_by_role("button", name="Dismiss").click()
         await expect(notice).to_have_text("")
+        assert await page.evaluate(LAYOUT) == with_it
         beating = asyncio.create_task(beat(edge, "bob"))
         await page.wait_for_function("() => document.title.startsWith('bob is live')")
         edge.streams.stopped.append(("bob", None))
