@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -54,8 +54,10 @@ VIEWS = {
     "friend": View("/u/bob", "listen"),
     "stranger": View("/u/eve", "ask"),
     "own": View("/u/ada", "recordings"),
+    "recording": View("/r/{recording}", "recording-title"),
     "admin": View("/admin", "disable-bob"),
 }
+RECORDING = "01kc0000000000000000000000"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 IN_TURN = sorted(VIEWS.items(), key=lambda item: not item[1].signed_in)
 
@@ -69,8 +71,8 @@ async def _lively(make_edge: MakeEdge, folder: Path) -> AsyncIterator[tuple[Page
         await edge.redis.set(account_key(name), "{}")
     await edge.befriend("ada", "bob")
     await edge.services.accounts.befriend("zoe", "ada")
-    for name in ("ada", "ada", "bob"):
-        await edge.services.index.put(recording_of(name))
+    for recording in (recording_of("bob"), replace(recording_of("ada"), id=RECORDING)):
+        await edge.services.index.put(recording)
     beating = asyncio.create_task(beat(edge, "bob"))
     try:
         async with served(edge, folder) as (page, url):
@@ -86,7 +88,7 @@ async def _lively(make_edge: MakeEdge, folder: Path) -> AsyncIterator[tuple[Page
 async def _open(page: Page, url: str, view: View) -> None:
     if not view.signed_in:
         await page.context.clear_cookies()
-    await page.goto(url + view.path)
+    await page.goto(url + view.path.format(recording=RECORDING))
     await expect(page.get_by_test_id(view.seen).first).to_be_visible()
 
 
