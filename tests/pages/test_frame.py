@@ -138,12 +138,15 @@ async def test_what_is_wrong_is_said_at_its_field(edge: Edge, tmp_path: Path) ->
         await expect(page.get_by_test_id("current-password")).to_have_accessible_description(
             "Wrong password."
         )
+        await page.get_by_test_id("current-password").fill(PASSWORD)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_test_id("notice")).to_contain_text("Password changed.")
         await page.get_by_test_id("delete-account").click()
         await page.get_by_test_id("confirm-password").fill("wrong")
         await page.keyboard.press("Enter")
         dialog = page.get_by_test_id("confirm-dialog")
         await expect(dialog).to_contain_text("Wrong password.")
-        await page.get_by_test_id("confirm-password").fill(PASSWORD)
+        await page.get_by_test_id("confirm-password").fill(PASSWORD[::-1])
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", name="Welcome back")).to_be_visible()
 
