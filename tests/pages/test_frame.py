@@ -116,7 +116,7 @@ async def test_what_is_wrong_is_said_at_its_field(edge: Edge, tmp_path: Path) ->
         await expect(name).to_have_accessible_description(
             "The name ada is taken. Please choose another. 3 to 32 of a–z, 0–9, _ and -"
         )
-        for tried, told in (("a b", "A name has"), ("New", "")):
+        for tried, told in (("a b", "Use only"), ("ab", "at least 3"), ("New", "")):
             await name.fill(tried)
             await password.fill("12345678" if tried == "New" else PASSWORD)
             await password.press("Enter")
