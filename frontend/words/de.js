@@ -120,6 +120,8 @@ export const de = {
       opening: "Dein Mikrofon wird geöffnet.",
       connecting: "Verbindung zum Server wird aufgebaut.",
       unreachable: "hushcast ist nicht erreichbar. Wir versuchen es weiter.",
+      busy: "hushcast ist gerade ausgelastet. Wir versuchen es weiter.",
+      noPath: "Der Ton kommt nicht zum Server durch. Wir versuchen es weiter.",
       live: "Deine Freunde können dich hören.",
       newsAway:
         "Deine Freunde hören dich weiter, aber vom Server kommen keine Nachrichten. Änderungen wirken später.",

@@ -122,6 +122,8 @@ export const en = {
       opening: "Opening your microphone.",
       connecting: "Connecting to the server.",
       unreachable: "hushcast cannot be reached. Still trying.",
+      busy: "hushcast is busy right now. Still trying.",
+      noPath: "The sound does not get through to the server. Still trying.",
       live: "Your friends can hear you.",
       newsAway:
         "Your friends can still hear you, but the server sends no news. Changes take effect later.",
