@@ -10,6 +10,7 @@ from foundation.redis import RedisUnavailable, answer, connect
 from recordings.abandoned import recover_abandoned
 from recordings.index import RecordingIndex
 from recordings.recovery import Difference, reconcile, recover
+from recordings.retention import delete_due
 from recordings.store import RecordingStore, StoreUnavailable
 from serve_app.settings import Settings
 
@@ -40,6 +41,7 @@ async def _run(settings: Settings) -> int:
     try:
         finished = await recover(settings.spool_dir, index=index, store=store)
         finished += await recover_abandoned(index, store)
+        await delete_due(index, store)
         difference = await reconcile(index, store)
     finally:
         store.close()

@@ -1,5 +1,5 @@
 import { ApiError } from "../api.js";
-import { button, el } from "../dom.js";
+import { button, el, icon } from "../dom.js";
 import { titleOf } from "../player.js";
 import { words, writeMoment } from "../words.js";
 import { KeyedList } from "./keyed_list.js";
@@ -35,12 +35,12 @@ export class Recordings {
   #older = button({ class: "small", testid: "older", hidden: true }, words.recordings.older);
   #find = el("input", {
     type: "search",
-    class: "find",
     testid: "find-recording",
     placeholder: words.recordings.find,
     "aria-label": words.recordings.find,
-    hidden: true,
+    autocomplete: "off",
   });
+  #findField = el("label", { class: "filter", hidden: true }, icon("search"), this.#find);
   #sight = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.#loadOlder(), {
     rootMargin: "400px",
   });
@@ -56,7 +56,7 @@ export class Recordings {
     this.element = el(
       "section",
       { class: "recordings-panel", "aria-label": heading },
-      el("div", { class: "row between" }, el("h2", {}, heading), this.#find),
+      el("div", { class: "row between" }, el("h2", {}, heading), this.#findField),
       this.#list,
       this.#empty,
       this.#older,
@@ -68,10 +68,9 @@ export class Recordings {
     const { presence } = this.#visit;
     const onRecording = (/** @type {CustomEvent} */ { detail }) => this.#take(detail.recording);
     presence.addEventListener("recording", onRecording, { signal });
-    presence.addEventListener("snapshot", () => this.#load(), { signal });
     this.#older.addEventListener("click", () => this.#loadOlder());
     this.#find.addEventListener("input", () => this.#search());
-    this.#load();
+    presence.keepUp(() => this.#load(), signal);
   }
 
   close() {
@@ -170,7 +169,7 @@ export class Recordings {
     const all = [...this.#known.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
     const shown = all.filter((recording) => searchable(recording).includes(wanted));
     this.#rows.show(shown.map(({ id }) => id));
-    this.#find.hidden = this.#isComplete && all.length < FILTER_FROM && !wanted;
+    this.#findField.hidden = this.#isComplete && all.length < FILTER_FROM && !wanted;
     this.#older.hidden = this.#isComplete || !all.length || Boolean(wanted);
     this.#empty.textContent = wanted
       ? words.recordings.found(shown.length)

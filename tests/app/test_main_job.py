@@ -109,6 +109,14 @@ async def test_the_recording_plays_in_ranges_and_downloads_with_a_name(people: P
     assert len(whole.content) == recording["size_bytes"]
     assert "attachment" in whole.headers["content-disposition"]
     assert (await eve.http.get(path)).status_code == 404
+
+    async def has_small_copy() -> bool:
+        return "small" in (await ada.recordings())[0]["formats"]
+
+    await until(has_small_copy)
+    small = await ada.http.get(path, params={"format": "small"}, follow_redirects=True)
+    assert small.headers["content-type"] == "audio/mp4"
+    assert len(small.content) < len(whole.content) / 5
     assert (await ada.http.delete(f"/api/recordings/{recording['id']}")).status_code == 204
     assert await ada.recordings() == []
 
