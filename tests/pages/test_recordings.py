@@ -10,7 +10,9 @@ from playwright.async_api import Browser, Page, expect
 
 from recordings.copies import CopyMaker
 from recordings.index import Reason, Recording
-from tests.edge.conftest import Edge, Person
+from recordings.names import Copy
+from tests.app.firefox import firefox
+from tests.edge.conftest import PASSWORD, Edge, Person
 from tests.edge.test_recordings import recording_of
 from tests.pages.site import served
 from tests.sounds import SAMPLE_RATE, spoken_words
@@ -148,3 +150,40 @@ async def test_two_hundred_recordings(edge: Edge, tmp_path: Path) -> None:
         await row.get_by_role("link", name="Talk 77", exact=True).click()
         await expect(page.get_by_test_id("recording-title")).to_be_focused()
         assert page.url == f"{url}/r/{wanted.id}"
+
+
+PLAYS_FROM = """async ([credentials, source, from]) => {
+  const headers = { "Content-Type": "application/json" };
+  await fetch("/api/session", { method: "POST", headers, body: JSON.stringify(credentials) });
+  const audio = new Audio(source);
+  const next = (type) => new Promise((resolve, reject) => {
+    audio.addEventListener(type, resolve, { once: true });
+    audio.addEventListener("error", () => reject(new Error(audio.error.message)));
+  });
+  await next("loadedmetadata");
+  audio.currentTime = from;
+  await next("seeked");
+  const sought = audio.currentTime;
+  await audio.play();
+  await next("timeupdate");
+  while (audio.currentTime < from + 0.5) await next("timeupdate");
+  return [audio.duration, sought, audio.seekable.end(0)];
+}"""
+
+
+async def test_firefox_plays_small_copies(edge: Edge, tmp_path: Path) -> None:
+    """And FLACs, from their middle on, by ranges."""
+    await edge.person("ada")
+    recording = await spoken(edge, "ada", tmp_path)
+    for copy in Copy:
+        await edge.services.index.copies.want(recording.id, copy)
+    maker = CopyMaker(edge.services.index, edge.services.store, tmp_path)
+    while await maker.make_next():
+        pass
+    async with served(edge, tmp_path) as (_, url), firefox(tmp_path / "firefox") as page:
+        await page.goto(url)
+        for copy in Copy:
+            source = f"/api/recordings/{recording.id}/audio?format={copy}"
+            credentials = {"username": "ada", "password": PASSWORD}
+            duration, at, seekable = await page.evaluate(PLAYS_FROM, [credentials, source, 30])
+            assert duration == seekable == pytest.approx(LENGTH_S, abs=0.1) and at == 30
