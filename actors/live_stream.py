@@ -534,7 +534,7 @@ class LiveStream:
         longest_s = self._times.max_stream_s
         at = (self.status.started_at or time.time()) + longest_s
         minutes = max(1, round((at - time.time()) / 60))
-        reason = f"Streams last {longest_s / 3600:g} hours at most: yours ends in {minutes} min."
+        reason = f"Streams can last {longest_s / 3600:g} hours. Yours ends in {minutes} min."
         self._tell_quota(reason, at=at)
 
     async def _tell_listeners(self) -> None:

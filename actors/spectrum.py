@@ -23,8 +23,10 @@ MAX_COLUMNS = 25
 """Two seconds that nobody has taken; older ones are dropped."""
 VERSION = 2
 
-PAUSE_LSNR_DB = -5.0
+PAUSE_LSNR_DB = -10.0
 """Where the network finds less speech than this there is a pause."""
+QUIETEST = 0.15
+MEASURED_SAMPLES = 3 * SAMPLE_RATE // 10
 NOISE_SAMPLES = 3 * SAMPLE_RATE
 MIN_PAUSE_SAMPLES = SAMPLE_RATE // 5
 INAUDIBLE = 1e-8
@@ -54,9 +56,9 @@ def column(windows: Sound) -> NDArray[np.uint8]:
     A level of b stands for b / 2 - 120 dBFS, the RMS in that band. Bands are equally wide on the
     mel scale (O'Shaughnessy 1987).
     """
-    spectra = np.fft.rfft(windows * _WINDOW)[:, : _EDGES[-1]]
-    squares = np.square(spectra.real) + np.square(spectra.imag)
-    powers = np.add.reduceat(squares, _EDGES[:-1], axis=1) * _SCALE
+    spectra = np.fft.rfft(windows * _WINDOW).view(np.float32)  # real and imaginary parts in turns
+    squares = np.square(spectra[:, : 2 * _EDGES[-1]])
+    powers = np.add.reduceat(squares, 2 * _EDGES[:-1], axis=1) * _SCALE
     levels = 10 * np.log10(powers + np.float32(MIN_POWER)) - LOWEST_DBFS
     steps: NDArray[np.uint8] = np.clip(np.rint(levels * STEPS_PER_DB), 0, 255).astype(np.uint8)
     return steps
@@ -105,26 +107,39 @@ class Spectrum:
 class NoiseRemoved:
     """By how much the pauses of the last three seconds became quieter.
 
+    In a pause the network finds no speech for three blocks: its answer is ahead of the sound that
+    comes out. Without enough of that, the quietest moments count.
+
     Attributes:
-        decibels: None while there was too little of a pause, or no noise in it.
+        decibels: None while there was too little sound, or no noise in it.
     """
 
     def __init__(self) -> None:
         self.decibels: float | None = None
-        self._blocks: deque[NDArray[np.float64]] = deque()
-        self._total = np.zeros(4)
-        """Samples; in pauses: samples, energy before, energy after."""
+        self._blocks: deque[tuple[int, float, float, float]] = deque()
+        """Samples, lsnr, energy before, energy after."""
+        self._samples = self._unmeasured = 0
 
     def push(self, both: Sound, lsnr: float) -> None:
-        """Take sound before and after [2, T], and how much speech the network finds in it."""
-        samples, pause = both.shape[1], lsnr < PAUSE_LSNR_DB
-        energies = np.sum(np.square(both), axis=1) if pause else (0, 0)
-        self._blocks.append(np.array((samples, samples * pause, *energies)))
-        self._total += self._blocks[-1]
-        while self._total[0] > NOISE_SAMPLES:
-            self._total -= self._blocks.popleft()
-        _, paused, before, after = self._total.tolist()
-        if paused < MIN_PAUSE_SAMPLES or before < INAUDIBLE * paused:
-            self.decibels = None
-        else:
-            self.decibels = max(0.0, 10 * math.log10(before / max(after, MIN_POWER * paused)))
+        """Take sound before and after [2, T], and how much speech the network finds now."""
+        samples = both.shape[1]
+        before, after = np.einsum("ct,ct->c", both, both).tolist()
+        self._blocks.append((samples, lsnr, before, after))
+        self._samples += samples
+        while self._samples > NOISE_SAMPLES:
+            self._samples -= self._blocks.popleft()[0]
+        self._unmeasured += samples
+        if self._unmeasured >= MEASURED_SAMPLES:
+            self._unmeasured = 0
+            self.decibels = self._measure()
+
+    def _measure(self) -> float | None:
+        samples, lsnr, before, after = np.array(self._blocks).T
+        calm = lsnr < PAUSE_LSNR_DB
+        calm[2:] &= calm[1:-1] & calm[:-2]
+        if samples[calm].sum() < MIN_PAUSE_SAMPLES:
+            calm = np.argsort(after / samples)[: int(QUIETEST * len(samples))]
+        paused, noisy, quiet = (float(each[calm].sum()) for each in (samples, before, after))
+        if paused < MIN_PAUSE_SAMPLES or noisy < INAUDIBLE * paused:
+            return None
+        return max(0.0, 10 * math.log10(noisy / max(quiet, MIN_POWER * paused)))

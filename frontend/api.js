@@ -229,7 +229,7 @@ async function sentence(response) {
   try {
     const { detail } = await response.json();
     if (Array.isArray(detail)) return detail.map((part) => part.msg).join(" ");
-    return typeof detail === "string" ? detail : null;
+    return typeof detail === "string" ? words.errors.told(detail) : null;
   } catch {
     return null; // a proxy's error page
   }

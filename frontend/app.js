@@ -1,6 +1,7 @@
 import { ApiError } from "./api.js";
 import { routeOf } from "./routes.js";
 import { Visit } from "./visit.js";
+import { Backoff, pause } from "./waiting.js";
 import { AdminView } from "./views/admin.js";
 import { HomeView } from "./views/home.js";
 import { NothingView } from "./views/nothing.js";
@@ -48,13 +49,30 @@ export class App {
     });
     window.addEventListener("pagehide", () => this.#visit?.leave());
     this.#api.addEventListener("signedout", () => this.#expire(words.errors.signInAgain));
-    try {
-      if (hasCookie()) this.#begin(await this.#api.get("/api/me"));
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      if (error.status !== 401) this.#shell.notice.show(error.message);
-    }
+    const me = hasCookie() ? await this.#whoIsThere() : null;
+    if (me) this.#begin(me);
     this.#show();
+  }
+
+  /**
+   * Ask who is signed in, until there is an answer; null for nobody.
+   * @returns {Promise<Me | null>}
+   */
+  async #whoIsThere() {
+    const backoff = new Backoff();
+    const { notice } = this.#shell;
+    for (;;) {
+      try {
+        const me = await this.#api.get("/api/me");
+        notice.clear();
+        return me;
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        if (!error.passing) return null;
+        notice.show(error.message);
+        await pause(backoff.next(error.retryAfterMs), new AbortController().signal);
+      }
+    }
   }
 
   /** @param {Me} me */
@@ -69,8 +87,10 @@ export class App {
     this.#visit = visit;
     visit.presence.addEventListener("control", (/** @type {CustomEvent} */ { detail }) => {
       if (detail.action !== "signed_out" || visit !== this.#visit) return;
-      this.#expire(detail.reason);
+      this.#expire(words.errors.told(detail.reason));
     });
+    const onOpen = (/** @type {CustomEvent<string>} */ { detail }) => this.#go(detail);
+    visit.notifier.addEventListener("open", onOpen);
     this.#shell.attend(visit);
     visit.start();
   }
@@ -116,7 +136,12 @@ export class App {
     const anchor = /** @type {Element} */ (event.target).closest("a[data-route]");
     if (!anchor || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    if (anchor.pathname !== location.pathname) history.pushState(null, "", anchor.pathname);
+    this.#go(anchor.pathname);
+  }
+
+  /** @param {string} path */
+  #go(path) {
+    if (path !== location.pathname) history.pushState(null, "", path);
     this.#shell.notice.clear();
     this.#turn();
     window.scrollTo(0, 0);

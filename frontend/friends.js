@@ -19,6 +19,8 @@ export class Friends extends EventTarget {
   incoming = [];
   /** @type {string[]} */
   outgoing = [];
+  /** Whether the list has come. */
+  isKnown = false;
 
   /**
    * @param {Api} api
@@ -29,9 +31,8 @@ export class Friends extends EventTarget {
     this.#api = api;
     this.#presence = presence;
     const { signal } = this.#abort;
-    for (const news of ["friends", "snapshot"]) {
-      presence.addEventListener(news, () => this.#refreshQuietly(), { signal });
-    }
+    presence.addEventListener("friends", () => this.#refreshQuietly(), { signal });
+    presence.keepUp(() => this.#refreshQuietly(), signal);
   }
 
   /**
@@ -63,6 +64,7 @@ export class Friends extends EventTarget {
     this.friends = list.friends.map(({ username }) => username);
     this.incoming = list.incoming;
     this.outgoing = list.outgoing;
+    this.isKnown = true;
     for (const { username, stream } of list.friends) this.#presence.learn(username, stream);
     this.dispatchEvent(new Event("change"));
   }

@@ -11,7 +11,7 @@
  *   sound: "denoised" | "original", away: boolean, ended: boolean, problem: string,
  * }} Facts
  *   `phase`: of this page's listening to this person; `undecided`: the connection is gone, and the
- *   news that says why is not there yet; `hearing`: sound has arrived within the last second;
+ *   news that says why is not there yet; `hearing`: sound has just arrived;
  *   `away`: the server cannot be reached; `ended`: this page listened until the stream's end;
  *   `problem`: why listening ended, or why the last attempt failed.
  * @typedef {{

@@ -11,7 +11,7 @@ import { words } from "./words.js";
 
 const RETURN_MS = 10_000; // a stream whose actor was lost begins again within this time
 const LOOK_MS = 250;
-const SILENT_MS = 1_000;
+const SILENT_MS = 2_000;
 const PATIENCE_MS = 1_500; // shorter absences of the server are not worth a word
 const HEARD = ["live", "reconnecting"];
 
@@ -180,7 +180,9 @@ export class Listener extends HeldConnection {
   close() {
     this.#abort.abort();
     clearTimeout(this.#patience);
-    return this.stop();
+    const stopped = this.stop();
+    this.#sound.release();
+    return stopped;
   }
 
   // -- of HeldConnection
@@ -192,6 +194,9 @@ export class Listener extends HeldConnection {
     );
     pc.addEventListener("connectionstatechange", () => {
       if (pc.connectionState === "connected") this.#play(denoised, original);
+      const isCurrent = this.#receiver === denoised.receiver;
+      // Without sound there is nothing to wait for.
+      if (pc.connectionState === "disconnected" && isCurrent && !this.#hearing) this.lose("failed");
     });
   }
 

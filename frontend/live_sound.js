@@ -98,6 +98,13 @@ export class LiveSound extends EventTarget {
     this.#context?.suspend();
   }
 
+  /** Let the mixer go for good. */
+  release() {
+    this.close();
+    this.#context?.close();
+    this.#context = null;
+  }
+
   #build() {
     const context = new AudioContext({ latencyHint: "interactive" });
     const destination = new MediaStreamAudioDestinationNode(context, { channelCount: 2 });

@@ -4,6 +4,8 @@ import { Backoff, pause } from "./waiting.js";
 /** @import { Api, Stream } from "./api.js" */
 
 const POLL_MS = 3_000;
+/** How long what a page shows first waits for the first connection. */
+const FIRST_WAIT_MS = 1_500;
 const OPEN_TIMEOUT_MS = 5_000;
 
 /**
@@ -24,6 +26,7 @@ export class Presence extends EventTarget {
   /** @type {WebSocket | null} */
   #socket = null;
   #online = false;
+  #hasBegun = false;
   #answers = false;
   /** @type {string | null} */
   #publishing = null;
@@ -67,6 +70,21 @@ export class Presence extends EventTarget {
    */
   get streams() {
     return [...this.#streams.values()].flatMap((stream) => stream ?? []);
+  }
+
+  /**
+   * Have something fetched now, and again whenever a connection has begun: before it, news may have
+   * been missed. What is wanted before the first one waits for it, a moment at most.
+   * @param {() => unknown} load
+   * @param {AbortSignal} signal
+   */
+  keepUp(load, signal) {
+    const waiting = this.#hasBegun ? undefined : setTimeout(load, FIRST_WAIT_MS);
+    const stop = () => clearTimeout(waiting);
+    signal.addEventListener("abort", stop);
+    this.addEventListener("snapshot", stop, { signal, once: true });
+    this.addEventListener("snapshot", load, { signal });
+    if (this.#hasBegun) load();
   }
 
   start() {
@@ -173,6 +191,7 @@ export class Presence extends EventTarget {
         this.#versions.clear();
         this.#stopPolling();
         this.#replace(message.streams);
+        this.#hasBegun = true;
         this.#setOnline(true);
         this.#tellPublishing();
         this.dispatchEvent(new Event("snapshot"));

@@ -66,6 +66,7 @@ export class Publisher extends HeldConnection {
 
   /** When the server was last heard, by the wall clock, which goes on while the device sleeps. */
   #heardAt = 0;
+  #isHeard = false;
   #anewUntil = 0;
 
   /** The stream's title, for the stream that begins next. */
@@ -162,7 +163,9 @@ export class Publisher extends HeldConnection {
   /** Open the microphone and stream. */
   async start() {
     if (this.#starting || this.phase !== "off") return;
+    const continued = this.isElsewhere ? this.stream : null;
     this.#forget();
+    this.#known = continued; // with the settings that it has
     this.#setStarting(true);
     try {
       if (!(await this.#microphone.start(this.settings.choices.deviceId))) return;
@@ -224,7 +227,8 @@ export class Publisher extends HeldConnection {
     this.#muted = muted;
     this.#microphone.silenced = muted;
     this.#changed();
-    if (this.stream?.muted !== this.#isMuted) await this.#patchMuted();
+    // While it is not live, it is told with the offer or once it is.
+    if (this.state === "live" && this.stream?.muted !== this.#isMuted) await this.#patchMuted();
   }
 
   /**
@@ -260,7 +264,7 @@ export class Publisher extends HeldConnection {
     stats.addEventListener("message", ({ data }) => this.#hear(data));
     this.#pc = pc;
     this.#sender = transceiver.sender;
-    this.#heardAt = 0;
+    this.#isHeard = false;
   }
 
   /** @param {string} session */
@@ -376,6 +380,7 @@ export class Publisher extends HeldConnection {
   /** @param {string | ArrayBuffer} data */
   #hear(data) {
     this.#heardAt = Date.now();
+    this.#isHeard = true;
     if (typeof data !== "string") {
       const columns = readColumns(data);
       if (columns) this.dispatchEvent(new CustomEvent("columns", { detail: columns }));
@@ -394,7 +399,7 @@ export class Publisher extends HeldConnection {
 
   #tick() {
     if (this.phase !== "connected") return;
-    if (this.#heardAt && Date.now() - this.#heardAt > NO_PATH_MS) return this.lose("failed");
+    if (this.#isHeard && Date.now() - this.#heardAt > NO_PATH_MS) return this.lose("failed");
     this.#vigil.forget();
     this.#measure();
   }

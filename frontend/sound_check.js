@@ -14,7 +14,6 @@ import { words } from "./words.js";
  * }} Voice
  */
 
-const SAMPLE_RATE = 48_000;
 const SECONDS = 5;
 const LEAST_S = 0.5;
 const TICK_MS = 100;
@@ -110,7 +109,7 @@ export class SoundCheck extends EventTarget {
       const after = await context.decodeAudioData(await this.#clean(before));
       if (!this.#is("cleaning")) return;
       this.#buffers = { before, after };
-      this.noiseRemoved = noiseRemoved(before.getChannelData(0), after.getChannelData(0), SAMPLE_RATE);
+      this.noiseRemoved = noiseRemoved(before.getChannelData(0), after.getChannelData(0), before.sampleRate);
       this.#set("done");
       this.play();
     } catch (error) {
@@ -180,7 +179,7 @@ export class SoundCheck extends EventTarget {
 
   /** @param {MediaStreamTrack} track */
   async #measure(track) {
-    this.#context ??= new AudioContext({ sampleRate: SAMPLE_RATE });
+    this.#context ??= new AudioContext();
     await this.#context.resume();
     if (!this.#context) return; // closed meanwhile
     this.#analyser?.disconnect();
@@ -225,7 +224,7 @@ export class SoundCheck extends EventTarget {
   async #clean(before) {
     const limit = this.#settings.choices.attenuation_limit_db;
     const query = limit === null ? "" : `?attenuation_limit_db=${limit}`;
-    const wav = writeWav(before.getChannelData(0), SAMPLE_RATE);
+    const wav = writeWav(before.getChannelData(0), before.sampleRate);
     return (await this.#api.sound(`/api/preview${query}`, wav)).arrayBuffer();
   }
 

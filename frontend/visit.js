@@ -3,10 +3,12 @@ import { Friends } from "./friends.js";
 import { Listener } from "./listener.js";
 import { MediaControls } from "./media_session.js";
 import { MicrophoneError } from "./microphone.js";
+import { Notifier } from "./notifier.js";
 import { Player } from "./player.js";
 import { Positions } from "./positions.js";
 import { Presence } from "./presence.js";
 import { Publisher } from "./publisher.js";
+import { words } from "./words.js";
 
 /**
  * @import { Api, Control, Me } from "./api.js"
@@ -20,6 +22,8 @@ import { Publisher } from "./publisher.js";
 /** Everything that lasts from sign-in to sign-out, whichever view is shown. */
 export class Visit {
   #abort = new AbortController();
+  /** @type {Me | null} */
+  #fresh;
 
   /** @param {VisitParts} parts */
   constructor({ api, clock, me, audio, notice }) {
@@ -27,15 +31,27 @@ export class Visit {
     this.clock = clock;
     /** What the server said of the user when the visit began. */
     this.me = me;
+    this.#fresh = me;
     this.username = me.username;
     this.notice = notice;
     this.presence = new Presence(api);
     this.friends = new Friends(api, this.presence);
+    this.notifier = new Notifier(this.presence, this.friends, me.username);
     this.publisher = new Publisher(api, this.presence, me.username);
     this.listener = new Listener(api, this.presence, audio);
     this.player = new Player(this.listener, this.presence);
     this.positions = new Positions(this.player);
     this.mediaControls = new MediaControls(this.player, this.listener);
+  }
+
+  /**
+   * Ask what the server says of the user; at first, that is what it said when the visit began.
+   * @returns {Promise<Me>}
+   */
+  async askAboutMe() {
+    const me = this.#fresh ?? (await this.api.get("/api/me"));
+    this.#fresh = null;
+    return me;
   }
 
   start() {
@@ -45,11 +61,12 @@ export class Visit {
       part.addEventListener("notice", tell, { signal });
     }
     const say = (/** @type {CustomEvent<Control>} */ { detail }) => {
-      if (detail.action === "quota") this.notice.show(detail.reason ?? "");
+      if (detail.action === "quota") this.notice.show(words.errors.told(detail.reason ?? ""));
     };
     this.presence.addEventListener("control", say, { signal });
     this.positions.start(signal);
     this.mediaControls.start();
+    this.notifier.start();
     this.presence.start();
   }
 
@@ -62,6 +79,7 @@ export class Visit {
   async close() {
     this.#abort.abort();
     this.friends.close();
+    this.notifier.close();
     this.mediaControls.close();
     this.player.close();
     await Promise.all([this.publisher.close(), this.listener.close()]);

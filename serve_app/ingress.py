@@ -12,6 +12,7 @@ from serve_app.api import build_api
 from serve_app.cluster import refuse_an_open_cluster
 from serve_app.services import build_services
 from serve_app.settings import Settings
+from serve_app.site import site
 
 
 @serve.deployment(
@@ -32,5 +33,6 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Make the application in the replica, on its event loop."""
         directory = DirectoryClient(self._directory)
+        site().compress()
         services = build_services(self._settings, directory, RayStreamActors())
         return build_api(services, behind_serve=True)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+import brotli
+
 from serve_app.bundling import bundle_script, bundle_style
 
 FRONTEND = Path(__file__).parent.parent / "frontend"
@@ -49,10 +51,13 @@ class File:
         return hashlib.sha256(self.body).hexdigest()[:12]
 
     @cached_property
-    def zipped(self) -> bytes | None:
-        """Its body in gzip; None if that would not be shorter."""
-        zipped = gzip.compress(self.body, 9, mtime=0)
-        return zipped if len(zipped) < len(self.body) else None
+    def codings(self) -> dict[str, bytes]:
+        """Its body by content coding, the shortest first; what would not be shorter is left out."""
+        coded = {
+            "br": brotli.compress(self.body, mode=brotli.MODE_TEXT),
+            "gzip": gzip.compress(self.body, 9, mtime=0),
+        }
+        return {name: body for name, body in coded.items() if len(body) < len(self.body)}
 
     @property
     def hashed_name(self) -> str:
@@ -85,6 +90,11 @@ class Site:
     def page(self, *, modules: bool, cookie: bool) -> File:
         """Get the page: with all modules as they are written, or not; with a cookie, or without."""
         return self._pages[modules, cookie]
+
+    def compress(self) -> None:
+        """Compress all files now, so that nobody has to wait for it."""
+        for file in (*self._files.values(), *self._pages.values()):
+            assert file.codings is not None
 
     def find(self, name: str) -> tuple[File, bool] | None:
         """Get a file and whether its name is for this content alone.

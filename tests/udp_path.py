@@ -2,10 +2,11 @@
 
 import asyncio
 import re
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
 
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page, Route
 
 _CANDIDATE = re.compile(r"^(a=candidate:\S+ \d+ udp \d+ 127\.0\.0\.1) (\d+)", re.MULTILINE)
@@ -84,7 +85,8 @@ class UdpPaths:
         trace: TracebackType | None,
     ) -> None:
         """Close all paths."""
-        await self._page.unroute_all(behavior="ignoreErrors")
+        with suppress(PlaywrightError):  # the page may be gone
+            await self._page.unroute_all(behavior="ignoreErrors")
         await self._stack.aclose()
 
     async def _lead(self, route: Route) -> None:

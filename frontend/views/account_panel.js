@@ -1,5 +1,5 @@
 import { ApiError } from "../api.js";
-import { button, el } from "../dom.js";
+import { button, el, toggle } from "../dom.js";
 import { words, writeMoment } from "../words.js";
 import { confirm, confirmWithPassword } from "./confirm.js";
 import { Field, right } from "./field.js";
@@ -27,6 +27,12 @@ export class AccountPanel {
   );
   #signIns = el("ul", { testid: "sign-ins", "aria-label": words.account.signIns });
   #others;
+  #notify = toggle({
+    testid: "notify",
+    label: words.account.notify,
+    hint: words.account.notifyHint,
+    on: { change: () => this.#turnNotifications() },
+  });
   #blocked = el("ul", { testid: "blocked", "aria-label": words.account.blocked });
   #blockedHeading = el("h3", { hidden: true }, words.account.blocked);
   /** @type {HTMLDetailsElement} */
@@ -48,6 +54,7 @@ export class AccountPanel {
       "details",
       { class: "account-panel", on: { toggle: () => this.element.open && this.#load() } },
       el("summary", { testid: "account" }, words.account.heading),
+      this.#notify.element,
       el("h3", {}, words.account.changePassword),
       this.#form,
       el("h3", {}, words.account.signIns),
@@ -63,6 +70,9 @@ export class AccountPanel {
   }
 
   start() {
+    const { isPossible, isOn } = this.#visit.notifier;
+    this.#notify.input.checked = isOn;
+    this.#notify.element.hidden = !isPossible;
     this.#form.addEventListener("submit", (event) => this.#changePassword(event));
   }
 
@@ -80,6 +90,13 @@ export class AccountPanel {
       this.#others.hidden = signIns.length < 2;
       this.#blockedHeading.hidden = this.#blocked.hidden = !blocked.length;
     });
+  }
+
+  async #turnNotifications() {
+    const wanted = this.#notify.input.checked;
+    const on = await this.#visit.notifier.turn(wanted);
+    this.#notify.input.checked = on;
+    this.#visit.notice.show(wanted && !on ? words.account.notifyRefused : "");
   }
 
   /** @param {SignIn} signIn */

@@ -74,8 +74,6 @@ export class FriendsPanel {
     this.#form.addEventListener("submit", (event) => this.#add(event));
     this.#filter.addEventListener("input", () => this.#find());
     this.#render();
-    this.#empty.hidden = true; // until the list is there
-    this.#visit.attempt(() => friends.refresh());
   }
 
   close() {
@@ -103,7 +101,8 @@ export class FriendsPanel {
     this.#incoming.show(incoming);
     this.#outgoing.show(outgoing);
     this.#filterField.hidden = friends.length < FILTERED_FROM;
-    this.#empty.hidden = friends.length + incoming.length + outgoing.length > 0;
+    const { isKnown } = this.#visit.friends;
+    this.#empty.hidden = !isKnown || friends.length + incoming.length + outgoing.length > 0;
   }
 
   /** @param {{ username: string }} change */

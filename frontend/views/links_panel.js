@@ -1,6 +1,6 @@
 import { ApiError } from "../api.js";
 import { button, el } from "../dom.js";
-import { words, writeMoment } from "../words.js";
+import { words, writeDay, writeMoment } from "../words.js";
 import { confirm } from "./confirm.js";
 import { Field } from "./field.js";
 import { KeyedList } from "./keyed_list.js";
@@ -13,6 +13,7 @@ import { KeyedList } from "./keyed_list.js";
 const say = words.links;
 const USUAL_S = "604800";
 const MAX_LABEL_CHARS = 80;
+const DAY_MS = 24 * 3600 * 1000;
 
 /** The user's invite links: make one and copy it, see how many listen by each, revoke it. */
 export class LinksPanel {
@@ -42,6 +43,7 @@ export class LinksPanel {
   #rows = el("ul", { class: "people", testid: "links", "aria-label": say.list });
   #list = new KeyedList(this.#rows, (id) => this.#row(id));
   #form;
+  #new;
 
   /** @param {Visit} visit */
   constructor(visit) {
@@ -57,6 +59,7 @@ export class LinksPanel {
       el("label", { class: "check" }, this.#recordings, el("span", {}, say.withRecordings)),
       this.#make,
     );
+    this.#new = el("details", { testid: "new-link" }, el("summary", {}, say.make), this.#form);
     this.element = el(
       "section",
       { class: "card links-panel", "aria-label": say.heading },
@@ -64,19 +67,17 @@ export class LinksPanel {
       el("p", { class: "hint" }, say.about),
       this.#rows,
       this.#made,
-      el("details", { testid: "new-link" }, el("summary", {}, say.make), this.#form),
+      this.#new,
     );
   }
 
   start() {
     const { signal } = this.#abort;
     const { presence } = this.#visit;
-    for (const news of ["listeners", "snapshot"]) {
-      presence.addEventListener(news, () => this.#load(), { signal });
-    }
+    presence.addEventListener("listeners", () => this.#load(), { signal });
+    presence.keepUp(() => this.#load(), signal);
     this.#form.addEventListener("submit", (event) => this.#submit(event));
     this.#copy.addEventListener("click", () => this.#copyAddress());
-    this.#load();
   }
 
   close() {
@@ -119,6 +120,7 @@ export class LinksPanel {
       this.#made.hidden = false;
       this.#copy.textContent = words.common.copy;
       this.#form.reset();
+      this.#new.open = false;
       this.#copy.focus();
     });
     this.#make.disabled = false;
@@ -173,10 +175,15 @@ export class LinksPanel {
   }
 }
 
+/** @param {string} time */
+function isSoon(time) {
+  return Date.parse(time) - Date.now() < DAY_MS;
+}
+
 /** @param {InviteLink} link */
 function describe({ expires_at, recordings, guests }) {
   return [
-    say.until(writeMoment(expires_at)),
+    say.until(isSoon(expires_at) ? writeMoment(expires_at) : writeDay(expires_at)),
     recordings ? say.hasRecordings : null,
     guests ? say.guests(guests) : null,
   ]

@@ -26,14 +26,16 @@ export class ListenButton {
     this.#username = username;
     this.#named = named;
     this.element.addEventListener("click", ({ detail }) => detail > 1 || this.#press());
+    this.element.addEventListener("blur", () => this.render());
     this.element.addEventListener("keydown", (event) => event.repeat && event.preventDefault());
     this.render();
   }
 
   render() {
     const { canListen, isListening: stop } = this.#state;
-    // Not `disabled`: that takes the focus away.
-    this.element.setAttribute("aria-disabled", String(!stop && !canListen));
+    const off = !stop && !canListen;
+    this.element.setAttribute("aria-disabled", String(off));
+    this.element.disabled = off && this.element !== document.activeElement; // it would lose focus
     const label = stop ? words.listen.stop : words.listen.listen;
     if (label === this.#shown) return;
     this.#shown = label;

@@ -131,6 +131,7 @@ export class PlayerBar {
     const said = view(listener.facts(username), words.listen);
     const label = said.isListening ? words.listen.stopListening(username) : words.listen.listenTo(username);
     this.#show(said.isListening ? "stop" : "headphones", label, said.isListening || said.canListen);
+    this.#title.dataset.testid = "listening-to";
     this.#title.textContent = username;
     this.#title.href = `/u/${username}`;
     this.#about.textContent = said.sentence;
@@ -145,6 +146,7 @@ export class PlayerBar {
     const title = titleOf(recording);
     const label = player.paused ? words.listen.play(title) : words.listen.pause(title);
     this.#show(player.paused ? "play" : "pause", label, true);
+    this.#title.dataset.testid = "player-title";
     this.#title.textContent = title;
     this.#title.href = `/r/${encodeURIComponent(recording.id)}`;
     this.#rate.value = String(player.rate);

@@ -49,8 +49,7 @@ export class RecordingView {
     const { presence } = this.#visit;
     const onRecording = (/** @type {CustomEvent} */ { detail }) => this.#take(detail.recording);
     presence.addEventListener("recording", onRecording, { signal });
-    presence.addEventListener("snapshot", () => this.#load(), { signal });
-    this.#load();
+    presence.keepUp(() => this.#load(), signal);
   }
 
   close() {

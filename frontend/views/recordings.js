@@ -13,7 +13,6 @@ import { RecordingRow } from "./recording_row.js";
 const PAGE = 20;
 const MOST = 200;
 const FILTER_FROM = 10;
-const PATIENCE_MS = 2_000;
 const GONE_SHOWN_MS = 30_000; // as long as the owner can undo it
 
 /**
@@ -28,8 +27,6 @@ export class Recordings {
   #known = new Map();
   /** @type {Map<string, number>} when to forget those that are deleted: timers */
   #going = new Map();
-  /** @type {number | undefined} */
-  #impatience;
   #isComplete = false;
   #isLoading = false;
   #list = el("ul", { class: "recordings", testid: "recordings" });
@@ -71,17 +68,13 @@ export class Recordings {
     const { presence } = this.#visit;
     const onRecording = (/** @type {CustomEvent} */ { detail }) => this.#take(detail.recording);
     presence.addEventListener("recording", onRecording, { signal });
-    presence.addEventListener("snapshot", () => this.#load(), { signal });
     this.#older.addEventListener("click", () => this.#loadOlder());
     this.#find.addEventListener("input", () => this.#search());
-    // A snapshot is about to come, and what is loaded after it misses no news.
-    if (presence.isOnline) this.#load();
-    else this.#impatience = setTimeout(() => this.#load(), PATIENCE_MS);
+    presence.keepUp(() => this.#load(), signal);
   }
 
   close() {
     this.#abort.abort();
-    clearTimeout(this.#impatience);
     this.#sight.disconnect();
     for (const timer of this.#going.values()) clearTimeout(timer);
     this.#rows.close();
@@ -115,7 +108,6 @@ export class Recordings {
     if (before) query.set("before", before);
     const path = `/api/users/${encodeURIComponent(this.#username)}/recordings?${query}`;
     this.#isLoading = true;
-    clearTimeout(this.#impatience);
     try {
       const recordings = await this.#visit.api.get(path);
       if (this.#abort.signal.aborted) return false;

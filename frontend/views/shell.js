@@ -124,7 +124,7 @@ function decorated(title, visit) {
   return live.length ? words.shell.friendsLiveTitle(live, title) : title;
 }
 
-/** The header's right side: connection, own stream, listening, account. */
+/** The header's right side: connection, own stream, account. */
 class AccountParts {
   #visit;
   #timer;
@@ -133,7 +133,6 @@ class AccountParts {
   #patience;
   #link = el("span", { class: "link-state", testid: "link-state", role: "status" });
   #onAir;
-  #listening = link("/", { class: "pill listening", testid: "listening-to" });
 
   /**
    * @param {Visit} visit
@@ -154,10 +153,9 @@ class AccountParts {
     const me = link(`/u/${username}`, { class: "me", testid: "me" }, username);
     const leave = { class: "quiet", testid: "sign-out", on: { click: onSignOut } };
     const out = button(leave, words.account.signOut);
-    this.elements = [this.#link, this.#listening, this.#onAir, rights, me, out];
+    this.elements = [this.#link, this.#onAir, rights, me, out];
     const { signal } = this.#abort;
     visit.publisher.addEventListener("change", () => this.#render(), { signal });
-    visit.listener.addEventListener("change", () => this.#render(), { signal });
     visit.presence.addEventListener("link", () => this.#renderLink(), { signal });
     this.#render();
     this.#renderLink();
@@ -170,16 +168,10 @@ class AccountParts {
   }
 
   #render() {
-    const { publisher, listener } = this.#visit;
+    const { publisher } = this.#visit;
     this.#onAir.hidden = publisher.state === "off";
     this.#onAir.dataset.state = publisher.state;
     this.#timer.set(publisher.state === "off" ? null : (publisher.stream?.started_at ?? null));
-    const name = listener.username;
-    this.#listening.hidden = !name;
-    if (!name) return;
-    this.#listening.setAttribute("href", `/u/${name}`);
-    this.#listening.setAttribute("aria-label", words.shell.listeningTo(name));
-    this.#listening.replaceChildren(icon("headphones"), el("span", {}, name));
   }
 
   /** Do not mention short interruptions. */

@@ -124,7 +124,7 @@ export class StreamCard {
   /** Say, before Start too, if recordings have little room left. */
   async #ask() {
     try {
-      this.#storage.textContent = storageWarning((await this.#visit.api.get("/api/me")).storage);
+      this.#storage.textContent = storageWarning((await this.#visit.askAboutMe()).storage);
       this.#storage.hidden = !this.#storage.textContent;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error; // told at the limit, too
@@ -173,7 +173,7 @@ export class StreamCard {
     this.#listeners.textContent = shown.listeners;
     this.#say(shown);
     this.#renderButtons(state === "off" || elsewhere, elsewhere);
-    this.#mute.hidden = state !== "live";
+    this.#mute.hidden = !here || state === "connecting";
     this.#mute.textContent = publisher.isMutedByPerson ? say.unmute : say.mute;
     this.#live.hidden = !here;
     this.#check.toggle.hidden = state !== "off";

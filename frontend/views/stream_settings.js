@@ -89,9 +89,11 @@ export class StreamSettings {
     const live = ["live", "reconnecting"].includes(publisher.state) ? publisher.stream : null;
     const { choices } = publisher.settings;
     const { denoise, attenuation_limit_db: limit, share_original: share } = live ?? choices;
+    const busy = publisher.state === "connecting"; // the offer is on its way with them
+    for (const input of [this.#denoise.input, this.#share.input, this.#title]) input.disabled = busy;
     this.#denoise.input.checked = denoise;
     this.#share.input.checked = share;
-    this.#amount.disabled = !denoise;
+    this.#amount.disabled = busy || !denoise;
     if (this.#patching === undefined) this.#amount.value = String(limit ?? FULL_DB);
     this.#renderAmount();
     if (document.activeElement !== this.#title) {

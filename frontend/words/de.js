@@ -1,6 +1,8 @@
 /** @import { en } from "./en.js" */
 
 import { pluralsOf } from "./plurals.js";
+import { translatorOf } from "./server.js";
+import { SERVER_DE } from "./server_de.js";
 
 const number = pluralsOf("de");
 
@@ -88,11 +90,9 @@ export const de = {
       `Deine ${size} für Aufnahmen sind voll: Du kannst senden, aber es wird nicht aufgenommen. Lösch Aufnahmen, um Platz zu schaffen.`,
     storageNearlyFull: (percent, size) =>
       `Deine Aufnahmen belegen ${percent} % deiner ${size}. Sind sie voll, werden Streams nicht mehr aufgenommen.`,
-    notifications: "Mitteilungen",
     notify: "Sag mir, wenn Freunde live gehen",
     notifyHint: "Solange hushcast offen ist, auch im Hintergrund.",
     notifyRefused: "Der Browser erlaubt hier keine Mitteilungen. Erlaube sie in seinen Einstellungen.",
-    notifyUnsupported: "Dieser Browser hat keine Mitteilungen für Seiten.",
   },
   shell: {
     home: "hushcast, Startseite",
@@ -100,9 +100,7 @@ export const de = {
     accountNavigation: "Konto",
     admin: "Verwaltung",
     yourStream: "Dein Stream",
-    listeningTo: (name) => `Du hörst ${name}`,
     reconnecting: "Verbindet neu …",
-    messages: "Meldungen",
     homeTitle: "Start",
     liveTitle: (title) => `● Live · ${title}`,
     friendsLiveTitle: (names, title) =>
@@ -360,7 +358,7 @@ export const de = {
     block: (name) => `${name} blockieren`,
     blockQuestion: (name) => `${name} blockieren?`,
     blockConsequence: (name) =>
-      `Ihr seid dann nicht mehr befreundet. ${name} erfährt es nicht und kann nicht wieder fragen.`,
+      `Ihr seid dann nicht mehr befreundet, und deine Einladungslinks enden. ${name} erfährt es nicht und kann nicht wieder fragen.`,
     blockYes: "Blockieren",
     unblock: (name) => `${name} nicht mehr blockieren`,
   },
@@ -437,6 +435,7 @@ export const de = {
     tooLarge: "Das ist zu groß zum Senden.",
     tooMany: "Zu viele Versuche. Warte einen Moment und versuch es noch einmal.",
     busy: "hushcast ist gerade ausgelastet. Versuch es gleich noch einmal.",
+    told: translatorOf(SERVER_DE),
     status: (status) => `Der Server antwortete mit einem Fehler (${status}).`,
   },
 };

@@ -89,11 +89,9 @@ export const en = {
       `Your ${size} for recordings is full: you can stream, but it is not recorded. Delete recordings to make room.`,
     storageNearlyFull: (/** @type {number} */ percent, /** @type {string} */ size) =>
       `Your recordings take up ${percent} % of your ${size}. Once it is full, streams are no longer recorded.`,
-    notifications: "Notifications",
     notify: "Tell me when a friend goes live",
     notifyHint: "While hushcast is open, also in the background.",
     notifyRefused: "The browser does not allow notifications from here. Allow them in its settings.",
-    notifyUnsupported: "This browser has no notifications for pages.",
   },
   /** The frame: header, notices, addresses that lead nowhere, connection to the server. */
   shell: {
@@ -102,9 +100,7 @@ export const en = {
     accountNavigation: "Account",
     admin: "Admin",
     yourStream: "Your stream",
-    listeningTo: (/** @type {string} */ name) => `Listening to ${name}`,
     reconnecting: "Reconnecting…",
-    messages: "Messages",
     homeTitle: "Home",
     /** The window's title while the user is live; the dot is read out as nothing. */
     liveTitle: (/** @type {string} */ title) => `● Live · ${title}`,
@@ -320,7 +316,7 @@ export const en = {
     block: (/** @type {string} */ name) => `Block ${name}`,
     blockQuestion: (/** @type {string} */ name) => `Block ${name}?`,
     blockConsequence: (/** @type {string} */ name) =>
-      `You are no longer friends then. ${name} is not told, and cannot ask you again.`,
+      `You are no longer friends then, and your invite links end. ${name} is not told, and cannot ask you again.`,
     blockYes: "Block",
     unblock: (/** @type {string} */ name) => `Unblock ${name}`,
   },
@@ -452,6 +448,8 @@ export const en = {
     tooLarge: "This is too large to send.",
     tooMany: "Too many attempts. Wait a moment and try again.",
     busy: "hushcast is busy right now. Try again in a moment.",
+    /** What the server says is English already. */
+    told: (/** @type {string} */ sentence) => sentence,
     status: (/** @type {number} */ status) => `The server answered with an error (${status}).`,
   },
 };

@@ -42,7 +42,10 @@ async def static(request: Request, name: str) -> Response:
     if found is None:
         raise HTTPException(404)
     file, lasts = found
-    return _answer(request, file, {"Cache-Control": FOR_EVER if lasts else "no-cache"})
+    headers = {"Cache-Control": FOR_EVER if lasts else "no-cache"}
+    if file.name == "service_worker.js":
+        headers["Service-Worker-Allowed"] = "/"
+    return _answer(request, file, headers)
 
 
 @router.get("/l/{token}")
@@ -76,12 +79,14 @@ def page_for(
 
 def _answer(request: Request, file: File, headers: dict[str, str], status: int = 200) -> Response:
     """Send a file, compressed for those who read that, unless they have it."""
-    zipped = file.zipped if "gzip" in request.headers.get("accept-encoding", "") else None
-    tag = f'"{file.digest}-gzip"' if zipped else f'"{file.digest}"'
+    accepted = re.findall(r"[\w*]+", request.headers.get("accept-encoding", ""))
+    coding = next((each for each in file.codings if each in accepted), None)
+    tag = f'"{file.digest}-{coding}"' if coding else f'"{file.digest}"'
     vary = ", ".join(filter(None, [headers.get("Vary"), "Accept-Encoding"]))
     headers = headers | {"ETag": tag, "Vary": vary}
     if status == 200 and tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    if zipped:
-        headers["Content-Encoding"] = "gzip"
-    return Response(zipped or file.body, status, headers, file.kind)
+    if coding is None:
+        return Response(file.body, status, headers, file.kind)
+    headers["Content-Encoding"] = coding
+    return Response(file.codings[coding], status, headers, file.kind)

@@ -1,7 +1,8 @@
 """Chromium with a fake microphone that plays a WAV, driven as a person would drive it."""
 
+import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -122,6 +123,24 @@ def kill_chromium() -> None:
     assert browsers, "there is no Chromium to kill"
     for process in browsers:
         process.kill()
+
+
+def browsers() -> set[psutil.Process]:
+    """Find all processes of this process's Chromiums."""
+    mine = psutil.Process().children(recursive=True)
+    return {process for process in mine if process.name().startswith("chrom")}
+
+
+async def sleep(processes: Iterable[psutil.Process], seconds: float) -> None:
+    """Let a browser sleep, as a closed lid does: nothing of it runs, and no clock of it."""
+    asleep = list(processes)
+    for process in asleep:
+        process.suspend()
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        for process in asleep:
+            process.resume()
 
 
 def write_microphone(path: Path, sound: Sound) -> Path:

@@ -170,10 +170,10 @@ async def test_clients_from_npm(
 
 async def test_an_invite_link(pages: Callable[[], Awaitable[Page]], people: People) -> None:
     """A fresh browser and a client from npm hear by it, without an account, until it is revoked."""
+    guest, client = await pages(), await pages()
     ada = await people()
     made = (await ada.http.post("/api/links", json={"label": "band"})).json()
     token = made["url"].rpartition("/l/")[2]
-    guest, client = await pages(), await pages()
     await guest.goto(made["url"])
     await guest.get_by_test_id("wait").click()
     await ada.publish(encode(SOUND))

@@ -93,24 +93,34 @@ def test_what_nobody_takes_is_bounded() -> None:
 
 
 def test_noise_is_measured_in_pauses_of_the_last_three_seconds() -> None:
-    """None without a pause, or without noise in it; speech does not count."""
+    """Speech does not count; None without enough sound, or without noise in it."""
     removed, frame = NoiseRemoved(), noise(0.02)[:960]
     pause = np.stack((0.01 * frame, 0.001 * frame)).astype(np.float32)
     speech = np.stack((frame, frame))
+
+    def push(both: Sound, lsnr: float, count: int) -> None:
+        for _ in range(count):
+            removed.push(both, lsnr)
+
     assert removed.decibels is None
-    for _ in range(9):
-        removed.push(pause, -12.0)
+    push(pause, -12.0, 9)
     assert removed.decibels is None, "it is too short"
-    for _ in range(20):
-        removed.push(pause, -12.0)
-        removed.push(speech, 20.0)
+    for _ in range(3):
+        push(pause, -12.0, 10)
+        push(speech, 20.0, 20)
     assert removed.decibels == pytest.approx(20, abs=0.01)
-    for _ in range(150):
-        removed.push(speech, 20.0)
-    assert removed.decibels is None, "it is too long ago"
-    for _ in range(150):
-        removed.push(np.float32(0.00001) * pause, -12.0)
+    push(speech, 20.0, 150)
+    assert removed.decibels == pytest.approx(0, abs=0.01), "the quietest speech, as it came"
+    push(np.float32(0.00001) * pause, -12.0, 150)
     assert removed.decibels is None, "there is nothing to remove"
-    for _ in range(150):
-        removed.push(pause[::-1], -12.0)
+    push(pause[::-1], -12.0, 150)
     assert removed.decibels == 0.0
+
+
+def test_noise_in_which_the_network_finds_speech_is_measured_where_it_is_quietest() -> None:
+    """Voices behind the speaker: there are pauses for listeners, if not for the network."""
+    removed, frame = NoiseRemoved(), 0.1 * noise(0.02)[:960]
+    for _ in range(15):
+        for gain in (1.0, 1.0, 0.9, 0.05, 0.05):
+            removed.push(np.stack((frame, gain * frame)).astype(np.float32), 5.0)
+    assert removed.decibels == pytest.approx(26, abs=0.1)

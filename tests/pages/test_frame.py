@@ -179,3 +179,50 @@ async def test_a_message_moves_nothing_and_titles_say_who_is_live(
         await page.wait_for_function("() => document.title.startsWith('bob is live')")
         edge.streams.stopped.append(("bob", None))
         await beating
+
+
+async def test_people_are_told_who_goes_live_if_they_ask(edge: Edge, tmp_path: Path) -> None:
+    """Somebody who looks elsewhere gets a notification, which leads there without a reload."""
+    await edge.person("ada")
+    await edge.person("bob")
+    await edge.befriend("ada", "bob")
+    async with served(edge, tmp_path) as (page, url):
+        await page.context.grant_permissions(["notifications"])
+        await page.add_init_script(
+            "Object.defineProperty(document, 'visibilityState', { get: () => 'hidden' })"
+        )
+        await page.goto(url)
+        await sign_in(page, "ada")
+        await page.get_by_test_id("account").click()
+        await page.get_by_test_id("notify").check()
+        shown = """async () => (await (await navigator.serviceWorker.ready).getNotifications())
+          .map(({ title, data }) => `${title} ${data.path}`)"""
+        assert await page.evaluate(shown) == []
+        beating = asyncio.create_task(beat(edge, "bob"))
+        await page.wait_for_function("() => document.title.startsWith('bob is live')")
+        await page.wait_for_function(f"async () => (await ({shown})()).length")
+        assert await page.evaluate(shown) == ["bob is live /u/bob"]
+        await page.reload()
+        await expect(page.get_by_test_id("friend-row-bob")).to_be_visible()
+        await page.get_by_test_id("account").click()
+        await expect(page.get_by_test_id("notify")).to_be_checked()
+        await page.evaluate(
+            "navigator.serviceWorker.dispatchEvent("
+            "new MessageEvent('message', { data: { path: '/u/bob' } }))"
+        )
+        await expect(page.get_by_role("heading", level=1)).to_have_text("bob")
+        edge.streams.stopped.append(("bob", None))
+        await beating
+
+
+async def test_it_can_be_installed(edge: Edge, tmp_path: Path) -> None:
+    """Chromium finds nothing missing in the manifest."""
+    async with served(edge, tmp_path) as (page, url):
+        await page.goto(url)
+        cdp = await page.context.new_cdp_session(page)
+        manifest = await cdp.send("Page.getAppManifest")
+        assert not manifest["errors"] and "hushcast" in manifest["data"]
+        problems = await cdp.send("Page.getInstallabilityErrors")
+        print(problems)
+        kinds = {error["errorId"] for error in problems["installabilityErrors"]}
+        assert kinds <= {"in-incognito"}  # Playwright's contexts are

@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, Locator, Page, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from recordings.store import StoreConfig
 from tests.app.client import Person
@@ -120,8 +119,7 @@ async def test_a_guest_plays_recordings_if_the_link_includes_them(
     await page.goto(f"{stage.url}/l/{token}")
     for recording in (first, second):
         audio = page.get_by_test_id(f"recording-{recording.id}").locator("audio")
-        await audio.evaluate("(audio) => audio.play()")
-        await until(partial(_position, audio))
+        await audio.evaluate(PLAY)
     assert await page.evaluate(PLAYING) == 1
     await page.goto(f"{stage.url}/l/{plain}")
     await expect(page.get_by_test_id("wait")).to_be_visible()
@@ -132,11 +130,11 @@ async def test_a_guest_plays_recordings_if_the_link_includes_them(
     await ada.close()
 
 
+PLAY = """async (audio) => {
+  await audio.play();
+  while (audio.currentTime < 0.1) await new Promise((resolve) => setTimeout(resolve, 20));
+}"""
 PLAYING = "[...document.querySelectorAll('audio')].filter((a) => !a.paused).length"
-
-
-async def _position(audio: Locator) -> bool:
-    return float(await audio.evaluate("(audio) => audio.currentTime")) > 0.1
 
 
 async def _heard_by(person: Person, number: int) -> bool:

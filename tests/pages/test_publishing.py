@@ -1,19 +1,16 @@
 """The publisher's page in Chromium, with real sound and no Ray: what it does, and what it says."""
 
-import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from playwright.async_api import Dialog, expect
 
 from actors.stream_core import StreamTimes
 from recordings.store import StoreConfig
-from tests.app.browser import Tab
+from tests.app.browser import Tab, browsers, sleep
 from tests.app.client import Person
 from tests.edge.conftest import Edge
 from tests.pages.hosting import Stage, on_stage
@@ -239,7 +236,7 @@ async def test_after_a_sleep_only_what_still_waits_goes_on(
     await go_live(tab)
     before = await ada.stream()
     assert before is not None
-    await asyncio.to_thread(sleep, asleep_s)
+    await sleep(browsers(), asleep_s)
     if goes_on:
         await until(lambda: _has(ada, state="live", stream_id=before["stream_id"]))
         await expect(tab.find("stream-state")).to_have_text("Live", timeout=15_000)
@@ -250,16 +247,6 @@ async def test_after_a_sleep_only_what_still_waits_goes_on(
         await tab.page.wait_for_timeout(2_000)
         assert await ada.stream() is None
     await ada.close()
-
-
-def sleep(seconds: float) -> None:
-    """Let every process of the browser sleep, as a closed lid does."""
-    browser = [p for p in psutil.Process().children(recursive=True) if "chrom" in p.name()]
-    for process in browser:
-        process.suspend()
-    time.sleep(seconds)
-    for process in browser:
-        process.resume()
 
 
 async def _has(person: Person, **fields: object) -> bool:

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { de } from "../../../frontend/words/de.js";
 import { en } from "../../../frontend/words/en.js";
+import { SERVER_DE } from "../../../frontend/words/server_de.js";
+
+const ROOT = new URL("../../../", import.meta.url);
 
 /** List every text with its path, functions called with a name, a number or a list. */
 function* texts(words, path = []) {
@@ -30,5 +34,27 @@ test("the languages have the same texts", () => {
   assert.deepEqual(keys(de), keys(en));
   for (const { key, value } of [...texts(en), ...texts(de)]) {
     if (typeof value === "string") assert.equal(value.trim(), value, key);
+  }
+});
+
+test("what the server says is said in German, with its names and numbers", () => {
+  assert.equal(de.errors.told("Wrong password."), "Das Passwort ist falsch.");
+  assert.equal(de.errors.told("There is no user called eve."), "Es gibt niemanden mit dem Namen eve.");
+  assert.equal(de.errors.told("A password has 8 to 128 characters."), "Ein Passwort hat 8 bis 128 Zeichen.");
+  assert.equal(de.errors.told("Something new."), "Something new.");
+  assert.equal(en.errors.told("Wrong password."), "Wrong password.");
+});
+
+test("the server says every sentence that is translated, word for word", () => {
+  const folders = ["serve_app", "serve_app/routes", "actors", "deployments", "recordings"];
+  const sources = folders
+    .flatMap((folder) => readdirSync(new URL(`${folder}/`, ROOT)).map((name) => `${folder}/${name}`))
+    .filter((path) => path.endsWith(".py"))
+    .map((path) => readFileSync(new URL(path, ROOT), "utf8"))
+    .join("\n")
+    .replace(/"\s+f?"/g, ""); // strings that Python joins
+  for (const [english, german] of SERVER_DE) {
+    for (const part of english.split("{}")) assert.ok(sources.includes(part), `${english}: ${part}`);
+    assert.equal(german.split("{}").length, english.split("{}").length, german);
   }
 });
