@@ -15,6 +15,7 @@ from tests.app.firefox import firefox
 from tests.edge.conftest import PASSWORD, Edge, Person
 from tests.edge.test_recordings import recording_of
 from tests.pages.site import served
+from tests.pages.test_access import SLIDES, violations
 from tests.sounds import SAMPLE_RATE, spoken_words
 
 pytestmark = pytest.mark.slow
@@ -62,6 +63,7 @@ async def test_a_recording_has_a_page(edge: Edge, tmp_path: Path) -> None:
         await expect(title).to_have_text("Evening talk")
         await expect(page.get_by_test_id("rename")).to_be_focused()
         assert await page.title() == "Evening talk · hushcast"
+        await accessible(page)
         await page.get_by_test_id("rate").select_option("2")
         await page.get_by_test_id("seek").focus()
         for _ in range(4):
@@ -79,6 +81,7 @@ async def test_a_recording_has_a_page(edge: Edge, tmp_path: Path) -> None:
         )
         await page.get_by_test_id("delete").click()
         await expect(page.get_by_test_id("undo")).to_be_focused()
+        assert not await violations(page)
         state = theirs.get_by_test_id("recording-state")
         await expect(state).to_have_text("ada deleted this recording.")
         await expect(theirs.get_by_test_id("play")).to_be_hidden()
@@ -91,6 +94,19 @@ async def test_a_recording_has_a_page(edge: Edge, tmp_path: Path) -> None:
         await theirs.reload()
         await expect(theirs.get_by_role("heading")).to_contain_text("no such recording")
         assert not complaints
+
+
+async def accessible(page: Page) -> None:
+    """Expect axe to find nothing, light and dark, while the title is edited; nor a scroll bar."""
+    await page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    assert not await violations(page)
+    await page.emulate_media(color_scheme="light")
+    await page.get_by_test_id("rename").click()
+    assert not await violations(page)
+    await page.set_viewport_size({"width": 320, "height": 700})
+    assert not await page.evaluate(SLIDES)
+    await page.keyboard.press("Escape")
+    await page.set_viewport_size({"width": 1280, "height": 800})
 
 
 async def downloads(page: Page, recording: Recording, maker: CopyMaker) -> None:
