@@ -79,6 +79,9 @@ class CopyMaker:
         if recording is None or recording.state not in STORED:
             return await self._index.copies.forget(recording_id, copy)
         code = await self._encode(recording, copy)
+        now = await self._index.get(recording_id)
+        if now is not None and now.size_bytes != recording.size_bytes:
+            return None  # more of it was found meanwhile: this copy stays wanted
         told = fields(recording=recording_id, copy=copy, code=code)
         if code == LATER or code < 0:
             log.warning("copy could not be made, trying again later", extra=told)
