@@ -253,6 +253,7 @@ export const en = {
     listen: "Listen",
     listenTo: (/** @type {string} */ name) => `Listen to ${name}`,
     stop: "Stop listening",
+    stopShort: "Stop",
     stopListening: (/** @type {string} */ name) => `Stop listening to ${name}`,
     streamOf: (/** @type {string} */ name) => `${name}'s stream`,
     sound: "Sound",
