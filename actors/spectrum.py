@@ -66,7 +66,8 @@ class Transform:
         the mel scale (O'Shaughnessy 1987).
         """
         np.multiply(windows, _WINDOW, out=self._windows)
-        np.fft.rfft(self._windows, out=self._spectra)
+        # NumPy's types know one precision only.
+        np.fft.rfft(self._windows, out=self._spectra)  # type: ignore[arg-type]
         squares = self._spectra.view(np.float32)  # real and imaginary parts in turns
         np.square(squares, out=squares)
         bands = np.add.reduceat(squares[:, : 2 * _EDGES[-1]], 2 * _EDGES[:-1], axis=1)

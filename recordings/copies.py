@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from foundation.logs import fields
 from recordings.errors import ObjectMissing, StoreUnavailable
 from recordings.index import RecordingIndex
-from recordings.names import Copy, copy_key
+from recordings.names import Copy, copy_key, id_in_key
 from recordings.peaks import sound_in
 from recordings.recording import STORED, Recording
 from recordings.store import RecordingStore, StoreConfig
@@ -79,6 +79,9 @@ class CopyMaker:
         if recording is None or recording.state not in STORED:
             return await self._index.copies.forget(recording_id, copy)
         code = await self._encode(recording, copy)
+        now = await self._index.get(recording_id)
+        if now is not None and now.size_bytes != recording.size_bytes:
+            return None  # more of it was found meanwhile: this copy stays wanted
         told = fields(recording=recording_id, copy=copy, code=code)
         if code == LATER or code < 0:
             log.warning("copy could not be made, trying again later", extra=told)
@@ -149,12 +152,20 @@ def main() -> None:
     store = RecordingStore(StoreConfig(**config))
     try:
         make_copy(job["key"], Copy(job["copy"]), store, Path(job["folder"]))
-    except (StoreUnavailable, OSError) as error:
-        print(f"{job['key']}: {error}", file=sys.stderr)
+    except StoreUnavailable as error:
+        _tell(job["key"], f"the object storage {error.reason}")
+        sys.exit(LATER)
+    except OSError as error:
+        _tell(job["key"], os.strerror(error.errno or 0))
         sys.exit(LATER)
     except (ObjectMissing, ValueError) as error:
-        print(f"{job['key']}: {error}", file=sys.stderr)
+        _tell(job["key"], type(error).__name__)
         sys.exit(HOPELESS)
+
+
+def _tell(key: str, why: str) -> None:
+    """Say what went wrong, without the key: it names a person."""
+    print(f"recording {id_in_key(key)}: no copy: {why}", file=sys.stderr)
 
 
 def _end_with(pipe: FileIO) -> None:

@@ -19,7 +19,7 @@ from recordings.names import Copy
 from recordings.wav import SAMPLE_RATE
 
 SMALL_BITRATE = 48_000
-"""21.6 MB an hour, whatever the sound, and 1 MB for the index."""
+"""22 MB an hour, whatever the sound, with the index."""
 
 
 @dataclass(frozen=True)

@@ -208,4 +208,6 @@ def _reason(error: Exception) -> str:
 
 def _told(error: Exception) -> str:
     """Tell an error without the keys in its URLs: they name people."""
-    return "S3: " + re.sub(rf"/{KEY_PREFIX}[^\s\"']*", f"/{KEY_PREFIX}...", str(error))
+    return "S3: " + re.sub(
+        rf"(?<=[/=]){KEY_PREFIX[:-1]}(/|%2F)[^\s\"']*", f"{KEY_PREFIX}...", str(error)
+    )

@@ -21,8 +21,8 @@ from recordings.names import (
 )
 from recordings.peaks import MAX_PEAKS
 from recordings.recording import STORED
-from recordings.store import StoredBody
-from serve_app.callers import Caller, Hearer
+from recordings.store import ObjectMissing, StoredBody
+from serve_app.callers import Caller, Hearer, session_owner
 from serve_app.errors import NoSuchRecording, NotAFriend, NotStoredYet, NotYours
 from serve_app.friends import NoSuchUser
 from serve_app.links import Link
@@ -105,7 +105,13 @@ async def audio(
             )
         )
         return RedirectResponse(url, 307)
-    stored = await run_in_threadpool(use.store.open, key, request.headers.get("range"))
+    try:
+        stored = await run_in_threadpool(use.store.open, key, request.headers.get("range"))
+    except ObjectMissing:
+        if copy is None:
+            raise
+        await use.index.change(kept, copies=tuple(each for each in kept.copies if each != copy))
+        raise await _in_the_making(kept, copy, caller, use) from None
     disposition = attachment(name) if name else "inline"
     return StoredResponse(stored, {**stored.headers, "Content-Disposition": disposition})
 
@@ -116,7 +122,7 @@ async def _in_the_making(
     """Have a copy made, unless it already is."""
     if await use.index.copies.want(kept.id, copy):
         try:
-            await use.rates.count("copies", caller.owner if isinstance(caller, Link) else caller)
+            await use.rates.count("copies", session_owner(caller))
         except TooOften:
             await use.index.copies.forget(kept.id, copy)
             raise

@@ -272,6 +272,9 @@ async def test_formats_are_made_when_they_are_asked_for(
     assert named.content == SOUND and named.headers["content-type"] == "audio/mp4"
     assert named.headers["content-disposition"] == part.headers["content-disposition"]
     public.close()
+    edge.services.store.delete(recording.key)
+    assert (await ada.http.get(path, params={"format": "small"})).status_code == 409, "made again"
+    assert (await ada.http.get(path)).status_code == 404
 
 
 async def test_lists_have_a_hundred_peaks_each(edge: Edge) -> None:

@@ -1,15 +1,19 @@
 """Every view for everybody: axe's rules in each colour scheme, narrow and enlarged windows."""
 
 import asyncio
+import hashlib
+import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.async_api import Page, expect
 
+from actors.access import link_key
 from serve_app.sign_ins import account_key
 from tests.edge.conftest import MakeEdge
 from tests.edge.test_recordings import recording_of
@@ -47,15 +51,19 @@ class View:
     signed_in: bool = True
 
 
+TOKEN = "0" * 32
 VIEWS = {
     "sign-in": View("/u/bob", "sign-in", signed_in=False),
     "nothing": View("/nothing", "nothing"),
+    "guest": View(f"/l/{TOKEN}", "wait", signed_in=False),
     "home": View("/", "friend-row-bob"),
     "friend": View("/u/bob", "listen"),
     "stranger": View("/u/eve", "ask"),
     "own": View("/u/ada", "recordings"),
+    "recording": View("/r/{recording}", "recording-title"),
     "admin": View("/admin", "disable-bob"),
 }
+RECORDING = "01kc0000000000000000000000"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 IN_TURN = sorted(VIEWS.items(), key=lambda item: not item[1].signed_in)
 
@@ -69,8 +77,13 @@ async def _lively(make_edge: MakeEdge, folder: Path) -> AsyncIterator[tuple[Page
         await edge.redis.set(account_key(name), "{}")
     await edge.befriend("ada", "bob")
     await edge.services.accounts.befriend("zoe", "ada")
-    for name in ("ada", "ada", "bob"):
-        await edge.services.index.put(recording_of(name))
+    mine = recording_of("ada")
+    for recording in (recording_of("bob"), mine, replace(mine, id=RECORDING)):
+        await edge.services.index.put(recording)
+    until = time.time() + 300
+    link = {"owner": "ada", "label": None, "expires_at": until, "recordings": True}
+    link_id = hashlib.sha256(TOKEN.encode()).hexdigest()[:32]
+    await edge.redis.set(link_key(link_id), json.dumps(link))
     beating = asyncio.create_task(beat(edge, "bob"))
     try:
         async with served(edge, folder) as (page, url):
@@ -86,7 +99,7 @@ async def _lively(make_edge: MakeEdge, folder: Path) -> AsyncIterator[tuple[Page
 async def _open(page: Page, url: str, view: View) -> None:
     if not view.signed_in:
         await page.context.clear_cookies()
-    await page.goto(url + view.path)
+    await page.goto(url + view.path.format(recording=RECORDING))
     await expect(page.get_by_test_id(view.seen).first).to_be_visible()
 
 
@@ -130,3 +143,18 @@ async def test_nothing_slides_sideways(make_edge: MakeEdge, tmp_path: Path) -> N
                 wide.append(f"{name}, text at 200 %: {await page.evaluate(TOO_WIDE)}")
     print("", *wide, sep="\n")
     assert not wide
+
+
+async def test_forced_colours_show_what_colours_say(make_edge: MakeEdge, tmp_path: Path) -> None:
+    """Which switch is on, where the main button is, how loud it is."""
+    background = "(element) => getComputedStyle(element).backgroundColor"
+    async with _lively(make_edge, tmp_path) as (page, url):
+        await page.emulate_media(forced_colors="active", reduced_motion="reduce")
+        await _open(page, url, VIEWS["home"])
+        switch = page.get_by_test_id("denoise-switch")
+        on = await switch.evaluate(background)
+        await switch.uncheck()
+        ground = await page.locator("body").evaluate(background)
+        assert await switch.evaluate(background) == ground != on
+        for part in (page.get_by_test_id("start"), page.locator(".track .bar").first):
+            assert await part.evaluate(background) != ground

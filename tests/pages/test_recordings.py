@@ -10,9 +10,12 @@ from playwright.async_api import Browser, Page, expect
 
 from recordings.copies import CopyMaker
 from recordings.index import Reason, Recording
-from tests.edge.conftest import Edge, Person
+from recordings.names import Copy
+from tests.app.firefox import firefox
+from tests.edge.conftest import PASSWORD, Edge, Person
 from tests.edge.test_recordings import recording_of
 from tests.pages.site import served
+from tests.pages.test_access import SLIDES, violations
 from tests.sounds import SAMPLE_RATE, spoken_words
 
 pytestmark = pytest.mark.slow
@@ -60,6 +63,7 @@ async def test_a_recording_has_a_page(edge: Edge, tmp_path: Path) -> None:
         await expect(title).to_have_text("Evening talk")
         await expect(page.get_by_test_id("rename")).to_be_focused()
         assert await page.title() == "Evening talk · hushcast"
+        await accessible(page)
         await page.get_by_test_id("rate").select_option("2")
         await page.get_by_test_id("seek").focus()
         for _ in range(4):
@@ -77,6 +81,7 @@ async def test_a_recording_has_a_page(edge: Edge, tmp_path: Path) -> None:
         )
         await page.get_by_test_id("delete").click()
         await expect(page.get_by_test_id("undo")).to_be_focused()
+        assert not await violations(page)
         state = theirs.get_by_test_id("recording-state")
         await expect(state).to_have_text("ada deleted this recording.")
         await expect(theirs.get_by_test_id("play")).to_be_hidden()
@@ -89,6 +94,19 @@ async def test_a_recording_has_a_page(edge: Edge, tmp_path: Path) -> None:
         await theirs.reload()
         await expect(theirs.get_by_role("heading")).to_contain_text("no such recording")
         assert not complaints
+
+
+async def accessible(page: Page) -> None:
+    """Expect axe to find nothing, light and dark, while the title is edited; nor a scroll bar."""
+    await page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    assert not await violations(page)
+    await page.emulate_media(color_scheme="light")
+    await page.get_by_test_id("rename").click()
+    assert not await violations(page)
+    await page.set_viewport_size({"width": 320, "height": 700})
+    assert not await page.evaluate(SLIDES)
+    await page.keyboard.press("Escape")
+    await page.set_viewport_size({"width": 1280, "height": 800})
 
 
 async def downloads(page: Page, recording: Recording, maker: CopyMaker) -> None:
@@ -148,3 +166,37 @@ async def test_two_hundred_recordings(edge: Edge, tmp_path: Path) -> None:
         await row.get_by_role("link", name="Talk 77", exact=True).click()
         await expect(page.get_by_test_id("recording-title")).to_be_focused()
         assert page.url == f"{url}/r/{wanted.id}"
+
+
+SEEKS = """async ([credentials, source, to]) => {
+  const headers = { "Content-Type": "application/json" };
+  await fetch("/api/session", { method: "POST", headers, body: JSON.stringify(credentials) });
+  const audio = new Audio(source);
+  const next = (type) => new Promise((resolve, reject) => {
+    audio.addEventListener(type, resolve, { once: true });
+    audio.addEventListener("error", () => reject(new Error(audio.error.message)));
+  });
+  await next("loadedmetadata");
+  audio.currentTime = to;
+  await next("seeked");  // and decoded: this machine may have no loudspeaker to play it
+  return [audio.duration, audio.seekable.end(0), audio.currentTime, audio.readyState];
+}"""
+
+
+async def test_firefox_plays_small_copies(edge: Edge, tmp_path: Path) -> None:
+    """And FLACs, from their middle on, by ranges."""
+    await edge.person("ada")
+    recording = await spoken(edge, "ada", tmp_path)
+    for copy in Copy:
+        await edge.services.index.copies.want(recording.id, copy)
+    maker = CopyMaker(edge.services.index, edge.services.store, tmp_path)
+    while await maker.make_next():
+        pass
+    credentials = {"username": "ada", "password": PASSWORD}
+    async with served(edge, tmp_path) as (_, url), firefox(tmp_path / "firefox") as page:
+        await page.goto(url)
+        for copy in Copy:
+            source = f"/api/recordings/{recording.id}/audio?format={copy}"
+            duration, seekable, at, ready = await page.evaluate(SEEKS, [credentials, source, 30])
+            assert duration == seekable == pytest.approx(LENGTH_S, abs=0.1)
+            assert at == 30 and ready >= 2

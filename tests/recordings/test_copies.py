@@ -134,9 +134,13 @@ async def test_a_maker_that_is_killed_takes_its_process_along(
 
 
 async def test_a_store_that_is_away_is_asked_again(
-    recording: Recording, index: RecordingIndex, store_config: StoreConfig, spool_dir: Path
+    recording: Recording,
+    index: RecordingIndex,
+    store_config: StoreConfig,
+    spool_dir: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """A wav that is missing is not."""
+    """A wav that is missing is not. Neither names the person whose it is."""
     away = RecordingStore(replace(store_config, endpoint="http://127.0.0.1:9"))
     assert await CopyMaker(index, away, spool_dir).make_next()
     assert await index.copies.wanted() == []
@@ -149,6 +153,9 @@ async def test_a_store_that_is_away_is_asked_again(
     assert await index.copies.wanted() == []
     away.close()
     here.close()
+    told = capfd.readouterr().err
+    assert f"{recording.id}: no copy: the object storage cannot be reached" in told
+    assert f"{recording.id}: no copy: ObjectMissing" in told and "anna" not in told
 
 
 def test_a_small_copy_is_small_whatever_is_in_it(tmp_path: Path) -> None:
