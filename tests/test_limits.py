@@ -69,7 +69,7 @@ IN_CODE: dict[str, object] = {
     ],
     "PATCH /api/stream, /api/recordings/ID and trickling of a user; "
     "trickling of a link's guests from an address": rates.USUAL["changes"],
-    "copies of recordings that a user has made": rates.USUAL["copies"],
+    "copies of recordings that a user, or the guests of a link, have made": rates.USUAL["copies"],
     "POST /api/preview of a user": rates.USUAL["previews"],
     "streams from an address at a time": rates.USUAL["streams"],
     "passwords that a replica checks at a time": passwords.AT_ONCE,

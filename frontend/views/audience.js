@@ -20,7 +20,7 @@ export class Audience {
   #rows = el("ul", { class: "people", testid: "audience", "aria-label": say.audience });
   #list = new KeyedList(this.#rows, (key) => this.#row(key));
 
-  element = el("section", { class: "audience", hidden: true }, el("h3", {}, say.audience), this.#rows);
+  element = el("section", { class: "audience", hidden: true }, el("h2", {}, say.audience), this.#rows);
 
   /** @param {Visit} visit */
   constructor(visit) {

@@ -21,7 +21,7 @@ export class RecordingRow extends EventTarget {
   #title;
   #when = el("time", { class: "hint" });
   #about = el("span", { class: "about hint" });
-  #download = el("a", { class: "button quiet icon-only", testid: "download" }, icon("download"));
+  #download = el("a", { class: "button quiet icon-only", role: "link", testid: "download" }, icon("download"));
   #delete = button({ class: "quiet icon-only", testid: "delete" }, icon("trash"));
   #undo = button({ class: "small", testid: "undo" }, words.common.undo);
   #tools;

@@ -22,7 +22,7 @@ from recordings.names import (
 from recordings.peaks import MAX_PEAKS
 from recordings.recording import STORED
 from recordings.store import ObjectMissing, StoredBody
-from serve_app.callers import Caller, Hearer
+from serve_app.callers import Caller, Hearer, session_owner
 from serve_app.errors import NoSuchRecording, NotAFriend, NotStoredYet, NotYours
 from serve_app.friends import NoSuchUser
 from serve_app.links import Link
@@ -122,7 +122,7 @@ async def _in_the_making(
     """Have a copy made, unless it already is."""
     if await use.index.copies.want(kept.id, copy):
         try:
-            await use.rates.count("copies", caller.owner if isinstance(caller, Link) else caller)
+            await use.rates.count("copies", session_owner(caller))
         except TooOften:
             await use.index.copies.forget(kept.id, copy)
             raise

@@ -42,8 +42,13 @@ async def make(url: str) -> None:
             await expect(hers.find("stream-state")).to_have_text("Live", timeout=15_000)
             his = await open_tab(browser, bob, f"/u/{ada.username}")
             await his.find("listen").click()
+            made = await ada.http.post("/api/links", json={"label": "The band"})
+            context = await browser.new_context()
+            guest = Tab(await context.new_page(), context)
+            await guest.page.goto(made.json()["url"])
+            await guest.find("listen").click()
             await asyncio.sleep(6)
-            for tab, name in ((hers, "home"), (his, "friend")):
+            for tab, name in ((hers, "home"), (his, "friend"), (guest, "guest")):
                 await both_sizes(tab, name)
             await shoot(browser, bob, "/", "friends")
             await hers.end_stream()

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from typing import Any
 
 import pytest
 
@@ -69,9 +70,9 @@ async def test_the_id_reaches_what_is_asked_of_streams(
     seen: list[str] = []
     listen = edge.streams.listen
 
-    async def note(*arguments: str, original: bool, sign_in: str) -> object:
+    async def note(*arguments: str, **options: Any) -> object:
         seen.append(request_id.get())
-        return await listen(*arguments, original=original, sign_in=sign_in)
+        return await listen(*arguments, **options)
 
     monkeypatch.setattr(edge.streams, "listen", note)
     ada = await edge.person("ada")

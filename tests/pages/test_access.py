@@ -1,6 +1,9 @@
 """Every view for everybody: axe's rules in each colour scheme, narrow and enlarged windows."""
 
 import asyncio
+import hashlib
+import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -10,6 +13,7 @@ from typing import Literal
 import pytest
 from playwright.async_api import Page, expect
 
+from actors.access import link_key
 from serve_app.sign_ins import account_key
 from tests.edge.conftest import MakeEdge
 from tests.edge.test_recordings import recording_of
@@ -47,9 +51,11 @@ class View:
     signed_in: bool = True
 
 
+TOKEN = "0" * 32
 VIEWS = {
     "sign-in": View("/u/bob", "sign-in", signed_in=False),
     "nothing": View("/nothing", "nothing"),
+    "guest": View(f"/l/{TOKEN}", "wait", signed_in=False),
     "home": View("/", "friend-row-bob"),
     "friend": View("/u/bob", "listen"),
     "stranger": View("/u/eve", "ask"),
@@ -71,6 +77,10 @@ async def _lively(make_edge: MakeEdge, folder: Path) -> AsyncIterator[tuple[Page
     await edge.services.accounts.befriend("zoe", "ada")
     for name in ("ada", "ada", "bob"):
         await edge.services.index.put(recording_of(name))
+    until = time.time() + 300
+    link = {"owner": "ada", "label": None, "expires_at": until, "recordings": True}
+    link_id = hashlib.sha256(TOKEN.encode()).hexdigest()[:32]
+    await edge.redis.set(link_key(link_id), json.dumps(link))
     beating = asyncio.create_task(beat(edge, "bob"))
     try:
         async with served(edge, folder) as (page, url):

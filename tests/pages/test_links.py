@@ -11,6 +11,7 @@ from recordings.store import StoreConfig
 from tests.app.client import Person
 from tests.edge.conftest import Edge
 from tests.pages.hosting import Stage, on_stage
+from tests.pages.test_access import violations
 from tests.pages.test_listening import recorded as stored_words
 from tests.peers import encode
 from tests.sounds import spoken_words
@@ -65,6 +66,7 @@ async def test_a_guest_waits_listens_and_falls_silent(
     address = re.compile(rf"{stage.url}/l/[0-9a-f]{{32}}$")
     await expect(hers.find("link-address")).to_have_value(address)
     url = await hers.find("link-address").input_value()
+    assert not await violations(hers.page)
     await expect(hers.find("copy-link")).to_be_focused()
     await hers.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await hers.find("copy-link").click()
@@ -82,6 +84,7 @@ async def test_a_guest_waits_listens_and_falls_silent(
     await go_live(ada)
     await expect(sentence).to_have_text("You hear ada.", timeout=15_000)
     await expect(hers.find("audience")).to_contain_text("Guest · the band")
+    assert not await violations(hers.page) and not await violations(page)
     await expect(hers.find("links")).to_contain_text("1 guest")
 
     await hers.find("audience").get_by_role("button").click()
@@ -126,7 +129,7 @@ async def test_a_guest_plays_recordings_if_the_link_includes_them(
     assert await page.evaluate("document.querySelectorAll('ul audio').length") == 0
     await page.goto(f"{stage.url}/l/{'0' * 32}")
     await expect(page.get_by_test_id("link-over")).to_be_visible()
-    assert not complaints
+    assert not await violations(page) and not complaints
     await ada.close()
 
 
