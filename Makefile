@@ -25,7 +25,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 run: $(VENV)/.run
 	exec $(BIN)/hushcast up --port $(PORT) $(ARGS)
 
-test: $(VENV)/.test check-system
+test: $(VENV)/.test check-system node_modules/.installed
 	$(PYTEST) $(FAST) $(COVERAGE) $(ARGS) $(SOME)
 	$(PYTEST) $(SLOW) $(ARGS) $(SOME)
 	$(PYTEST) -m "slow and quiet and not soak" $(ARGS) $(SOME)
@@ -86,7 +86,7 @@ $(VENV)/.test: requirements-test.lock requirements-torch.txt pyproject.toml | $(
 	$(PIP) --no-deps -e .
 	@touch $@ $(VENV)/.run $(VENV)/.lint
 
-# What checks the pages' JavaScript; the pages themselves need no Node.js.
+# What checks and tests the pages' JavaScript; the pages themselves need no Node.js.
 node_modules/.installed: package.json package-lock.json
 	@command -v npm >/dev/null || { echo "make lint needs npm: install Node.js 18 or later and npm" \
 	    "(on Debian: tests/system-packages lint)" >&2; exit 1; }

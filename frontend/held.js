@@ -1,6 +1,6 @@
 import { ApiError } from "./api.js";
 import { Backoff, aborted, pause } from "./waiting.js";
-import { WhipConnection } from "./whip.js";
+import { NO_PATH, WhipConnection } from "./whip.js";
 
 /**
  * @import { Api } from "./api.js"
@@ -31,7 +31,8 @@ export class HeldConnection extends EventTarget {
   #session = null;
   /** @type {((reason: string) => void) | null} */
   #renew = null;
-  #trouble = "";
+  /** @type {ApiError | null} */
+  #trouble = null;
 
   /**
    * @param {Api} api
@@ -49,7 +50,17 @@ export class HeldConnection extends EventTarget {
 
   /** Why the last attempt failed, while another one follows; empty otherwise. */
   get trouble() {
-    return this.#trouble;
+    return this.#trouble?.message ?? "";
+  }
+
+  /**
+   * What kind of trouble: no answer, no way for the sound, or a server that asks to wait.
+   * @returns {"unreachable" | "no path" | "busy" | null}
+   */
+  get obstacle() {
+    if (!this.#trouble) return null;
+    if (this.#trouble.status === 0) return "unreachable";
+    return this.#trouble.status === NO_PATH ? "no path" : "busy";
   }
 
   /** The newest session's id, null while there is none. */
@@ -141,7 +152,7 @@ export class HeldConnection extends EventTarget {
   async stop({ tell = true } = {}) {
     this.#abort?.abort();
     this.#abort = null;
-    this.#trouble = "";
+    this.#trouble = null;
     this.#setPhase("off");
     this.#session = null;
     await Promise.all([...this.#open].map((connection) => connection.close({ tell })));
@@ -218,13 +229,13 @@ export class HeldConnection extends EventTarget {
         if (again && !(await this.mayReturn(signal, returning))) return null;
         signal.throwIfAborted();
         const connection = await this.#attempt();
-        this.#setTrouble("");
+        this.#setTrouble(null);
         return connection;
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof ApiError && error.passing)) throw error;
         if (!(await this.isWanted("refused", signal))) throw error;
-        this.#setTrouble(error.message);
+        this.#setTrouble(error);
         await pause(backoff.next(error.retryAfterMs), signal);
       }
     }
@@ -295,10 +306,11 @@ export class HeldConnection extends EventTarget {
     this.#open.delete(connection);
   }
 
-  /** @param {string} trouble */
+  /** @param {ApiError | null} trouble */
   #setTrouble(trouble) {
-    if (trouble === this.#trouble) return;
+    const same = trouble?.message === this.#trouble?.message;
     this.#trouble = trouble;
+    if (same) return;
     this.dispatchEvent(new Event("change"));
   }
 

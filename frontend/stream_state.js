@@ -9,12 +9,13 @@
  * @typedef {"stopped" | "ended" | "absent" | "late" | "unheard" | "taken over" | "failed"} End
  * @typedef {{
  *   phase: Phase, starting: boolean, stream: Stream | null, wasLive: boolean, ended: End | null,
- *   problem: string, muted: boolean, systemMuted: boolean, silent: boolean,
+ *   problem: string, obstacle: "unreachable" | "no path" | "busy" | null, muted: boolean, systemMuted: boolean, silent: boolean,
  *   serverAway: boolean, hadListeners: boolean,
  * }} Facts
  *   `stream` is null when there is none, or none but the one that this page has just left;
  *   `wasLive`: whether this page's stream was heard since Start; `ended`: how its last one ended;
- *   `problem`: why the last press or attempt failed; `muted`: by the person; `silent`: the
+ *   `problem`: why it failed for good; `obstacle`: why the last attempt failed, while another one
+ *   follows; `muted`: by the person; `silent`: the
  *   microphone sends digital silence; `serverAway`: news do not come.
  * @typedef {{
  *   state: State, elsewhere: boolean, sentence: string,
@@ -80,9 +81,14 @@ function judge(facts, state, elsewhere, words) {
   }
   if (state === "connecting") {
     if (facts.starting) return wait(say.opening);
-    return wait(facts.serverAway || facts.problem ? say.unreachable : say.connecting);
+    if (facts.obstacle === "busy") return wait(say.busy);
+    if (facts.obstacle === "no path") return wait(say.noPath);
+    return wait(facts.serverAway || facts.obstacle ? say.unreachable : say.connecting);
   }
-  if (state === "reconnecting") return wait(facts.serverAway ? say.lostServer : say.lost);
+  if (state === "reconnecting") {
+    const unreachable = facts.serverAway || facts.obstacle === "unreachable";
+    return wait(unreachable ? say.lostServer : say.lost);
+  }
   if (facts.systemMuted) return trouble(say.systemMuted);
   if (facts.muted || facts.stream?.muted) return plain(say.muted);
   if (facts.silent) return trouble(say.silent);

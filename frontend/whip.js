@@ -1,10 +1,14 @@
 import { ApiError } from "./api.js";
+import { words } from "./words.js";
 
 /** @import { Api } from "./api.js" */
 
 const CONNECT_TIMEOUT_MS = 12_000;
 const DISCONNECTED_MS = 2_000;
 const TRICKLE_BATCH_MS = 20;
+
+/** The status of the ApiError that says that no path for the sound was found in time. */
+export const NO_PATH = 408;
 
 /**
  * One peer connection, offered over HTTP: WHIP (RFC 9725) or WHEP, which differ by their URL
@@ -103,7 +107,7 @@ export class WhipConnection {
   #watch() {
     const { signal } = this.#abort;
     return new Promise((resolve, reject) => {
-      const late = new ApiError("Could not connect the audio. Trying again.");
+      const late = new ApiError(words.stream.sentences.noPath, { status: NO_PATH });
       const lose = () => {
         this.#settleLost("failed");
         reject(late);

@@ -158,8 +158,8 @@ export class AccountPanel {
       return this.#refuse(error);
     }
     this.#form.reset();
-    this.#visit.notice.show(words.account.passwordChanged);
     await this.#load();
+    this.#visit.notice.show(words.account.passwordChanged);
   }
 
   /** @param {ApiError} error */

@@ -15,7 +15,9 @@ const { check: say } = words.stream;
 
 /** The check before going live: one's own voice, before and after. */
 export class CheckPanel {
+  #visit;
   #check;
+  #abort = new AbortController();
   #meter = new Meter({ testid: "check-meter", label: words.stream.meters.input, kind: "noise" });
   #spectrogram = new Spectrogram({ columns: COLUMNS });
   #status = el("p", { class: "hint", role: "status", testid: "check-status" });
@@ -36,6 +38,7 @@ export class CheckPanel {
 
   /** @param {Visit} visit */
   constructor(visit) {
+    this.#visit = visit;
     this.#check = new SoundCheck(visit.api, visit.publisher.settings);
     for (const value of ["before", "after"]) {
       const attributes = { type: "radio", name: "check", value, testid: `check-${value}` };
@@ -60,11 +63,20 @@ export class CheckPanel {
     check.addEventListener("columns", (/** @type {CustomEvent} */ { detail }) =>
       this.#spectrogram.push(detail),
     );
-    this.toggle.addEventListener("click", () =>
-      check.phase === "closed" ? check.open() : check.close(),
-    );
+    this.toggle.addEventListener("click", () => {
+      if (check.phase !== "closed") return check.close();
+      this.#hush();
+      return check.open();
+    });
+    const { player } = this.#visit;
+    const yieldTo = () => check.isPlaying && (player.live || !player.paused) && check.pause();
+    player.addEventListener("change", yieldTo, { signal: this.#abort.signal });
     this.#record.addEventListener("click", () => this.#begin());
-    this.#play.addEventListener("click", () => (check.isPlaying ? check.pause() : check.play()));
+    this.#play.addEventListener("click", () => {
+      if (check.isPlaying) return check.pause();
+      this.#hush();
+      return check.play();
+    });
     this.#sounds.addEventListener("change", ({ target }) =>
       check.choose(/** @type {Which} */ (/** @type {HTMLInputElement} */ (target).value)),
     );
@@ -82,12 +94,21 @@ export class CheckPanel {
   }
 
   close() {
+    this.#abort.abort();
     this.stop();
     this.#spectrogram.close();
   }
 
+  /** Nothing else sounds meanwhile: the microphone would hear it. */
+  #hush() {
+    const { player, listener } = this.#visit;
+    player.pause();
+    if (player.live) listener.stop();
+  }
+
   #begin() {
     if (!["ready", "done"].includes(this.#check.phase)) return;
+    this.#hush();
     this.#spectrogram.clear();
     this.#check.record();
   }

@@ -15,10 +15,11 @@ export class FocusKeeper {
   constructor(root) {
     this.#root = root;
     root.addEventListener("focusin", ({ target }) => this.#note(target));
-    // The browser, too, takes the focus from what goes away: only afterwards can one tell.
-    root.addEventListener("focusout", () => setTimeout(() => this.#look(), 0));
-    window.addEventListener("focus", () => this.#look());
-    new MutationObserver(() => this.#look()).observe(root, {
+    // The browser, too, moves the focus, back from a dialog for example: look when it has.
+    const look = () => setTimeout(() => this.#look(), 0);
+    root.addEventListener("focusout", look);
+    window.addEventListener("focus", look);
+    new MutationObserver(look).observe(root, {
       subtree: true,
       childList: true,
       attributes: true,

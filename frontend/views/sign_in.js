@@ -10,7 +10,8 @@ import { Field, right } from "./field.js";
  */
 
 const INVITED = /^#invite=([\w-]+)$/;
-const USERNAME = /^[a-z0-9_-]{3,32}$/;
+const USERNAME = /^[a-z0-9_-]*$/;
+const USERNAME_LENGTH = 3;
 const PASSWORD_LENGTH = 8;
 /** Set once somebody has signed in with this browser. */
 const KNOWN = "hushcast.known";
@@ -156,6 +157,7 @@ export class SignInView {
     return [
       [this.#username, !name && account.nameMissing],
       [this.#username, creating && !USERNAME.test(name) && account.nameUnfit],
+      [this.#username, creating && name.length < USERNAME_LENGTH && account.nameShort],
       [this.#password, !password && account.passwordMissing],
       [this.#password, creating && password.length < PASSWORD_LENGTH && account.passwordShort],
       [this.#invite, this.#invited && !this.#invite.value && account.invitationMissing],

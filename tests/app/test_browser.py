@@ -270,7 +270,7 @@ async def test_an_account_is_looked_after_by_hand(
     await tab.find("current-password").fill(ada.password)
     await tab.find("new-password").fill("another horse")
     await tab.find("change-password").click()
-    await expect(tab.page.get_by_text("Your password is changed")).to_be_visible()
+    await expect(tab.page.get_by_text("Password changed")).to_be_visible()
     await expect(tab.find("sign-ins").get_by_role("listitem")).to_have_count(1)
     signed = {"authorization": f"Bearer {other}"}
     assert (await bob.http.get("/api/me", headers=signed)).status_code == 401

@@ -34,6 +34,7 @@ SIGNED_IN_ONLY = [
     ("DELETE", "/whep/sessions/x"),
     ("POST", "/api/stream/stop"),
     ("PATCH", "/api/stream"),
+    ("POST", "/api/preview"),
     ("GET", "/api/streams"),
     ("GET", "/api/users/ada"),
     ("GET", "/api/users/ada/recordings"),

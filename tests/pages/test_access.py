@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -60,8 +60,10 @@ VIEWS = {
     "friend": View("/u/bob", "listen"),
     "stranger": View("/u/eve", "ask"),
     "own": View("/u/ada", "recordings"),
+    "recording": View("/r/{recording}", "recording-title"),
     "admin": View("/admin", "disable-bob"),
 }
+RECORDING = "01kc0000000000000000000000"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 IN_TURN = sorted(VIEWS.items(), key=lambda item: not item[1].signed_in)
 
@@ -75,8 +77,9 @@ async def _lively(make_edge: MakeEdge, folder: Path) -> AsyncIterator[tuple[Page
         await edge.redis.set(account_key(name), "{}")
     await edge.befriend("ada", "bob")
     await edge.services.accounts.befriend("zoe", "ada")
-    for name in ("ada", "ada", "bob"):
-        await edge.services.index.put(recording_of(name))
+    mine = recording_of("ada")
+    for recording in (recording_of("bob"), mine, replace(mine, id=RECORDING)):
+        await edge.services.index.put(recording)
     until = time.time() + 300
     link = {"owner": "ada", "label": None, "expires_at": until, "recordings": True}
     link_id = hashlib.sha256(TOKEN.encode()).hexdigest()[:32]
@@ -96,7 +99,7 @@ async def _lively(make_edge: MakeEdge, folder: Path) -> AsyncIterator[tuple[Page
 async def _open(page: Page, url: str, view: View) -> None:
     if not view.signed_in:
         await page.context.clear_cookies()
-    await page.goto(url + view.path)
+    await page.goto(url + view.path.format(recording=RECORDING))
     await expect(page.get_by_test_id(view.seen).first).to_be_visible()
 
 
@@ -140,3 +143,18 @@ async def test_nothing_slides_sideways(make_edge: MakeEdge, tmp_path: Path) -> N
                 wide.append(f"{name}, text at 200 %: {await page.evaluate(TOO_WIDE)}")
     print("", *wide, sep="\n")
     assert not wide
+
+
+async def test_forced_colours_show_what_colours_say(make_edge: MakeEdge, tmp_path: Path) -> None:
+    """Which switch is on, where the main button is, how loud it is."""
+    background = "(element) => getComputedStyle(element).backgroundColor"
+    async with _lively(make_edge, tmp_path) as (page, url):
+        await page.emulate_media(forced_colors="active", reduced_motion="reduce")
+        await _open(page, url, VIEWS["home"])
+        switch = page.get_by_test_id("denoise-switch")
+        on = await switch.evaluate(background)
+        await switch.uncheck()
+        ground = await page.locator("body").evaluate(background)
+        assert await switch.evaluate(background) == ground != on
+        for part in (page.get_by_test_id("start"), page.locator(".track .bar").first):
+            assert await part.evaluate(background) != ground

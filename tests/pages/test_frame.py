@@ -11,13 +11,8 @@ from tests.pages.site import beat, fill, served, sign_in
 
 pytestmark = pytest.mark.slow
 
-FOCUS = "() => document.activeElement?.dataset.testid ?? document.activeElement?.textContent"
-TOP = "() => Math.round(document.querySelector('main').getBoundingClientRect().top)"
-
-
-async def focused(page: Page) -> str:
-    """Name what has the focus: its test id, else its text."""
-    return str(await page.evaluate(FOCUS))
+LAYOUT = """() => [document.documentElement.scrollHeight,
+  ...["main", "[data-testid=start]"].map((one) => document.querySelector(one).offsetTop)]"""
 
 
 def listen(page: Page) -> list[str]:
@@ -121,7 +116,7 @@ async def test_what_is_wrong_is_said_at_its_field(edge: Edge, tmp_path: Path) ->
         await expect(name).to_have_accessible_description(
             "The name ada is taken. Please choose another. 3 to 32 of a–z, 0–9, _ and -"
         )
-        for tried, told in (("a b", "A name has"), ("New", "")):
+        for tried, told in (("a b", "Use only"), ("ab", "at least 3"), ("New", "")):
             await name.fill(tried)
             await password.fill("12345678" if tried == "New" else PASSWORD)
             await password.press("Enter")
@@ -143,12 +138,15 @@ async def test_what_is_wrong_is_said_at_its_field(edge: Edge, tmp_path: Path) ->
         await expect(page.get_by_test_id("current-password")).to_have_accessible_description(
             "Wrong password."
         )
+        await page.get_by_test_id("current-password").fill(PASSWORD)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_test_id("notice")).to_contain_text("Password changed.")
         await page.get_by_test_id("delete-account").click()
         await page.get_by_test_id("confirm-password").fill("wrong")
         await page.keyboard.press("Enter")
         dialog = page.get_by_test_id("confirm-dialog")
         await expect(dialog).to_contain_text("Wrong password.")
-        await page.get_by_test_id("confirm-password").fill(PASSWORD)
+        await page.get_by_test_id("confirm-password").fill(PASSWORD[::-1])
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", name="Welcome back")).to_be_visible()
 
@@ -163,18 +161,17 @@ async def test_a_message_moves_nothing_and_titles_say_who_is_live(
     async with served(edge, tmp_path) as (page, url):
         await page.goto(url)
         await sign_in(page, "ada")
-        await expect(page.get_by_test_id("start")).to_be_visible()
-        height = "() => document.documentElement.scrollHeight"
-        before = [await page.evaluate(code) for code in (TOP, height)]
+        await expect(page.get_by_test_id("friend-row-bob")).to_be_visible()
         await edge.streams.store.tell_pages("ada", "quota", "01", "", reason="Your disk is full.")
         notice = page.get_by_test_id("notice")
         await expect(notice).to_have_text("Your disk is full.")
-        assert [await page.evaluate(code) for code in (TOP, height)] == before
-        for position in (0, 10_000):
+        for position in (10_000, 0):
             await page.evaluate(f"window.scrollTo(0, {position})")
             await expect(notice).to_be_in_viewport(ratio=1)
+        with_it = await page.evaluate(LAYOUT)
         await page.get_by_role("button", name="Dismiss").click()
         await expect(notice).to_have_text("")
+        assert await page.evaluate(LAYOUT) == with_it
         beating = asyncio.create_task(beat(edge, "bob"))
         await page.wait_for_function("() => document.title.startsWith('bob is live')")
         edge.streams.stopped.append(("bob", None))
@@ -226,3 +223,21 @@ async def test_it_can_be_installed(edge: Edge, tmp_path: Path) -> None:
         print(problems)
         kinds = {error["errorId"] for error in problems["installabilityErrors"]}
         assert kinds <= {"in-incognito"}  # Playwright's contexts are
+
+
+async def test_a_german_browser_gets_german_pages(edge: Edge, tmp_path: Path) -> None:
+    """What the server says too; the page says which language it is in."""
+    await edge.person("ada")
+    async with served(edge, tmp_path) as (page, url):
+        german = await page.context.browser.new_context(locale="de-AT")  # type: ignore[union-attr]
+        page = await german.new_page()
+        await page.goto(f"{url}/u/bob")
+        assert await page.title() == "Anmelden · hushcast"
+        await expect(page.locator("html")).to_have_attribute("lang", "de")
+        await expect(page.get_by_test_id("whose-page")).to_contain_text("die Seite von bob")
+        await page.get_by_test_id("username").fill("ada")
+        await page.get_by_test_id("password").fill("falsch")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_test_id("password")).to_have_accessible_description(
+            "Name oder Passwort ist falsch."
+        )

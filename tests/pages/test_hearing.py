@@ -14,28 +14,32 @@ from tests.app.browser import Tab
 from tests.edge.conftest import Edge
 from tests.pages.hosting import Stage, on_stage
 from tests.pages.test_publishing import go_live
-from tests.sounds import SAMPLE_RATE, mix, noise, spoken_words
+from tests.sounds import SAMPLE_RATE, Sound, mix, noise, spoken_words
 from tests.udp_path import UdpPaths
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-VOICE = mix(spoken_words(8), noise(8), snr_db=10)
+
+@pytest.fixture
+def microphone() -> Sound:
+    """A noisy voice."""
+    return mix(spoken_words(8), noise(8), snr_db=10)
 
 
 @pytest.fixture
 async def stage(
-    edge: Edge, redis_url: str, store_config: StoreConfig, tmp_path: Path
+    edge: Edge, redis_url: str, store_config: StoreConfig, tmp_path: Path, microphone: Sound
 ) -> AsyncIterator[Stage]:
-    """A hushcast, and Chromium with a noisy voice."""
+    """A hushcast, and Chromium with a microphone."""
     times = StreamTimes(grace_s=2.0)
-    async with on_stage(edge, redis_url, store_config, tmp_path, VOICE, times) as made:
+    async with on_stage(edge, redis_url, store_config, tmp_path, microphone, times) as made:
         yield made
 
 
 async def said(tab: Tab) -> list[str]:
     """Get what the watched element has said so far, but for gaps in the sound of a busy machine."""
     states: list[str] = await tab.page.evaluate("() => window.seen.map(({ state }) => state)")
-    lasting = [state for state in states if not state.startswith("Waiting")]
+    lasting = [state for state in states if "Waiting" not in state and "bob" not in state]
     return [state for state, _ in itertools.groupby(lasting)]
 
 
@@ -63,8 +67,7 @@ async def test_a_listener_reads_what_is_true(stage: Stage) -> None:
     await hers.page.wait_for_timeout(700)
     await go_live(hers)
     await expect(sentence).to_have_text("ada is live now.")
-    history = [text for text in await said(his) if "bob" not in text]
-    assert history == [
+    assert await said(his) == [
         "ada is not live. This page shows when they are.",
         "ada is about to go live.",
         "ada is live now.",
@@ -79,16 +82,17 @@ async def test_a_listener_reads_what_is_true(stage: Stage) -> None:
         await person.close()
 
 
-async def floor_dbfs(tab: Tab, seconds: float = 1.5) -> float:
-    """Get how loud what the page plays is in its quieter moments, from now on, dBFS."""
+async def loudness_dbfs(tab: Tab, seconds: float = 1.5) -> float:
+    """Get how loud what the page plays is from now on, dBFS; gaps of a busy machine left out."""
     begun_s = await tab.recorded()
     await tab.recorded(begun_s + seconds)
     sound = (await tab.heard())[round(begun_s * SAMPLE_RATE) :]
     frames = sound[: len(sound) // 960 * 960].reshape(-1, 960)
     levels = 10 * np.log10((frames**2).mean(axis=1) + 1e-10)
-    return float(np.percentile(levels, 20))
+    return float(np.percentile(levels, 90))
 
 
+@pytest.mark.parametrize("microphone", [0.1 * noise(8)], ids=["noise"])
 async def test_the_noise_is_heard_while_a_button_is_held(stage: Stage) -> None:
     """By pointer, key or choice, at once, on the same connection, and only while it is shared."""
     ada, bob = await stage.person("ada"), await stage.person("bob")
@@ -106,15 +110,16 @@ async def test_the_noise_is_heard_while_a_button_is_held(stage: Stage) -> None:
     page.on(
         "request", lambda request: offers.append(request.url) if "whep" in request.url else None
     )
-    clean = await floor_dbfs(his)
+    await loudness_dbfs(his)  # the model takes a moment to know this noise
+    clean = await loudness_dbfs(his)
     await hold.hover()
     await page.mouse.down()
     await expect(sentence).to_have_text("You hear ada with the noise.")
-    noisy = await floor_dbfs(his)
+    noisy = await loudness_dbfs(his)
     await page.mouse.up()
     await expect(sentence).to_have_text("You hear ada.")
-    again = await floor_dbfs(his)
-    print(f"\nnoise floor heard: {clean:.0f}, held {noisy:.0f}, released {again:.0f} dBFS")
+    again = await loudness_dbfs(his)
+    print(f"\nnoise heard: {clean:.0f}, held {noisy:.0f}, released {again:.0f} dBFS")
     assert noisy > max(clean, again) + 10
     await hold.focus()
     await page.keyboard.down(" ")

@@ -57,7 +57,7 @@ async def quieter(route: Route) -> None:
     assert sent is not None and len(sent) <= 2_000_000
     assert route.request.headers["content-type"] == "audio/wav"
     sound, rate = soundfile.read(io.BytesIO(sent), dtype="float32")
-    assert rate == SAMPLE_RATE and sound.ndim == 1 and 4.0 < len(sound) / rate <= 10.0
+    assert sound.ndim == 1 and 4.0 < len(sound) / rate <= 10.0
     answer = io.BytesIO()
     soundfile.write(answer, sound * QUIETER, rate, format="WAV", subtype="PCM_16")
     await route.fulfill(status=200, content_type="audio/wav", body=answer.getvalue())

@@ -69,20 +69,20 @@ async def test_the_first_view_is_light(edge: Edge, tmp_path: Path) -> None:
         print(f"\nsigned out: {first.bytes} bytes", *first.requests.values(), sep="\n  ")
         assert first.bytes <= MAX_BYTES and len(first.requests) <= MAX_REQUESTS
         await sign_in(page, "ada")
-        await expect(page.get_by_test_id("friend-row-bob")).to_be_visible()
+        await expect(page.get_by_test_id("friend-row-bob")).to_be_visible(timeout=15_000)
         state = await page.context.storage_state()
         fresh = await page.context.browser.new_context(storage_state=state)  # type: ignore[union-attr]
         home = await fresh.new_page()
         second = await wire(home)
         await home.goto(url)
-        await expect(home.get_by_test_id("friend-row-bob")).to_be_visible()
+        await expect(home.get_by_test_id("friend-row-bob")).to_be_visible(timeout=15_000)
         await expect(home.get_by_test_id("download").first).to_be_visible()
         await home.wait_for_load_state("networkidle")
         print(f"\nat home: {second.bytes} bytes", *second.requests.values(), sep="\n  ")
         assert second.bytes <= MAX_BYTES and len(second.requests) <= MAX_REQUESTS
         again = await wire(home)
         await home.reload()
-        await expect(home.get_by_test_id("friend-row-bob")).to_be_visible()
+        await expect(home.get_by_test_id("friend-row-bob")).to_be_visible(timeout=15_000)
         print(f"\nagain: {again.bytes} bytes")
         assert again.bytes < MAX_BYTES / 4
 

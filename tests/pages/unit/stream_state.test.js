@@ -12,6 +12,7 @@ const OFF = {
   wasLive: false,
   ended: null,
   problem: "",
+  obstacle: null,
   muted: false,
   systemMuted: false,
   silent: false,
@@ -67,6 +68,16 @@ test("whoever is away or silent is told so, the gravest first", () => {
   assert.equal(say({ ...LIVE, silent: true }).sentence, sentences.silent);
   assert.equal(say(mute).sentence, sentences.muted);
   assert.equal(say({ ...mute, systemMuted: true }).sentence, sentences.systemMuted);
+});
+
+test("while it tries again the page says why, and asks nobody to do so", () => {
+  const connecting = { ...OFF, phase: "connecting" };
+  const said = ["unreachable", "no path", "busy"].map((obstacle) => say({ ...connecting, obstacle }).sentence);
+  assert.deepEqual(said, [sentences.unreachable, sentences.noPath, sentences.busy]);
+  assert.equal(say({ ...connecting, serverAway: true }).sentence, sentences.unreachable);
+  const back = { ...LIVE, phase: "reconnecting" };
+  assert.equal(say({ ...back, obstacle: "busy" }).sentence, sentences.lost);
+  assert.equal(say({ ...back, obstacle: "unreachable" }).sentence, sentences.lostServer);
 });
 
 test("after the end the page says how it ended, and asks", () => {
