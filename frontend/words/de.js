@@ -322,7 +322,7 @@ export const de = {
     home: "Start",
     onPage: "Auf dieser Seite",
     onAir: "Auf Sendung",
-    tabs: { onAir: "Auf Sendung", stream: "Live gehen", friends: "Freunde", recordings: "Aufnahmen" },
+    tabs: { onAir: "Live", stream: "Senden", friends: "Freunde", recordings: "Aufnahmen" },
     nobodyOnAir: "Gerade ist niemand auf Sendung.",
     recordings: "Aufnahmen",
     yourRecordings: "Deine Aufnahmen",
