@@ -33,6 +33,8 @@ INAUDIBLE = 1e-8
 """Noise of less power, -80 dBFS, says nothing about how much of it is removed."""
 MIN_POWER = 1e-12
 
+SILENCE: Sound = np.zeros((2, WINDOW_SAMPLES), np.float32)
+"""What comes before the first sound, and after a gap."""
 _WINDOW = np.hanning(WINDOW_SAMPLES + 1)[:-1].astype(np.float32)
 
 
@@ -50,18 +52,28 @@ _SCALE = (
 ).astype(np.float32)  # fmt: skip
 
 
-def column(windows: Sound) -> NDArray[np.uint8]:
-    """Turn windows [2, WINDOW_SAMPLES] into the levels of their bands [2, BANDS].
+class Transform:
+    """Turns sound into the levels of its bands, in memory of its own: new pages cost more."""
 
-    A level of b stands for b / 2 - 120 dBFS, the RMS in that band. Bands are equally wide on the
-    mel scale (O'Shaughnessy 1987).
-    """
-    spectra = np.fft.rfft(windows * _WINDOW).view(np.float32)  # real and imaginary parts in turns
-    squares = np.square(spectra[:, : 2 * _EDGES[-1]])
-    powers = np.add.reduceat(squares, 2 * _EDGES[:-1], axis=1) * _SCALE
-    levels = 10 * np.log10(powers + np.float32(MIN_POWER)) - LOWEST_DBFS
-    steps: NDArray[np.uint8] = np.clip(np.rint(levels * STEPS_PER_DB), 0, 255).astype(np.uint8)
-    return steps
+    def __init__(self) -> None:
+        self._windows: Sound = np.empty((2, WINDOW_SAMPLES), np.float32)
+        self._spectra = np.empty((2, WINDOW_SAMPLES // 2 + 1), np.complex64)
+
+    def __call__(self, windows: Sound) -> NDArray[np.uint8]:
+        """Turn windows [2, WINDOW_SAMPLES] into levels [2, BANDS].
+
+        A level of b stands for b / 2 - 120 dBFS, the RMS in that band. Bands are equally wide on
+        the mel scale (O'Shaughnessy 1987).
+        """
+        np.multiply(windows, _WINDOW, out=self._windows)
+        # NumPy's types know one precision only.
+        np.fft.rfft(self._windows, out=self._spectra)  # type: ignore[arg-type]
+        squares = self._spectra.view(np.float32)  # real and imaginary parts in turns
+        np.square(squares, out=squares)
+        bands = np.add.reduceat(squares[:, : 2 * _EDGES[-1]], 2 * _EDGES[:-1], axis=1)
+        levels = 10 * np.log10(bands * _SCALE + np.float32(MIN_POWER)) - LOWEST_DBFS
+        steps: NDArray[np.uint8] = np.clip(np.rint(levels * STEPS_PER_DB), 0, 255).astype(np.uint8)
+        return steps
 
 
 class Spectrum:
@@ -69,7 +81,8 @@ class Spectrum:
 
     def __init__(self) -> None:
         self.noise = NoiseRemoved()
-        self._sound: Sound = np.zeros((2, WINDOW_SAMPLES), np.float32)
+        self._transform = Transform()
+        self._blocks = [SILENCE]
         self._end = self._number = 0
         self._columns: deque[tuple[int, bytes]] = deque(maxlen=MAX_COLUMNS)
 
@@ -79,16 +92,21 @@ class Spectrum:
         What is left out before it is a gap: columns without sound do not come.
         """
         if position != self._end:
-            self._sound = np.zeros_like(self._sound)
+            self._blocks = [SILENCE]
             self._end, self._number = position, position // COLUMN_SAMPLES
+        self._blocks.append(both)
         self._end += both.shape[1]
-        sound = np.concatenate((self._sound, both), axis=1)
+        if self._end >= (self._number + 1) * COLUMN_SAMPLES:
+            self._make_columns(np.concatenate(self._blocks, axis=1))
+
+    def _make_columns(self, sound: Sound) -> None:
+        """Make the columns that are whole, and keep what the next one needs."""
         while (beyond := self._end - (self._number + 1) * COLUMN_SAMPLES) >= 0:
             stop = sound.shape[1] - beyond
-            levels = column(sound[:, stop - WINDOW_SAMPLES : stop])
+            levels = self._transform(sound[:, stop - WINDOW_SAMPLES : stop])
             self._columns.append((self._number, levels.tobytes()))
             self._number += 1
-        self._sound = sound[:, -WINDOW_SAMPLES:]
+        self._blocks = [sound[:, -WINDOW_SAMPLES:]]
 
     def take(self) -> list[bytes]:
         """Get the columns since the last call as messages of docs/api.md, one unless some lack."""

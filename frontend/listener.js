@@ -1,3 +1,4 @@
+import { Arrival } from "./arrival.js";
 import { HeldConnection } from "./held.js";
 import { LiveSound } from "./live_sound.js";
 import { words } from "./words.js";
@@ -10,8 +11,6 @@ import { words } from "./words.js";
  */
 
 const RETURN_MS = 10_000; // a stream whose actor was lost begins again within this time
-const LOOK_MS = 250;
-const SILENT_MS = 2_000;
 const PATIENCE_MS = 1_500; // shorter absences of the server are not worth a word
 const HEARD = ["live", "reconnecting"];
 
@@ -29,20 +28,14 @@ export class Listener extends HeldConnection {
   #held = false;
   /** @type {string | null} */
   #streamId = null;
-  /** @type {RTCRtpReceiver | null} */
-  #receiver = null;
+  #arrival = new Arrival();
   #isTwofold = false;
-  #hearing = false;
-  #arrivedAt = -Infinity;
-  #lastPacket = -1;
   #decided = false;
   #ended = false;
   #problem = "";
   #away = false;
   /** @type {number | undefined} */
   #patience;
-  /** @type {number | undefined} */
-  #looking;
   #abort = new AbortController();
 
   /**
@@ -59,6 +52,7 @@ export class Listener extends HeldConnection {
     const obey = (/** @type {CustomEvent} */ { detail }) => this.#obey(detail);
     presence.addEventListener("control", obey, { signal });
     presence.addEventListener("link", () => this.#followLink(), { signal });
+    this.#arrival.addEventListener("change", () => this.dispatchEvent(new Event("change")));
     this.#sound.addEventListener("interrupted", () => this.#stopFor(words.listen.interrupted));
   }
 
@@ -120,7 +114,7 @@ export class Listener extends HeldConnection {
       stream,
       phase: this.phase,
       undecided: !this.#decided,
-      hearing: this.#hearing && this.phase !== "off",
+      hearing: this.#arrival.arrives,
       sound: this.sound,
       away: this.#away,
       ended: this.#ended,
@@ -146,9 +140,9 @@ export class Listener extends HeldConnection {
   /** @param {{ tell?: boolean }} [options] */
   async stop(options) {
     this.#sound.close();
-    clearInterval(this.#looking);
-    this.#streamId = this.#receiver = null;
-    this.#hearing = this.#held = this.#isTwofold = false;
+    this.#arrival.stop();
+    this.#streamId = null;
+    this.#held = this.#isTwofold = false;
     await super.stop(options);
   }
 
@@ -194,9 +188,9 @@ export class Listener extends HeldConnection {
     );
     pc.addEventListener("connectionstatechange", () => {
       if (pc.connectionState === "connected") this.#play(denoised, original);
-      const isCurrent = this.#receiver === denoised.receiver;
+      const isSilent = this.#arrival.watches(denoised.receiver) && !this.#arrival.arrives;
       // Without sound there is nothing to wait for.
-      if (pc.connectionState === "disconnected" && isCurrent && !this.#hearing) this.lose("failed");
+      if (pc.connectionState === "disconnected" && isSilent) this.lose("failed");
     });
   }
 
@@ -337,30 +331,13 @@ export class Listener extends HeldConnection {
    */
   #play({ receiver: denoised }, { receiver: original, currentDirection }) {
     if (this.phase === "off") return;
-    this.#receiver = denoised;
+    this.#arrival.watch(denoised);
     this.#isTwofold = currentDirection === "recvonly";
     this.#decided = false;
-    this.#lastPacket = -1;
     this.#sound.connect({
       denoised: denoised.track,
       original: this.#isTwofold ? original.track : null,
     });
-    clearInterval(this.#looking);
-    this.#looking = setInterval(() => this.#look(), LOOK_MS);
-  }
-
-  /** See whether sound arrives. */
-  #look() {
-    const [source] = this.#receiver?.getSynchronizationSources() ?? [];
-    const now = performance.now();
-    if (source && source.rtpTimestamp !== this.#lastPacket) {
-      this.#lastPacket = source.rtpTimestamp;
-      this.#arrivedAt = now;
-    }
-    const hearing = now - this.#arrivedAt < SILENT_MS;
-    if (hearing === this.#hearing) return;
-    this.#hearing = hearing;
-    this.dispatchEvent(new Event("change"));
   }
 
   /** @param {Sound} before */

@@ -174,10 +174,8 @@ export class Player extends EventTarget {
    */
   #load(recording, from) {
     const path = `/api/recordings/${encodeURIComponent(recording.id)}/audio`;
-    this.audio.replaceChildren(
-      el("source", { src: `${path}?format=small` }),
-      el("source", { src: path }),
-    );
+    const addresses = recording.formats.includes("small") ? [`${path}?format=small`, path] : [path];
+    this.audio.replaceChildren(...addresses.map((src) => el("source", { src })));
     this.#recording = recording;
     this.#startAt = from;
     this.#hasPlayed = false;

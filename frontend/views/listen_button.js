@@ -36,7 +36,7 @@ export class ListenButton {
     const off = !stop && !canListen;
     this.element.setAttribute("aria-disabled", String(off));
     this.element.disabled = off && this.element !== document.activeElement; // it would lose focus
-    const label = stop ? words.listen.stop : words.listen.listen;
+    const label = stop ? words.listen[this.#named ? "stopShort" : "stop"] : words.listen.listen;
     if (label === this.#shown) return;
     this.#shown = label;
     const name = this.#username;

@@ -259,9 +259,8 @@ class Parts {
    * @param {string} label
    */
   #skip(seconds, label) {
-    const text = `${seconds < 0 ? "−" : "+"}${Math.abs(seconds)} s`;
     const go = () => this.#seek(Math.max(0, Math.min(this.#position + seconds, this.#recording.duration_s)));
-    return button({ class: "quiet small", "aria-label": label, on: { click: go } }, text);
+    return button({ class: "quiet small", on: { click: go } }, label);
   }
 
   /** @param {number} position s */

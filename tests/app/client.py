@@ -28,16 +28,20 @@ class Person:
         )
         self.peers: list[PublisherPeer | ListenerPeer] = []
 
-    async def publish(self, packets: list[bytes]) -> tuple[PublisherPeer, str]:
+    async def publish(
+        self, packets: list[bytes], query: str = "", *, protocol: str = ""
+    ) -> tuple[PublisherPeer, str]:
         """Begin to publish; get the peer and the path of its session."""
-        peer = PublisherPeer(packets)
+        peer = PublisherPeer(packets, protocol=protocol)
         self.peers.append(peer)
-        location = await self._connect(peer, "/whip")
+        location = await self._connect(peer, f"/whip{query}")
         return peer, location
 
-    async def listen(self, username: str, query: str = "") -> tuple[ListenerPeer, str]:
+    async def listen(
+        self, username: str, query: str = "", *, sections: int = 1
+    ) -> tuple[ListenerPeer, str]:
         """Begin to listen; get the peer and the path of its session."""
-        peer = ListenerPeer()
+        peer = ListenerPeer(sections=sections)
         self.peers.append(peer)
         location = await self._connect(peer, f"/whep/{username}{query}")
         return peer, location

@@ -10,7 +10,7 @@ import soundfile
 
 from tests.app.client import Person
 from tests.media.test_preview import wav
-from tests.peers import ListenerPeer, PublisherPeer, encode
+from tests.peers import encode
 from tests.sounds import noise, speech_like
 from tests.waiting import until
 
@@ -24,9 +24,8 @@ async def test_previews_are_made_while_somebody_streams_as_they_chose(people: Pe
     """A stream begins with its settings; previews leave it alone; a friend hears both sounds."""
     ada, bob = await people(), await people()
     await ada.befriend(bob)
-    publisher = PublisherPeer(PACKETS, protocol="2")
     query = "?title=Birds&share_original=true&attenuation_limit_db=12"
-    await ada._connect(publisher, f"/whip{query}")
+    publisher, _ = await ada.publish(PACKETS, query, protocol="2")
 
     async def live() -> bool:
         stream = await bob.http.get(f"/api/users/{ada.username}")
@@ -37,8 +36,7 @@ async def test_previews_are_made_while_somebody_streams_as_they_chose(people: Pe
     assert stream is not None
     assert (stream["title"], stream["share_original"]) == ("Birds", True)
     assert (stream["attenuation_limit_db"], stream["muted"]) == (12, False)
-    listener = ListenerPeer(sections=2)
-    await bob._connect(listener, f"/whep/{ada.username}?sound=both")
+    listener, _ = await bob.listen(ada.username, "?sound=both", sections=2)
     body = wav(0.05 * noise(2.0), 44100)
 
     async def preview() -> bytes:
@@ -63,5 +61,3 @@ async def test_previews_are_made_while_somebody_streams_as_they_chose(people: Pe
     assert await live()
     await until(lambda: all(len(sound) > 48000 for sound in listener.sounds))
     await until(lambda: len(publisher.spectra) > 10)
-    for peer in (listener, publisher):
-        await peer.close()

@@ -19,6 +19,7 @@ from actors.sound_thread import SoundThread
 from foundation.ids import new_id
 from recordings.spool_thread import SpoolThread
 from recordings.writer import RecordingWriter, SpoolMeta
+from tests.denoiser.clips import noisy_clip
 from tests.peers import encode
 from tests.sounds import Sound, speech_like
 
@@ -212,6 +213,25 @@ def test_muting_fades(thread: SoundThread, tmp_path: Path) -> None:
     recorded = run.finish()
     assert not recorded[16 * 960 : 29 * 960].any()
     assert np.max(np.abs(np.diff(recorded))) < 2 * 0.3 * 2 * np.pi * 300 / 48000
+
+
+def test_the_noise_removed_is_what_the_settings_allow(thread: SoundThread, tmp_path: Path) -> None:
+    """Much by default, no more than a limit, nothing without noise reduction."""
+    packets = encode(noisy_clip("words", 3.5))
+    run = Run(thread, tmp_path)
+    run.pipeline.watch(True)
+    spectrum = run.pipeline.spectrum
+    assert spectrum is not None
+    removed = []
+    for denoise, limit_db in ((True, None), (True, 6.0), (False, None)):
+        run.pipeline.control(denoise=denoise, attenuation_limit_db=limit_db)
+        run.play(packets)
+        removed.append(spectrum.noise.decibels or 0.0)
+    run.finish()
+    assert removed[0] > 10 and 4 < removed[1] < 6.5 and removed[2] < 0.5, removed
+    assert sum(message[1] for message in spectrum.take()) > 20
+    run.pipeline.watch(False)
+    assert run.pipeline.spectrum is None
 
 
 def test_frames_are_encoded_only_for_somebody(thread: SoundThread, tmp_path: Path) -> None:

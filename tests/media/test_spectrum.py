@@ -13,7 +13,7 @@ from actors.spectrum import (
     WINDOW_SAMPLES,
     NoiseRemoved,
     Spectrum,
-    column,
+    Transform,
 )
 from tests.sounds import Sound, noise
 
@@ -32,7 +32,7 @@ def decibels(levels: bytes) -> Sound:
 def test_a_tone_is_in_its_band_with_its_level(hertz: float, amplitude: float) -> None:
     """RMS relative to full scale; bands far away are at least 50 dB below."""
     tone = amplitude * np.sin(2 * np.pi * hertz * np.arange(WINDOW_SAMPLES) / 48000)
-    before, after = column(np.stack((tone, np.zeros_like(tone))).astype(np.float32))
+    before, after = Transform()(np.stack((tone, np.zeros_like(tone))).astype(np.float32))
     levels = decibels(before.tobytes())
     band = int(np.searchsorted(EDGES_HZ, hertz)) - 1
     loudest = int(np.argmax(levels))
