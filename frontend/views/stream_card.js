@@ -74,7 +74,6 @@ export class StreamCard {
       this.#timer.element,
       this.#sentence,
       this.#live,
-      this.#audience.element,
       this.#storage,
       el(
         "div",
@@ -85,6 +84,7 @@ export class StreamCard {
         this.#check.toggle,
       ),
       this.#problem,
+      this.#audience.element,
       this.#check.element,
       this.#settings.element,
     );

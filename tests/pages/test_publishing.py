@@ -178,7 +178,7 @@ async def test_a_page_on_air_stays_awake_and_signed_in_and_asks_before_it_goes(
     async with page.expect_request("**/api/me") as renewal:
         await page.evaluate("renewNow()")
     answer = await (await renewal.value).response()
-    assert answer and "hushcast=" in answer.headers["set-cookie"]
+    assert answer and "hushcast=" in (await answer.all_headers())["set-cookie"]
     await page.close(run_before_unload=True)
     await until(lambda: asked == ["beforeunload"])
     await expect(tab.find("stream-state")).to_have_text("Live")
@@ -321,3 +321,4 @@ async def test_a_sign_in_that_ends_says_what_ended_with_it(stage: Stage) -> None
     await ada.http.delete("/api/session")
     await expect(tab.find("notice")).to_contain_text("Your stream has ended")
     await expect(tab.find("sign-in")).to_be_visible()
+    await ada.close()
