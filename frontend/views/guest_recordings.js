@@ -87,7 +87,7 @@ export class GuestRecordings {
     const audio = el(
       "audio",
       { controls: true, preload: "none", "aria-label": title },
-      el("source", { src: `${path}&format=small` }),
+      recording.formats.includes("small") ? el("source", { src: `${path}&format=small` }) : null,
       el("source", { src: path }),
     );
     const when = recording.title ? writeMoment(recording.started_at) : "";
