@@ -79,5 +79,5 @@ class Follower:
     async def _take(self, channel: str, text: str, receiver: Receiver) -> None:
         try:
             await receiver(text)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
             log.error("%s: unrecognised message on %s: %r", self._name, channel, error)
