@@ -22,7 +22,8 @@ class Follower:
     Messages that were published during an outage are lost: `joined` is awaited whenever a
     subscription has begun, before its first message, to make up for them. If it or a receiver
     raises RedisUnavailable, the subscription begins anew. A message that its receiver cannot read
-    (ValueError, TypeError or KeyError), such as another release's, is logged and skipped.
+    (ValueError, TypeError, AttributeError or LookupError), such as another release's, is logged and
+    skipped.
 
     Attributes:
         connected: set while there is a subscription.
