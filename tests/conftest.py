@@ -24,6 +24,7 @@ SHARED = ("app", "instance")
 """Fixtures that start a hushcast: what uses the same one runs in the same process."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests together that share a fixture or a file, for xdist's `loadgroup`."""
     for item in items:
