@@ -61,7 +61,7 @@ async def _nothing_names(username: str, app: App, valkey: str, s3: StoreConfig) 
         keys = [key async for key in redis.scan_iter("*") if not key.startswith(passing)]
         values = {key: await _everything_in(redis, key) for key in keys}
     named = [key for key, value in values.items() if username in key + value]
-    spools = list((app.data_dir / "spool").iterdir())
+    spools = [path for path in (app.data_dir / "spool").iterdir() if path.suffix != ".lock"]
     return not objects + named + spools
 
 
