@@ -120,6 +120,7 @@ class CopyMaker:
         finally:
             if process.returncode is None:
                 process.kill()
+                await process.wait()
 
     @property
     def _authority(self) -> str | None:

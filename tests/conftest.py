@@ -1,7 +1,6 @@
 """What all tests share: the real servers, and how made-up inputs are drawn."""
 
 import hypothesis
-import pytest
 
 from actors.ice import gather_on
 
@@ -18,16 +17,3 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("hushcast")
-
-
-SHARED = ("app", "instance")
-"""Fixtures that start a hushcast: what uses the same one runs in the same process."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests together that share a fixture or a file, for xdist's `loadgroup`."""
-    for item in items:
-        used = set(getattr(item, "fixturenames", ()))
-        group = next((name for name in SHARED if name in used), item.nodeid.split("::")[0])
-        item.add_marker(pytest.mark.xdist_group(group))
