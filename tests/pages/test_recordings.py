@@ -1,6 +1,7 @@
 """Recordings in lists and on their pages, in Chromium."""
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +71,8 @@ async def test_a_recording_has_a_page(edge: Edge, tmp_path: Path) -> None:
             await page.keyboard.press("ArrowRight")
         await expect(page.get_by_test_id("recording-time")).to_have_text("0:20 of 0:40")
         await page.get_by_test_id("play").click()
-        await expect(page.get_by_test_id("recording-time")).to_have_text("0:22 of 0:40")
+        later = re.compile("0:2[1-9] of 0:40")
+        await expect(page.get_by_test_id("recording-time")).to_have_text(later)
         audio = page.get_by_test_id("recording-audio")
         assert await audio.evaluate("(audio) => audio.playbackRate") == 2
         await page.get_by_test_id("play").click()
