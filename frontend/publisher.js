@@ -312,9 +312,20 @@ export class Publisher extends HeldConnection {
     if (reason !== "closed") return true;
     if (!this.presence.isOnline) await this.presence.refresh();
     if (this.stream) return true;
+    if (this.#endedUntouched) {
+      this.#seenStream = null;
+      this.#anewUntil = this.#pressedAt + PRESS_MS;
+      return true;
+    }
     if (this.#vigil.slept) this.#finish("absent");
     else this.#finish(this.#seenStream ? "ended" : "unheard");
     return false;
+  }
+
+  /** Whether the stream that Start was to take over ended first: the press is still good. */
+  get #endedUntouched() {
+    const good = Date.now() - this.#pressedAt < PRESS_MS;
+    return good && this.#seenStream !== null && !this.#heardAt;
   }
 
   /** @param {ApiError} error */

@@ -177,7 +177,7 @@ async def _orphans(instance: Instance) -> list[str]:
 
     async def nothing_left() -> bool:
         nonlocal left
-        left = [str(path) for path in instance.spool.glob("*")]
+        left = [str(path) for path in instance.spool.iterdir() if path.suffix != ".lock"]
         for actor in processes(instance.app):
             left += [f"socket of actor {actor.pid}" for _ in actor.net_connections("udp")]
         async with connect(instance.redis_url) as redis:
