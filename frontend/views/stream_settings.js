@@ -35,6 +35,7 @@ export class StreamSettings {
   });
   #amount = el("input", { type: "range", min: 0, max: FULL_DB, step: 3, value: FULL_DB, id: "limit", testid: "attenuation-limit" });
   #amountText = el("output", { for: "limit" });
+  #named = false;
   #device = el("select", { id: "device", testid: "microphone", "aria-describedby": "device-note" });
   #deviceNote = el("p", { id: "device-note", class: "hint", role: "status", testid: "microphone-note" });
   #title = el("input", { id: "title", testid: "title", maxlength: MAX_TITLE, autocomplete: "off", "aria-describedby": "title-hint" });
@@ -107,7 +108,7 @@ export class StreamSettings {
     const { publisher } = this.#visit;
     const { deviceInUse, deviceNote } = publisher;
     if (deviceNote !== this.#deviceNote.textContent) this.#deviceNote.textContent = deviceNote;
-    if (deviceInUse !== null && !this.#device.dataset.named) this.#listDevices();
+    if (deviceInUse !== null && !this.#named) this.#listDevices();
     const shown = deviceInUse ?? publisher.settings.choices.deviceId;
     const listed = [...this.#device.options].some(({ value }) => value === shown);
     this.#device.value = listed ? shown : "";
@@ -160,10 +161,12 @@ export class StreamSettings {
   }
 
   async #listDevices() {
-    const devices = (await microphones()).filter(({ id }) => id !== "default");
+    const named = await microphones();
+    const devices = named.filter(({ id }) => id !== "default");
     const options = [{ id: "", label: say.defaultDevice }, ...devices];
     this.#device.replaceChildren(...options.map(({ id, label }) => el("option", { value: id }, label)));
-    if (devices.length) this.#device.dataset.named = "";
+    // Whoever uses a microphone may know its name; a list without any does not get longer by asking.
+    this.#named = named.length > 0 || this.#visit.publisher.deviceInUse !== null;
     this.#renderDevice();
   }
 }
