@@ -151,7 +151,7 @@ async def _measure(browser: Browser, ada: Person, bob: Person, ruler: Ruler, tri
         if turn:  # the first opens the microphone, and warms everything
             published.append(times)
         if turn < tries:
-            await hers.find("stop").click()
+            await hers.end_stream()
             await expect(hers.find("stream-state")).to_have_text("Off")
             await until(lambda: _none(ada))
     await ada.http.patch("/api/stream", json={"denoise": False})
