@@ -1,4 +1,5 @@
 import { el } from "../dom.js";
+import { words } from "../words.js";
 
 const FLOOR_DBFS = -72;
 
@@ -26,7 +27,7 @@ export class Meter {
         testid,
         class: "track",
         role: "meter",
-        "aria-label": `${label} level`,
+        "aria-label": words.stream.level(label),
         "aria-valuemin": -100,
         "aria-valuemax": 0,
       },
@@ -49,7 +50,8 @@ export class Meter {
     const peak = height(dbfs === null ? FLOOR_DBFS : this.#held);
     this.#peak.style.setProperty("--level", String(peak));
     this.#meter.setAttribute("aria-valuenow", level.toFixed(1));
-    this.#meter.setAttribute("aria-valuetext", dbfs === null ? "no sound" : `${Math.round(level)} dBFS`);
+    const heard = dbfs === null ? words.stream.noSound : `${Math.round(level)} dBFS`;
+    this.#meter.setAttribute("aria-valuetext", heard);
     this.#number.textContent = dbfs === null ? "–" : `${Math.round(level)} dB`;
     if (dbfs === null) this.#held = FLOOR_DBFS;
   }
