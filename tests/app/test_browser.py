@@ -72,9 +72,11 @@ async def test_somebody_streams_and_a_friend_listens(
 
     listening = await open_tab(browser, bob, f"/u/{ada.username}", bypass_csp=True)
     await listening.record()
-    pressed = await listening.click("listen")
-    first = await listening.page.wait_for_function("() => window.heard.firstAt")
-    first_sound_ms = await first.json_value() - pressed
+    for _ in range(TAKES):  # a pause between words lasts 0.4 s, and the page has just been loaded
+        first_sound_ms = await _first_sound(listening)
+        if first_sound_ms <= 1000:
+            break
+        await listening.click("unlisten")
 
     await hers.watch("timer")
     meters = {await hers.find("input-meter").get_attribute("aria-valuenow")}
@@ -108,8 +110,7 @@ async def test_somebody_streams_and_a_friend_listens(
         f"noisy: {quality(NOISY, CLEAN)}; offline model: {offline}; "
         f"recording: {kept}; heard in the browser: {listened}"
     )
-    assert max(seen_ms, gone_ms) <= 1000
-    assert first_sound_ms <= 10_000  # a pause between words may be most of it
+    assert max(seen_ms, first_sound_ms, gone_ms) <= 1000
     assert abs(kept.pesq - offline.pesq) <= 0.3 and abs(kept.stoi - offline.stoi) <= 0.03
     assert abs(listened.stoi - offline.stoi) <= 0.05
     assert abs(recording["duration_s"] - length_s) <= 0.2
@@ -131,6 +132,15 @@ def _takes(recorded: Sound) -> Iterator[Quality]:
     """Judge all the words, as often as a recording has them one after the other."""
     for start in range(0, len(recorded) - len(CLEAN), len(CLEAN)):
         yield quality(recorded[start : start + len(CLEAN)], CLEAN, looped=True, played=True)
+
+
+async def _first_sound(listening: Tab) -> int:
+    """Press Listen; get how long it takes until something is heard, ms."""
+    await listening.page.evaluate("() => { window.heard.firstAt = null; }")
+    pressed = await listening.click("listen")
+    first = await listening.page.wait_for_function("() => window.heard.firstAt")
+    heard_at: int = await first.json_value()
+    return heard_at - pressed
 
 
 async def _take(listening: Tab) -> Quality:
