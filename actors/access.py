@@ -15,6 +15,8 @@ CHANNEL = "hushcast:access"
 SIGNED_OUT = "You were signed out. Please sign in again."
 NO_FRIEND = "You are no longer friends."
 LINK_ENDED = "This link is no longer valid. Ask whoever sent it for another one."
+GUESTS = "link:"
+"""What the name of a link's guests begins with. No username has a colon."""
 KEPT_S = 24 * 3600
 """While a media session rests on a sign-in, that one does not expire within this time."""
 
@@ -138,13 +140,13 @@ def link_key(link: str) -> str:
 
 
 def guest_name(link: str) -> str:
-    """Name the guests of a link. No username has a colon."""
-    return f"link:{link}"
+    """Name the guests of a link."""
+    return f"{GUESTS}{link}"
 
 
 def is_guest(name: str) -> bool:
     """Tell whether this is the name of a link's guests."""
-    return name.startswith("link:")
+    return name.startswith(GUESTS)
 
 
 def friends_key(username: str) -> str:
@@ -153,4 +155,4 @@ def friends_key(username: str) -> str:
 
 
 def _key(ground: str) -> str:
-    return f"hushcast:{ground}" if is_guest(ground) else sign_in_key(ground)
+    return link_key(ground.removeprefix(GUESTS)) if is_guest(ground) else sign_in_key(ground)

@@ -1,10 +1,17 @@
-"""Who listens to one stream, and who may not any more."""
+"""Who listens to one stream, how many may, and who may not any more."""
 
 from collections.abc import Iterator
 
-from actors.access import is_guest
+from actors.access import Guest, is_guest
+from actors.errors import RemovedFromStream, TooManySessions
 from actors.sessions import ListenerSession, SessionState
 from actors.status import Listening
+
+MAX_SESSIONS_OF_A_LISTENER = 32
+MAX_CONNECTING_OF_A_LISTENER = 8
+"""How many of these may not be connected yet."""
+MAX_GUESTS_OF_A_LINK = 100
+MAX_CONNECTING_GUESTS_OF_A_LINK = 32
 
 
 class Audience:
@@ -17,6 +24,7 @@ class Audience:
         self._owner = owner
         self._sessions: dict[str, ListenerSession] = {}
         self._removed: set[str] = set()
+        self._removed_sentence = f"{owner} removed you from this stream."
 
     def __iter__(self) -> Iterator[ListenerSession]:
         return iter(list(self._sessions.values()))
@@ -56,16 +64,38 @@ class Audience:
         """Forget a session that has ended."""
         self._sessions.pop(session.session_id, None)
 
-    def remove(self, listener: str, session_id: str) -> None:
-        """Close a person's sessions and let them open no other; of guests this session alone."""
+    def admit(self, listener: str, guest: Guest | None) -> None:
+        """Check that a user, or another guest of a link, may begin to listen.
+
+        Raises RemovedFromStream or TooManySessions.
+        """
+        if listener in self._removed:
+            raise RemovedFromStream(self._removed_sentence)
+        own = self.of(listener)
+        connecting = sum(each.state is SessionState.CONNECTING for each in own)
+        if guest is not None:
+            if len(own) >= MAX_GUESTS_OF_A_LINK:
+                raise TooManySessions(f"This link is at its limit of {len(own)} listeners.")
+            if connecting >= MAX_CONNECTING_GUESTS_OF_A_LINK:
+                raise TooManySessions("Many people are connecting right now. Please wait.")
+            return
+        if len(own) >= MAX_SESSIONS_OF_A_LISTENER:
+            raise TooManySessions(f"You already listen to {self._owner} {len(own)} times.")
+        if connecting >= MAX_CONNECTING_OF_A_LISTENER:
+            raise TooManySessions(
+                f"{connecting} of your sessions are still connecting. Please wait."
+            )
+
+    def remove(self, listener: str, session_id: str) -> str:
+        """Close a person's sessions and let them open no other; of guests this session alone.
+
+        Returns the sentence that tells them.
+        """
         self._removed.add(session_id if is_guest(listener) else listener)
         for each in self.of(listener):
-            if self.is_removed(_person(each)):
+            if _person(each) in self._removed:
                 each.close()
-
-    def is_removed(self, person: str) -> bool:
-        """Tell whether the owner removed this user, or guest's session."""
-        return person in self._removed
+        return self._removed_sentence
 
     def expired(self, now: float) -> list[ListenerSession]:
         """Get the sessions of guests whose link has expired, at a time since the epoch."""

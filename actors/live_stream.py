@@ -15,7 +15,6 @@ from actors.errors import (
     NoPlace,
     NotLive,
     OriginalNotShared,
-    RemovedFromStream,
     TooManySessions,
     UnknownSession,
 )
@@ -38,12 +37,6 @@ log = logging.getLogger(__name__)
 
 MAX_PUBLISHERS = 8
 """How many sessions may try to publish one stream at a time."""
-MAX_SESSIONS_OF_A_LISTENER = 32
-MAX_CONNECTING_OF_A_LISTENER = 8
-"""How many of these may not be connected yet."""
-MAX_GUESTS_OF_A_LINK = 100
-MAX_CONNECTING_GUESTS_OF_A_LINK = 32
-CONNECTING = SessionState.CONNECTING
 STATS_INTERVAL_S = 0.1
 HEARD_STATES = (StreamState.LIVE, StreamState.RECONNECTING)
 
@@ -141,7 +134,7 @@ class LiveStream:
     def connecting(self) -> int:
         """How many sessions are not connected yet."""
         publishers = [each.session for each in self._publishers.values()]
-        return sum(each.state is CONNECTING for each in [*publishers, *self._audience])
+        return sum(each.state is SessionState.CONNECTING for each in [*publishers, *self._audience])
 
     @property
     def stopping(self) -> bool:
@@ -226,9 +219,7 @@ class LiveStream:
             raise NotLive(f"{self.username} is not live.")
         if original and not self._may_hear_original(listener):
             raise OriginalNotShared(f"{self.username} does not share the original sound.")
-        if self._audience.is_removed(listener):
-            raise RemovedFromStream(_removed_by(self.username))
-        self._refuse_a_crowd(listener, guest)
+        self._audience.admit(listener, guest)
         session = ListenerSession(
             session_id,
             connect_timeout_s=self._times.connect_timeout_s,
@@ -266,8 +257,7 @@ class LiveStream:
             return
         told = fields(stream=self.status.stream_id, session=session_id)
         log.info("the publisher removes a listener", extra=told)
-        self._audience.remove(listener, session_id)
-        reason = _removed_by(self.username)
+        reason = self._audience.remove(listener, session_id)
         await self._announcer.tell_pages(listener, "removed", session_id, reason=reason)
 
     def listeners(self) -> list[Listening]:
@@ -426,23 +416,6 @@ class LiveStream:
             log.info("session loses its access", extra=told)
             session.close()
 
-    def _refuse_a_crowd(self, listener: str, guest: Guest | None) -> None:
-        """Raise TooManySessions at the limits of a user's, or of a link's, sessions."""
-        own = self._audience.of(listener)
-        connecting = sum(each.state is CONNECTING for each in own)
-        if guest is not None:
-            if len(own) >= MAX_GUESTS_OF_A_LINK:
-                raise TooManySessions(f"This link is at its limit of {len(own)} listeners.")
-            if connecting >= MAX_CONNECTING_GUESTS_OF_A_LINK:
-                raise TooManySessions("Many people are connecting right now. Please wait.")
-            return
-        if len(own) >= MAX_SESSIONS_OF_A_LISTENER:
-            raise TooManySessions(f"You already listen to {self.username} {len(own)} times.")
-        if connecting >= MAX_CONNECTING_OF_A_LISTENER:
-            raise TooManySessions(
-                f"{connecting} of your sessions are still connecting. Please wait."
-            )
-
     async def _retire(self, session: PublisherSession) -> None:
         await self._announcer.tell_pages(self.username, "taken_over", session.session_id)
         session.close()
@@ -573,10 +546,6 @@ def _rounded(stats: dict[str, float | None]) -> dict[str, float | None]:
         name: round(value, 3) if isinstance(value, float) else value
         for name, value in stats.items()
     }
-
-
-def _removed_by(username: str) -> str:
-    return f"{username} removed you from this stream."
 
 
 def _any_decodes(segments: list[Segment]) -> bool:

@@ -90,6 +90,18 @@ def nothing(wav: bytes) -> Iterator[Made]:
 
 
 @contextmanager
+def beside(work: Callable[[], None], over: threading.Event) -> Iterator[None]:
+    """Work in a thread until it is over."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
 def by_worker(wav: bytes) -> Iterator[Made]:
     """Make previews as a stream actor does."""
     made, over = Made([]), threading.Event()
@@ -102,13 +114,8 @@ def by_worker(wav: bytes) -> Iterator[Made]:
             made.seconds.append(time.monotonic() - began)
         await previews.close()
 
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    try:
+    with beside(lambda: asyncio.run(run()), over):
         yield made
-    finally:
-        over.set()
-        thread.join()
 
 
 @contextmanager
@@ -123,13 +130,8 @@ def by_thread(wav: bytes) -> Iterator[Made]:
             clean(wav, model, None)
             made.seconds.append(time.monotonic() - began)
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
+    with beside(run, over):
         yield made
-    finally:
-        over.set()
-        thread.join()
 
 
 WAYS: dict[str, Callable[[bytes], object]] = {

@@ -74,3 +74,12 @@ export function toggle({ testid, label, hint, on }) {
   const element = el("label", { class: "setting toggle" }, words, input);
   return { element, input };
 }
+
+/**
+ * Set a text unless it is the same, so that screen readers do not read it again.
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

@@ -4,7 +4,7 @@ import inspect
 from asyncio.constants import SSL_HANDSHAKE_TIMEOUT
 from pathlib import Path
 
-from actors import ice_lite, live_stream, preview, previews, sdp, sessions, stream
+from actors import audience, ice_lite, live_stream, preview, previews, sdp, sessions, stream
 from commands import cli
 from deployments import presence, subscription
 from recordings import index, writer
@@ -119,10 +119,10 @@ IN_CODE: dict[str, object] = {
     "sections of an offer": sdp.MAX_SECTIONS,
     "lines of an offer": sdp.MAX_LINES,
     "sessions that try to publish a stream at a time": live_stream.MAX_PUBLISHERS,
-    "sessions of one listener to a stream": live_stream.MAX_SESSIONS_OF_A_LISTENER,
-    "of these, sessions that are still connecting": live_stream.MAX_CONNECTING_OF_A_LISTENER,
-    "guests of a link": live_stream.MAX_GUESTS_OF_A_LINK,
-    "of these, guests who are still connecting": live_stream.MAX_CONNECTING_GUESTS_OF_A_LINK,
+    "sessions of one listener to a stream": audience.MAX_SESSIONS_OF_A_LISTENER,
+    "of these, sessions that are still connecting": audience.MAX_CONNECTING_OF_A_LISTENER,
+    "guests of a link": audience.MAX_GUESTS_OF_A_LINK,
+    "of these, guests who are still connecting": audience.MAX_CONNECTING_GUESTS_OF_A_LINK,
     "sessions of an actor that are still connecting": stream.MAX_CONNECTING,
     "seconds until a session is connected": setting("connect_timeout_s"),
     "addresses that a session hears": ice_lite.MAX_SOURCES,

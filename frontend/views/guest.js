@@ -4,9 +4,8 @@ import { view } from "../listen_state.js";
 import { words } from "../words.js";
 import { GuestRecordings } from "./guest_recordings.js";
 import { HoldButton } from "./hold_button.js";
-import { LiveWaveform } from "./live_waveform.js";
 import { onPress } from "./press.js";
-import { Timer } from "./timer.js";
+import { StreamStatus } from "./stream_status.js";
 import { Volume } from "./volume.js";
 
 /**
@@ -39,13 +38,8 @@ export class GuestView {
   /** @type {Action} */
   #action = "wait";
   #abort = new AbortController();
-  #word = el("span", { testid: "stream-state" });
-  #badge = el("span", { class: "badge" }, this.#word);
-  #timer;
-  #title = el("p", { class: "stream-title", testid: "stream-title" });
-  #sentence = el("p", { class: "sentence", testid: "listen-sentence" });
-  #announcement = el("p", { class: "unseen", role: "status" });
-  #waveform;
+  #status;
+  #card;
   #button = button({});
   #hold;
   #volume;
@@ -57,25 +51,21 @@ export class GuestView {
     const name = visit.link.username;
     this.#name = name;
     this.title = words.links.title(name);
-    this.#timer = new Timer(visit.clock, { testid: "timer", class: "clock" });
-    this.#waveform = new LiveWaveform(visit.listener);
+    this.#status = new StreamStatus(visit);
     this.#hold = new HoldButton(visit.listener);
     this.#volume = new Volume(visit.player, { testid: "volume" });
     this.#recordings = visit.link.recordings ? new GuestRecordings(visit) : null;
+    this.#card = el(
+      "section",
+      { class: "card listen", "aria-label": words.listen.streamOf(name) },
+      el("div", { class: "row between" }, el("h1", {}, name), this.#status.badge),
+      ...this.#status.elements,
+      el("div", { class: "row actions" }, this.#button, this.#hold.element, this.#volume.element),
+    );
     this.element = el(
       "div",
       { class: "profile" },
-      el(
-        "section",
-        { class: "card listen", "aria-label": words.listen.streamOf(name) },
-        el("div", { class: "row between" }, el("h1", {}, name), this.#badge),
-        this.#timer.element,
-        this.#title,
-        this.#sentence,
-        this.#announcement,
-        this.#waveform.element,
-        el("div", { class: "row actions" }, this.#button, this.#hold.element, this.#volume.element),
-      ),
+      this.#card,
       this.#recordings?.element,
       el("footer", {}, el("a", { class: "hint", href: "/" }, words.links.whatIsThis)),
     );
@@ -95,13 +85,13 @@ export class GuestView {
     this.#volume.start();
     this.#recordings?.start();
     this.#render();
-    this.#announcement.textContent = ""; // a page that opens is read from its heading on
+    this.#status.hush();
   }
 
   close() {
     this.#abort.abort();
     this.#recordings?.close();
-    for (const part of [this.#timer, this.#waveform, this.#hold, this.#volume]) part.close();
+    for (const part of [this.#status, this.#hold, this.#volume]) part.close();
   }
 
   #press() {
@@ -121,17 +111,11 @@ export class GuestView {
       listener.listen(this.#name);
       return; // it tells what changes
     }
-    const { badge, word, sentence, announcement } = view(facts, words.listen);
+    const shown = view(facts, words.listen);
     const own = sentenceOf(facts, this.#waits, words.links);
-    this.element.dataset.state = this.#badge.dataset.state = badge === "muted" ? "live" : badge;
-    this.element.firstElementChild?.setAttribute("data-state", badge === "muted" ? "live" : badge);
-    set(this.#word, word);
-    set(this.#sentence, own ?? sentence);
-    set(this.#announcement, own ?? announcement);
-    set(this.#title, facts.stream?.title ?? "");
-    this.#timer.set(facts.stream?.started_at ?? null);
-    this.#timer.element.hidden = !facts.stream;
-    this.#waveform.run(facts.phase === "connected");
+    this.#status.render(facts, own ? { ...shown, sentence: own, announcement: own } : shown);
+    this.#status.clock.hidden = !facts.stream;
+    this.#card.dataset.state = this.#status.badge.dataset.state;
     this.#hold.element.hidden = facts.phase === "off" || !listener.hasOriginal;
     this.#renderButton(actionOf(facts, this.#waits));
   }
@@ -145,13 +129,4 @@ export class GuestView {
     this.#button.className = `large ${kind}`;
     this.#button.replaceChildren(icon(name), text);
   }
-}
-
-/**
- * Set a text unless it is the same, so that screen readers do not read it again.
- * @param {HTMLElement} element
- * @param {string} text
- */
-function set(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }

@@ -3,8 +3,7 @@ import { view } from "../listen_state.js";
 import { words } from "../words.js";
 import { HoldButton } from "./hold_button.js";
 import { ListenButton } from "./listen_button.js";
-import { LiveWaveform } from "./live_waveform.js";
-import { Timer } from "./timer.js";
+import { StreamStatus } from "./stream_status.js";
 import { Volume } from "./volume.js";
 
 /**
@@ -19,13 +18,7 @@ export class ListenCard {
   #visit;
   #username;
   #abort = new AbortController();
-  #word = el("span", { testid: "stream-state" });
-  #badge = el("span", { class: "badge" }, this.#word);
-  #timer;
-  #title = el("p", { class: "stream-title", testid: "stream-title" });
-  #sentence = el("p", { class: "sentence", testid: "listen-sentence" });
-  #announcement = el("p", { class: "unseen", role: "status" });
-  #waveform;
+  #status;
   #listen;
   #hold;
   #volume;
@@ -39,8 +32,7 @@ export class ListenCard {
   constructor(visit, username, { mine }) {
     this.#visit = visit;
     this.#username = username;
-    this.#timer = new Timer(visit.clock, { testid: "timer", class: "clock" });
-    this.#waveform = new LiveWaveform(visit.listener);
+    this.#status = new StreamStatus(visit);
     this.#listen = new ListenButton(visit, username);
     this.#hold = new HoldButton(visit.listener);
     this.#volume = new Volume(visit.player, { testid: "volume" });
@@ -51,12 +43,8 @@ export class ListenCard {
     this.element = el(
       "section",
       { class: "card listen", "aria-label": words.listen.streamOf(username) },
-      el("div", { class: "row between" }, el("h1", {}, username), this.#badge),
-      this.#timer.element,
-      this.#title,
-      this.#sentence,
-      this.#announcement,
-      this.#waveform.element,
+      el("div", { class: "row between" }, el("h1", {}, username), this.#status.badge),
+      ...this.#status.elements,
       el("div", { class: "row actions" }, this.#listen.element, this.#hold.element, this.#sounds, this.#volume.element),
       mine ? el("p", { class: "hint" }, words.listen.mine) : null,
     );
@@ -72,30 +60,25 @@ export class ListenCard {
     );
     this.#volume.start();
     this.#render();
-    this.#announcement.textContent = ""; // a page that opens is read from its heading on
+    this.#status.hush();
   }
 
   close() {
     this.#abort.abort();
-    for (const part of [this.#timer, this.#waveform, this.#hold, this.#volume]) part.close();
+    for (const part of [this.#status, this.#hold, this.#volume]) part.close();
   }
 
   #render() {
     const { listener } = this.#visit;
     const facts = listener.facts(this.#username);
-    const { badge, word, sentence, announcement, isListening } = view(facts, words.listen);
-    const { stream } = facts;
-    this.element.dataset.state = this.#badge.dataset.state = badge === "muted" ? "live" : badge;
-    this.element.classList.toggle("noisy", facts.sound === "original");
-    set(this.#word, word);
-    set(this.#sentence, sentence);
+    const shown = view(facts, words.listen);
     // What concerns the player is announced by the bar, whichever view is shown.
-    set(this.#announcement, listener.concern === this.#username ? "" : announcement);
-    set(this.#title, stream?.title ?? "");
-    this.#timer.set(stream?.started_at ?? null);
+    const announcement = listener.concern === this.#username ? "" : shown.announcement;
+    this.#status.render(facts, { ...shown, announcement });
+    this.element.dataset.state = this.#status.badge.dataset.state;
+    this.element.classList.toggle("noisy", facts.sound === "original");
     this.#listen.render();
-    this.#waveform.run(facts.phase === "connected");
-    this.#renderOriginal(isListening && listener.hasOriginal, facts.sound);
+    this.#renderOriginal(shown.isListening && listener.hasOriginal, facts.sound);
   }
 
   /**
@@ -107,13 +90,4 @@ export class ListenCard {
     if (this.#hold.isHeld) return; // the choice is what it was
     for (const radio of this.#sounds.querySelectorAll("input")) radio.checked = radio.value === sound;
   }
-}
-
-/**
- * Set a text unless it is the same, so that screen readers do not read it again.
- * @param {HTMLElement} element
- * @param {string} text
- */
-function set(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }

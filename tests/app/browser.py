@@ -33,6 +33,17 @@ WATCH_STATE = """([selector, attribute]) => {
   look();
 }"""
 
+# Keeps the microphone's tracks, the newest last.
+CAPTURED = """{
+  window.tracks = [];
+  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const media = await open(wanted);
+    window.tracks.push(...media.getAudioTracks());
+    return media;
+  };
+}"""
+
 # Runs on the browser's audio thread, so that a busy page loses nothing.
 TAP = """registerProcessor("tap", class extends AudioWorkletProcessor {
   #samples = new Float32Array(1024);

@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors import live_stream
+from actors import audience
 from actors.access import Guest
+from actors.audience import MAX_CONNECTING_OF_A_LISTENER
 from actors.denoiser import load_model
 from actors.errors import NoPlace, NotLive, OfferRefused, OriginalNotShared, TooManySessions
-from actors.live_stream import (
-    MAX_CONNECTING_OF_A_LISTENER,
-    MAX_PUBLISHERS,
-    LiveStream,
-)
+from actors.live_stream import MAX_PUBLISHERS, LiveStream
 from actors.sound_thread import SoundThread
 from actors.status import StatusStore, StreamState
 from actors.stream_core import StreamTimes
@@ -518,7 +515,7 @@ async def test_nobody_opens_sessions_without_end(
         await stage.stream.listen("one-more", offer, listener="eve", original=False)
     assert stage.stream.connecting == MAX_CONNECTING_OF_A_LISTENER
     assert stage.stream.status.listeners == 0 and stage.stream.listeners() == []
-    monkeypatch.setattr(live_stream, "MAX_SESSIONS_OF_A_LISTENER", MAX_CONNECTING_OF_A_LISTENER)
+    monkeypatch.setattr(audience, "MAX_SESSIONS_OF_A_LISTENER", MAX_CONNECTING_OF_A_LISTENER)
     with pytest.raises(TooManySessions, match="8 times"):
         await stage.stream.listen("one-more", offer, listener="eve", original=False)
     await stage.stream.listen("bobs", offer, listener="bob", original=False)

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, expect
 from playwright.async_api import Error as PlaywrightError
 
 from recordings.store import StoreConfig
-from tests.app.browser import Tab, browsers, chromium, open_tab, sleep
+from tests.app.browser import CAPTURED, Tab, browsers, chromium, open_tab, sleep
 from tests.app.client import Person
 from tests.edge.conftest import Edge
 from tests.pages.hosting import Stage, on_stage
@@ -23,15 +23,6 @@ from tests.udp_path import UdpPaths
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
 VOICE = mix(spoken_words(8), noise(8), snr_db=10)
-CAPTURED = """{
-  window.tracks = [];
-  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-  navigator.mediaDevices.getUserMedia = async (wanted) => {
-    const media = await open(wanted);
-    window.tracks.push(...media.getAudioTracks());
-    return media;
-  };
-}"""
 UNPLUG = "tracks.at(-1).stop(); tracks.at(-1).dispatchEvent(new Event('ended'))"
 
 

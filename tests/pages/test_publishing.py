@@ -11,7 +11,7 @@ from playwright.async_api import Dialog, expect
 
 from actors.stream_core import StreamTimes
 from recordings.store import StoreConfig
-from tests.app.browser import Tab, browsers, sleep
+from tests.app.browser import CAPTURED, Tab, browsers, sleep
 from tests.app.client import Person
 from tests.edge.conftest import Edge
 from tests.pages.hosting import Stage, on_stage
@@ -72,17 +72,6 @@ async def test_a_page_publishes_from_start_to_stop(stage: Stage) -> None:
     await peer.close()
     await ada.close()
     await bob.close()
-
-
-CAPTURED = """{
-  window.tracks = [];
-  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-  navigator.mediaDevices.getUserMedia = async (wanted) => {
-    const media = await open(wanted);
-    window.tracks.push(...media.getAudioTracks());
-    return media;
-  };
-}"""
 
 
 async def test_a_microphone_that_is_gone_leaves_start_working(stage: Stage) -> None:

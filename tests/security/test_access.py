@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from actors import access, access_watch, live_stream
+from actors import access, access_watch, audience
 from actors.access import AccessEnded, Guest
 from actors.access_watch import AccessWatch
 from actors.announcer import COUNT_INTERVAL_S
@@ -299,15 +299,15 @@ async def test_a_link_that_ends_ends_its_guests(
 
 async def test_guests_of_a_link_are_limited(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Together, and while they connect; other links and users have places of their own."""
-    monkeypatch.setattr(live_stream, "MAX_GUESTS_OF_A_LINK", 1)
+    monkeypatch.setattr(audience, "MAX_GUESTS_OF_A_LINK", 1)
     await stage.go_live()
     band = by_link("band")
     await stage.listen("g1", guest=band)
     with pytest.raises(TooManySessions, match="limit of 1"):
         await stage.listen("g2", guest=band)
     await stage.listen("g3", guest=by_link("fans"))
-    monkeypatch.setattr(live_stream, "MAX_GUESTS_OF_A_LINK", 9)
-    monkeypatch.setattr(live_stream, "MAX_CONNECTING_GUESTS_OF_A_LINK", 0)
+    monkeypatch.setattr(audience, "MAX_GUESTS_OF_A_LINK", 9)
+    monkeypatch.setattr(audience, "MAX_CONNECTING_GUESTS_OF_A_LINK", 0)
     with pytest.raises(TooManySessions, match="connecting"):
         await stage.listen("g4", guest=band)
 

@@ -1,0 +1,62 @@
+import { el, setText } from "../dom.js";
+import { LiveWaveform } from "./live_waveform.js";
+import { Timer } from "./timer.js";
+
+/**
+ * @import { ServerClock } from "../clock.js"
+ * @import { Facts, View } from "../listen_state.js"
+ * @import { Listener } from "../listener.js"
+ */
+
+/** How a stream that one may hear stands: badge, time, title, sentence, and what is heard of it. */
+export class StreamStatus {
+  #word = el("span", { testid: "stream-state" });
+  #timer;
+  #title = el("p", { class: "stream-title", testid: "stream-title" });
+  #sentence = el("p", { class: "sentence", testid: "listen-sentence" });
+  #announcement = el("p", { class: "unseen", role: "status" });
+  #waveform;
+
+  badge = el("span", { class: "badge" }, this.#word);
+
+  /** @param {{ clock: ServerClock, listener: Listener }} parts */
+  constructor({ clock, listener }) {
+    this.#timer = new Timer(clock, { testid: "timer", class: "clock" });
+    this.#waveform = new LiveWaveform(listener);
+  }
+
+  get clock() {
+    return this.#timer.element;
+  }
+
+  /** What stands below the badge, in order. */
+  get elements() {
+    const texts = [this.#title, this.#sentence, this.#announcement];
+    return [this.clock, ...texts, this.#waveform.element];
+  }
+
+  /**
+   * Show these facts, with these words.
+   * @param {Facts} facts
+   * @param {Pick<View, "badge" | "word" | "sentence" | "announcement">} view
+   */
+  render({ stream, phase }, { badge, word, sentence, announcement }) {
+    this.badge.dataset.state = badge === "muted" ? "live" : badge;
+    setText(this.#word, word);
+    setText(this.#sentence, sentence);
+    setText(this.#announcement, announcement);
+    setText(this.#title, stream?.title ?? "");
+    this.#timer.set(stream?.started_at ?? null);
+    this.#waveform.run(phase === "connected");
+  }
+
+  /** A page that opens is read from its heading on: announce only what changes. */
+  hush() {
+    this.#announcement.textContent = "";
+  }
+
+  close() {
+    this.#timer.close();
+    this.#waveform.close();
+  }
+}
