@@ -4,6 +4,7 @@ import { MicrophoneError, microphones } from "../microphone.js";
 import { words } from "../words.js";
 
 /** @import { Visit } from "../visit.js" */
+/** @typedef {Parameters<Visit["publisher"]["change"]>[0]} Change */
 
 const FULL_DB = 42; // the slider's end: no limit
 const PAUSE_MS = 120;
@@ -20,7 +21,9 @@ export class StreamSettings {
   #onDevice;
   #abort = new AbortController();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #patching;
+  #sliding;
+  /** Changes on their way to the server: shown until it answers. @type {Set<Change>} */
+  #asked = new Set();
   #denoise = toggle({
     testid: "denoise-switch",
     label: say.noiseReduction,
@@ -82,24 +85,23 @@ export class StreamSettings {
 
   close() {
     this.#abort.abort();
-    clearTimeout(this.#patching);
+    clearTimeout(this.#sliding);
   }
 
   #render() {
     const { publisher } = this.#visit;
     const live = ["live", "reconnecting"].includes(publisher.state) ? publisher.stream : null;
-    const { choices } = publisher.settings;
-    const { denoise, attenuation_limit_db: limit, share_original: share } = live ?? choices;
+    const known = live ?? { title: publisher.title, ...publisher.settings.choices };
+    const { title, denoise, attenuation_limit_db: limit, share_original: share } =
+      /** @type {typeof known} */ (Object.assign({}, known, ...this.#asked));
     const busy = publisher.state === "connecting"; // the offer is on its way with them
     for (const input of [this.#denoise.input, this.#share.input, this.#title]) input.disabled = busy;
     this.#denoise.input.checked = denoise;
     this.#share.input.checked = share;
     this.#amount.disabled = busy || !denoise;
-    if (this.#patching === undefined) this.#amount.value = String(limit ?? FULL_DB);
+    if (this.#sliding === undefined) this.#amount.value = String(limit ?? FULL_DB);
     this.#renderAmount();
-    if (document.activeElement !== this.#title) {
-      this.#title.value = (live ? live.title : publisher.title) ?? "";
-    }
+    if (document.activeElement !== this.#title) this.#title.value = title ?? "";
     this.#renderDevice();
   }
 
@@ -129,16 +131,23 @@ export class StreamSettings {
 
   #slide() {
     this.#renderAmount();
-    clearTimeout(this.#patching);
-    this.#patching = setTimeout(async () => {
-      await this.#change({ attenuation_limit_db: this.#limit });
-      this.#patching = undefined;
+    clearTimeout(this.#sliding);
+    this.#sliding = setTimeout(() => {
+      this.#sliding = undefined;
+      this.#change({ attenuation_limit_db: this.#limit });
     }, PAUSE_MS);
   }
 
-  /** @param {Parameters<Visit["publisher"]["change"]>[0]} change */
+  /** @param {Change} change */
   #change(change) {
-    return this.#attempt(() => this.#visit.publisher.change(change));
+    this.#asked.add(change);
+    return this.#attempt(async () => {
+      try {
+        await this.#visit.publisher.change(change);
+      } finally {
+        this.#asked.delete(change);
+      }
+    });
   }
 
   #choose() {

@@ -1,5 +1,6 @@
 """The publisher's page in Chromium, with real sound and no Ray: what it does, and what it says."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.async_api import Dialog, expect
+from playwright.async_api import Dialog, Route, expect
 
 from actors.stream_core import StreamTimes
 from recordings.store import StoreConfig
@@ -124,6 +125,44 @@ async def test_settings_are_chosen_before_start_and_kept(stage: Stage) -> None:
     await expect(tab.find("share-original-switch")).to_be_checked()
     await expect(tab.find("attenuation-limit")).to_have_value("12")
     await expect(tab.find("title")).to_have_value("")
+    await ada.close()
+
+
+async def test_a_setting_stays_as_it_was_set_while_the_server_is_asked(stage: Stage) -> None:
+    """Whatever else the page learns meanwhile; what the server refuses goes back."""
+    ada = await stage.person("ada")
+    tab = await stage.open(ada)
+    await go_live(tab)
+    share, limit, title = (
+        tab.find(part) for part in ("share-original-switch", "attenuation-limit", "title")
+    )
+    answers, asked = asyncio.Event(), asyncio.Event()
+
+    async def later(route: Route) -> None:
+        if "muted" not in (route.request.post_data_json or {}):
+            asked.set()
+            await answers.wait()
+        await route.continue_()
+
+    await tab.page.route("**/api/stream", later)
+    await share.check()
+    await limit.fill("12")
+    await title.fill("Rehearsal")
+    await title.blur()
+    await asked.wait()
+    await tab.click("mute")  # renders the settings anew
+    await expect(tab.find("mute")).to_have_text("Unmute")
+    await expect(share).to_be_checked()
+    await expect(limit).to_have_value("12")
+    await expect(title).to_have_value("Rehearsal")
+    answers.set()
+    stream = {"share_original": True, "attenuation_limit_db": 12, "title": "Rehearsal"}
+    await until(lambda: _has(ada, **stream))
+    await tab.page.unroute("**/api/stream", later)
+    await tab.page.route("**/api/stream", lambda route: route.fulfill(status=503, json={}))
+    await share.click()
+    await expect(tab.find("settings-problem")).not_to_be_empty()
+    await expect(share).to_be_checked()
     await ada.close()
 
 
