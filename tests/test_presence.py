@@ -88,7 +88,7 @@ async def stage(valkey: str) -> AsyncIterator[Stage]:
 
 async def following(subscription: Subscription) -> Event:
     """Get the next event."""
-    return await asyncio.wait_for(anext(aiter(subscription)), 10)
+    return await asyncio.wait_for(subscription.next(), 10)
 
 
 async def test_a_friend_is_told_a_snapshot_and_every_change(stage: Stage) -> None:
