@@ -6,10 +6,13 @@ from typing import Any
 from ray import serve
 from ray.exceptions import RayTaskError
 
+from actors.status import StatusStore
+from deployments.ends import witnessed
 from deployments.pool import Pool, PoolConfig
 from deployments.stream_actors import RayStreamActors, foreseen
 from foundation import logs
 from foundation.logs import request_id
+from foundation.redis import connect
 
 DIRECTORY_TIMEOUT_S = 15.0
 
@@ -25,7 +28,8 @@ class StreamDirectory:
 
     def __init__(self, config: PoolConfig) -> None:
         logs.configure("directory", config.actor.config.logs)
-        self._pool = Pool(config, RayStreamActors())
+        store = StatusStore(connect(config.actor.config.redis_url))
+        self._pool = Pool(config, witnessed(RayStreamActors(), store))
         self._rounds = asyncio.create_task(self._pool.run(), name="pool")
 
     def check_health(self) -> None:
