@@ -1,18 +1,20 @@
 """Live status in Redis: who streams, in which state, on which actor.
 
-A stream's status is one key with a TTL. The actor that holds the user's lease writes it every
-second, so the status of a dead actor expires by itself. Check and write are one Lua script, so an
-actor that lost its lease cannot overwrite its successor's status. Each change is published with a
-version, so a reader that subscribes before reading the keys misses nothing.
+A stream's status is one key. The actor that holds the user's lease writes it every second, and with
+it a deadline: once that has passed the actor counts as dead, and whoever sweeps publishes the end.
+Check and write are one Lua script, so an actor that lost its lease cannot overwrite its successor's
+status. Each change is published with a version, so a reader that subscribes before reading the keys
+misses nothing.
 """
 
 import json
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 
+from actors.status_scripts import BURY_ACTOR, CALL_BACK, END, SWEEP, WRITE
 from foundation import lease
 from foundation.ids import new_id
-from foundation.lease import EPOCH_KEY, Grant, Lease
+from foundation.lease import EPOCH_KEY, VOID_TTL_S, Grant, Lease
 from foundation.redis import RedisClient
 
 CHANNEL = "hushcast:status"
@@ -24,8 +26,34 @@ CONTROL_CHANNEL = "hushcast:control"
 """What a user's pages should do, as JSON `{username, action, stream_id, session, reason, at}`."""
 LISTENERS_CHANNEL = "hushcast:listeners"
 """Who listens to a user's stream now, as JSON `{username, listeners}`, of each a `Listening`."""
-STATUS_TTL_S = 3
-LEASE_TTL_S = 10
+DEADLINES_KEY = "hushcast:deadlines"
+"""Sorted set of the same users, by when (by Redis's clock) their status ends unless renewed."""
+SWEEPS_KEY = "hushcast:sweeps"
+"""Hash: when somebody last swept (`at`), and since when deadlines count again (`from`)."""
+STATUS_LIFE_S = 3
+"""A stream ends for its friends when its status has not been renewed for this long."""
+STATUS_TTL_S = 60
+"""The key outlives an outage of Redis, in which nobody can renew it."""
+SWEEP_PAUSE_S = 2
+"""If nobody swept for longer, Redis was away, or everybody who sweeps."""
+PATIENCE_S = 5
+"""How long actors then have to renew their deadlines: a heartbeat, and its longest delay."""
+MAX_ENDS = 500
+"""How many ends one sweep publishes at most; it takes a few ms."""
+RETURNING_KEY = "hushcast:returning"
+"""Sorted set of `USERNAME STREAM_ID` by when the stream's actor died: pages that may come back."""
+CALLED_KEY = "hushcast:called"
+"""Sorted set of the users whose pages were called back, by when, until they are back."""
+WAIT_S = 60
+"""How long a page waits to be called back."""
+COMING_S = 4
+"""One who was called and did not come back for this long keeps nobody else waiting."""
+MIN_CALLED = 8
+"""So many are called even if no place is ready: what waits for one lets the directory make some."""
+HOSTED_TTL_S = 86_400
+"""How long the list of an actor's streams outlives its last change."""
+LEASE_TTL_S = 5
+"""Another actor may take a stream when its own has not been heard of for this long."""
 SESSION_TTL_S = 3600
 
 
@@ -134,77 +162,16 @@ class SessionRecord:
     publishes: bool
 
 
-# Lua wraps a status as a string without decoding it: cjson rounds numbers and cannot tell an empty
-# list from an empty object.
-_PUBLISH = """
-local function publish(version_key, channel, username, document, change_id, changed_at)
-  local version = redis.call('INCR', version_key)
-  redis.call('PUBLISH', channel, cjson.encode({version = version, username = username,
-    stream = document, change_id = change_id, changed_at = changed_at}))
-  return version
-end
-"""
-
-# KEYS: lease, epoch counter, status, version, streaming. ARGV: token, holder, TTL (ms) and epoch of
-# the lease, then username, stream id, document, TTL (s), channel, change id, time of the change.
-# Takes or renews the lease; writes only if we hold it. If the document is unchanged, only its TTL
-# is renewed. Returns the current grant.
-_WRITE = (
-    lease.LUA
-    + _PUBLISH
-    + """
-local standing, ours = hold(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
-if not ours then return standing end
-local current = redis.call('GET', KEYS[3])
-if current and cjson.decode(current).stream == ARGV[7] then
-  redis.call('EXPIRE', KEYS[3], ARGV[8])
-  return standing
-end
-local version = publish(KEYS[4], ARGV[9], ARGV[5], ARGV[7], ARGV[10], ARGV[11])
-local document = cjson.encode({version = version, stream = ARGV[7]})
-redis.call('SET', KEYS[3], document, 'EX', ARGV[8])
-redis.call('HSET', KEYS[5], ARGV[5], ARGV[6])
-return standing
-"""
-)
-
-# KEYS: lease, status, version, streaming. ARGV: token, username, stream id, channel, change id,
-# time of the change. Ends a stream and releases its lease, unless another holds the lease.
-_END = (
-    lease.LUA
-    + _PUBLISH
-    + """
-if release(KEYS[1], ARGV[1]) == 0 and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-if redis.call('HGET', KEYS[4], ARGV[2]) ~= ARGV[3] then return 0 end
-redis.call('DEL', KEYS[2])
-redis.call('HDEL', KEYS[4], ARGV[2])
-publish(KEYS[3], ARGV[4], ARGV[2], nil, ARGV[5], ARGV[6])
-return 1
-"""
-)
-
-# KEYS: status, version, streaming. ARGV: username, stream id, channel, change id, time. Publishes
-# the end of a stream whose status has expired; only the first caller does.
-_EXPIRE = (
-    _PUBLISH
-    + """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HDEL', KEYS[3], ARGV[1])
-publish(KEYS[2], ARGV[3], ARGV[1], nil, ARGV[4], ARGV[5])
-return 1
-"""
-)
-
-
 class StatusStore:
     """Reads and writes live status. Every method raises RedisUnavailable."""
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
-        self._write = redis.register_script(_WRITE)
-        self._end = redis.register_script(_END)
-        self._expire = redis.register_script(_EXPIRE)
+        self._write = redis.register_script(WRITE)
+        self._end = redis.register_script(END)
+        self._sweep = redis.register_script(SWEEP)
+        self._bury_actor = redis.register_script(BURY_ACTOR)
+        self._call_back = redis.register_script(CALL_BACK)
 
     def lease(self, username: str, *, actor: str) -> Lease:
         """Make an actor's side of the lease on a user's stream; sends nothing yet."""
@@ -233,18 +200,13 @@ class StatusStore:
         Returns False if the lease is lost; then nothing was written.
         """
         username = status.username
+        leased, shared = [lease.key, EPOCH_KEY], [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY]
+        what = [username, status.stream_id, status.to_json(), STATUS_LIFE_S, STATUS_TTL_S]
+        change = [self._redis.channel(CHANNEL), change_id, changed_at]
+        host = hosted_key(status.actor)
         standing = await self._write(
-            keys=[lease.key, EPOCH_KEY, status_key(username), VERSION_KEY, STREAMING_KEY],
-            args=[
-                *lease.arguments,
-                username,
-                status.stream_id,
-                status.to_json(),
-                STATUS_TTL_S,
-                self._redis.channel(CHANNEL),
-                change_id,
-                changed_at,
-            ],
+            keys=[*leased, status_key(username), *shared, host, CALLED_KEY],
+            args=[*lease.arguments, *what, *change, HOSTED_TTL_S],
         )
         return lease.note(standing)
 
@@ -254,26 +216,57 @@ class StatusStore:
         """Publish a stream's end and release its lease; do nothing if the lease is lost."""
         username = status.username
         subject = [lease.bid.token, username, status.stream_id]
+        shared = [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY, hosted_key(status.actor)]
         await self._end(
-            keys=[lease.key, status_key(username), VERSION_KEY, STREAMING_KEY],
+            keys=[lease.key, status_key(username), *shared],
             args=[*subject, self._redis.channel(CHANNEL), change_id, repr(changed_at)],
         )
 
-    async def publish_expired(self, now: float) -> list[Expired]:
-        """Publish the end of every stream whose actor stopped renewing its status.
+    async def publish_expired(self) -> list[Expired]:
+        """Publish the ends of streams whose actor stopped renewing their status.
 
-        Returns those whose end this call published. `now` is in seconds since the epoch.
+        Their pages are told to wait until `call_back` calls them. Returns those whose end this call
+        published, `MAX_ENDS` at most. Costs what is due, not what is live; call it more often than
+        every `SWEEP_PAUSE_S`, from as many places as you like.
         """
-        ended = []
-        streaming = await self._redis.hgetall(STREAMING_KEY)
-        for username, stream_id in ((str(a), str(b)) for a, b in streaming.items()):
-            keys = [status_key(username), VERSION_KEY, STREAMING_KEY]
-            expired = Expired(username, stream_id, new_id())
-            channel = self._redis.channel(CHANNEL)
-            args = [username, stream_id, channel, expired.change_id, repr(now)]
-            if await self._expire(keys=keys, args=args):
-                ended.append(expired)
-        return ended
+        limits = [SWEEP_PAUSE_S, PATIENCE_S, STATUS_LIFE_S, MAX_ENDS]
+        keys, arguments = self._burial
+        return _expired(await self._sweep(keys=[*keys, SWEEPS_KEY], args=[*arguments, *limits]))
+
+    async def publish_death(self, actor: str) -> list[Expired]:
+        """Publish the ends of all streams of an actor that is known to be dead.
+
+        Its leases on them are revoked, so they can begin elsewhere at once. Returns those whose end
+        this call published.
+        """
+        keys, arguments = self._burial
+        given = [*arguments, actor, lease_key(""), VOID_TTL_S]
+        return _expired(await self._bury_actor(keys=keys, args=given))
+
+    @property
+    def _burial(self) -> tuple[list[str], list[str]]:
+        """The keys and arguments of the scripts that end what a dead actor cannot end itself."""
+        channels = [self._redis.channel(CHANNEL), self._redis.channel(CONTROL_CHANNEL)]
+        keys = [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY, RETURNING_KEY]
+        return keys, [status_key(""), hosted_key(""), *channels, new_id()]
+
+    async def count_returning(self) -> int:
+        """Count the pages that wait to be called back."""
+        return int(await self._redis.zcard(RETURNING_KEY))
+
+    async def call_back(self, places: int) -> list[tuple[str, str]]:
+        """Ask pages whose stream's actor died to publish again, as many as there are places for.
+
+        The longest waiting come first. Returns username and former stream id of each.
+        """
+        prefixes = [status_key(""), lease_key("")]
+        limits = [max(places, MIN_CALLED), COMING_S, WAIT_S]
+        called = await self._call_back(
+            keys=[RETURNING_KEY, CALLED_KEY],
+            args=[*prefixes, self._redis.channel(CONTROL_CHANNEL), *limits],
+        )
+        names = iter(map(str, called))
+        return list(zip(names, names, strict=True))
 
     async def streaming(self) -> list[str]:
         """Name the users whose stream's end has not been published yet."""
@@ -286,24 +279,24 @@ class StatusStore:
 
     async def read_many(self, usernames: list[str]) -> list[StreamStatus]:
         """Get the streams of those users who have one, in this order."""
-        return [status for _, status in (await self.read_versions(usernames)).values()]
+        _, found = await self.read_versions(usernames)
+        return [status for _, status in found.values()]
 
-    async def read_versions(self, usernames: list[str]) -> dict[str, tuple[int, StreamStatus]]:
-        """Get the streams of those users who have one, each with its last change's version."""
-        if not usernames:
-            return {}
+    async def read_versions(
+        self, usernames: list[str]
+    ) -> tuple[int, dict[str, tuple[int, StreamStatus]]]:
+        """Get the version of the latest change, and the streams of those users who have one.
+
+        Each comes with its last change's version. All are of the same moment.
+        """
+        keys = [VERSION_KEY, *map(status_key, usernames)]
+        version, *texts = await self._redis.mget(keys)
         found = {}
-        for name, text in zip(
-            usernames, await self._redis.mget(map(status_key, usernames)), strict=True
-        ):
+        for name, text in zip(usernames, texts, strict=True):
             if text:
                 written = json.loads(text)
                 found[name] = int(written["version"]), StreamStatus.from_json(written["stream"])
-        return found
-
-    async def version(self) -> int:
-        """Get the version of the latest change."""
-        return int(await self._redis.get(VERSION_KEY) or 0)
+        return int(version or 0), found
 
     async def tell_pages(
         self,
@@ -351,6 +344,17 @@ class StatusStore:
         """Get a session's record, which outlives the session by at most an hour."""
         text = await self._redis.get(session_key(session_id))
         return SessionRecord(**json.loads(text)) if text else None
+
+
+def _expired(told: list[str]) -> list[Expired]:
+    """Read what the scripts return that publish ends."""
+    names = iter(map(str, told))
+    return [Expired(*each) for each in zip(names, names, names, strict=True)]
+
+
+def hosted_key(actor: str) -> str:
+    """Name the set of the users whose streams an actor hosts."""
+    return f"hushcast:hosted:{actor}"
 
 
 def status_key(username: str) -> str:

@@ -29,7 +29,7 @@ ANSWER_TIMEOUT_S = 15.0
 HOLDER_TIMEOUT_S = 5.0
 """How long the actor that holds a user's lease may take to answer an offer.
 
-A frozen actor keeps the lease for up to 10 s more; then another one may take it.
+A frozen actor keeps the lease for up to 5 s more; then another one may take it.
 """
 ATTEMPTS = 3
 PREVIEW_TIMEOUT_S = 60.0
