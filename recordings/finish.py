@@ -98,6 +98,7 @@ async def finish_claimed(
         await asyncio.to_thread(spool.remove)
         return None
     await persist("index", lambda: index.copies.want(recording.id, Copy.SMALL))
+    await persist("store", lambda: asyncio.to_thread(store.tails.delete, recording.key))
     await _forget(upload, index, store)
     await asyncio.to_thread(spool.remove)
     told = fields(recording=kept.id, state=kept.state, duration_s=round(kept.duration_s, 1))

@@ -47,6 +47,7 @@ class LiveRecording:
         in_background: TaskSet,
         quota: Quota = UNLIMITED,
         other_disks: Sequence[Path] = (),
+        tail_s: float = 0.0,
         tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._username = username
@@ -57,6 +58,7 @@ class LiveRecording:
         self._in_background = in_background
         self._quota = quota
         self._other_disks = other_disks
+        self._tail_s = tail_s
         self._tell = tell
         self._title: str | None = None
         self._used_bytes = 0
@@ -145,7 +147,9 @@ class LiveRecording:
 
     async def _follow(self, meta: SpoolMeta) -> None:
         """Upload what is written and store it at the end, as long as we hold the lease."""
-        uploader = Uploader(self._path(meta), meta, index=self._index, store=self._store)
+        uploader = Uploader(
+            self._path(meta), meta, index=self._index, store=self._store, tail_s=self._tail_s
+        )
         async with self._index.lease(meta.recording_id).kept() as lease:
             self._lease = lease
             await self._list(meta)

@@ -28,6 +28,8 @@ class Copy(StrEnum):
 EXTENSIONS = {Copy.FLAC: ".flac", Copy.SMALL: ".m4a"}
 MEDIA_TYPES = {Copy.FLAC: "audio/flac", Copy.SMALL: "audio/mp4"}
 
+TAIL_EXTENSION = ".tail"
+
 _NOT_IN_FILE_NAME = re.compile(r"""[\x00-\x1f\x7f-\x9f/\\:*?"<>|%;]""")
 _FILE_NAME = re.compile(rf"[A-Za-z0-9](?:(?!{_NOT_IN_FILE_NAME.pattern}).){{0,254}}")
 
@@ -68,6 +70,11 @@ def id_in_key(key: str) -> str | None:
 def peaks_key(key: str) -> str:
     """Get the key of the peaks stored beside a recording."""
     return f"{key.removesuffix('.wav')}.peaks.json"
+
+
+def tail_key(key: str) -> str:
+    """Get the key of what is not yet a part of a recording in progress."""
+    return f"{key.removesuffix('.wav')}{TAIL_EXTENSION}"
 
 
 def copy_key(key: str, copy: Copy) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from foundation.redis import RedisUnavailable
 from foundation.tasks import TaskSet
-from recordings.abandoned import abort_old_uploads, recover_abandoned
+from recordings.abandoned import Look, abort_old_uploads, recover_abandoned
 from recordings.copies import CopyMaker
 from recordings.index import RecordingIndex
 from recordings.live import LiveRecording
@@ -20,7 +20,9 @@ from recordings.store import RecordingStore, StoreUnavailable
 log = logging.getLogger(__name__)
 
 RECOVERY_INTERVAL_S = 10.0
-SWEEP_INTERVAL_S = 30
+SWEEP_INTERVAL_S = 15
+UPLOADS_INTERVAL_S = 300
+"""How often the store is asked for uploads that the index does not know."""
 RETENTION_INTERVAL_S = 3600
 DELETION_INTERVAL_S = 2.0
 COPY_INTERVAL_S = 1.0
@@ -39,10 +41,12 @@ class Recorder:
         retention: Retention = KEEP_ALL,
         quota: Quota = UNLIMITED,
         other_disks: Sequence[Path] = (),
+        tail_s: float = 0.0,
     ) -> None:
         self._retention = retention
         self._quota = quota
         self._other_disks = other_disks
+        self._tail_s = tail_s
         self._index = index
         self._store = store
         self._spool_dir = spool_dir
@@ -69,6 +73,7 @@ class Recorder:
             in_background=self._tasks,
             quota=self._quota,
             other_disks=self._other_disks,
+            tail_s=self._tail_s,
             tell=tell,
         )
 
@@ -96,7 +101,10 @@ class Recorder:
             try:
                 async with self._turn("sweep", SWEEP_INTERVAL_S) as ours:
                     if ours:
-                        await recover_abandoned(self._index, self._store)
+                        await recover_abandoned(self._index, self._store, Look.INDEX)
+                async with self._turn("uploads", UPLOADS_INTERVAL_S) as ours:
+                    if ours:
+                        await recover_abandoned(self._index, self._store, Look.UPLOADS)
                         await abort_old_uploads(self._index, self._store)
                 if self._retention:
                     async with self._turn("retention", RETENTION_INTERVAL_S) as ours:

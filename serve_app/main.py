@@ -18,6 +18,9 @@ from serve_app.cluster import refuse_an_open_cluster
 from serve_app.ingress import Ingress
 from serve_app.settings import Settings, SettingsError, read_settings
 
+TAIL_S = 8.0
+"""`tail_s` in a cluster, where a node can be lost without the others."""
+
 
 class AppArgs(BaseModel):
     """The arguments of `build_app` in a Serve config: settings by name, as in `Settings`.
@@ -59,6 +62,7 @@ def pool_config(settings: Settings, other_disks: tuple[str, ...] = ()) -> PoolCo
         retention=_retention(settings),
         quota=settings.quota,
         other_disks=other_disks,
+        tail_s=settings.tail_s,
         logs=settings.logs,
     )
     options = StreamActorOptions(actor, settings.actor_num_cpus, settings.actor_num_gpus)
@@ -78,6 +82,8 @@ def build_app(args: AppArgs) -> serve.Application:
             raise ValueError(f"a cluster needs HUSHCAST_{name.upper()}, or `{name}` in its args")
     if "sign_up" not in settings.model_fields_set:  # Serve's `http_options` say where it listens
         settings = settings.changed(sign_up="invite")
+    if "tail_s" not in settings.model_fields_set:
+        settings = settings.changed(tail_s=TAIL_S)
     if wrong := asyncio.run(unfit(settings.redis_url or "")):
         raise SettingsError(wrong)
     return bind(settings)
