@@ -128,8 +128,10 @@ async def _finish(
         if not await asyncio.to_thread(_complete, suspect, store, parts, tail, idle_s):
             return None
     try:
-        title = known.title if known else None
-        recording = await asyncio.to_thread(make_whole, suspect.key, store, parts, title=title)
+        title, account = (known.title, known.account) if known else (None, None)
+        recording = await asyncio.to_thread(
+            lambda: make_whole(suspect.key, store, parts, title=title, account=account)
+        )
     except HeaderError as error:
         log.error("%s: left unchanged: %s", suspect.key, error)
         return None

@@ -11,6 +11,7 @@ from foundation.ids import ALPHABET
 KEY_PREFIX = "recordings/"
 _ID = re.compile(rf"[{ALPHABET}]{{26}}")
 _USERNAME = re.compile(r"[a-z0-9_-]{3,32}")
+_ACCOUNT = re.compile(r"[0-9a-f]{0,32}")
 _STREAM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KEY = re.compile(
     rf"{KEY_PREFIX}(?P<username>{_USERNAME.pattern})/"
@@ -46,6 +47,13 @@ def check_username(username: str) -> str:
     if not _USERNAME.fullmatch(username):
         raise ValueError(f"a username has 3 to 32 of a-z 0-9 _ -, got {username!r}")
     return username
+
+
+def check_account(account: str) -> str:
+    """Return the id. Raises ValueError unless it is an account's, or empty."""
+    if not _ACCOUNT.fullmatch(account):
+        raise ValueError(f"not an account's id: {account!r}")
+    return account
 
 
 def check_stream_id(stream_id: str) -> str:

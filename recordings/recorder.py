@@ -13,7 +13,7 @@ from recordings.copies import CopyMaker
 from recordings.index import RecordingIndex
 from recordings.live import LiveRecording
 from recordings.quota import UNLIMITED, Quota
-from recordings.recovery import recover
+from recordings.recovery import recover, tell_some_accounts
 from recordings.retention import KEEP_ALL, Retention, apply_retention, delete_due
 from recordings.store import RecordingStore, StoreUnavailable
 
@@ -24,6 +24,7 @@ SWEEP_INTERVAL_S = 15
 UPLOADS_INTERVAL_S = 300
 """How often the store is asked for uploads that the index does not know."""
 RETENTION_INTERVAL_S = 3600
+ACCOUNTS_INTERVAL_S = 3600
 DELETION_INTERVAL_S = 2.0
 COPY_INTERVAL_S = 1.0
 UNTOUCHED_S = 5.0
@@ -106,6 +107,10 @@ class Recorder:
                     if ours:
                         await recover_abandoned(self._index, self._store, Look.UPLOADS)
                         await abort_old_uploads(self._index, self._store)
+                async with self._turn("accounts", ACCOUNTS_INTERVAL_S) as ours:
+                    if ours:
+                        await self._index.give_to_accounts()
+                await tell_some_accounts(self._index, self._store)
                 if self._retention:
                     async with self._turn("retention", RETENTION_INTERVAL_S) as ours:
                         if ours:

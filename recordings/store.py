@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 __all__ = [
+    "Beside",
     "ObjectMissing",
     "RangeNotSatisfiable",
     "RecordingStore",
@@ -66,6 +67,15 @@ class StoreConfig:
     secret_key: str | None = field(default=None, repr=False)
     addressing: Addressing | None = None
     authority: Path | None = None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is stored beside a recording. `account`: the id of the one that it belongs to."""
+
+    peaks: tuple[float, ...]
+    title: str | None = None
+    account: str | None = None
 
 
 class StoredBody:
@@ -197,23 +207,31 @@ class RecordingStore:
         finally:
             stored.close()
 
-    def put_peaks(self, key: str, peaks: Iterable[float], title: str | None = None) -> None:
-        """Store `{"peaks": [...], "title": ...}` beside a recording."""
-        told: dict[str, Any] = {"peaks": list(peaks)} | ({"title": title} if title else {})
+    def put_peaks(
+        self,
+        key: str,
+        peaks: Iterable[float],
+        title: str | None = None,
+        account: str | None = None,
+    ) -> None:
+        """Store `{"peaks": [...], "title": ..., "account": ...}` beside a recording."""
+        told: dict[str, Any] = {"peaks": list(peaks)}
+        told |= {"title": title} if title else {}
+        told |= {"account": account} if account else {}
         self._put(peaks_key(key), json.dumps(told).encode(), "application/json")
 
     def get_peaks(self, key: str) -> tuple[float, ...]:
         """Get the peaks of a recording. Raises ObjectMissing."""
-        return self.get_peaks_and_title(key)[0]
+        return self.get_beside(key).peaks
 
-    def get_peaks_and_title(self, key: str) -> tuple[tuple[float, ...], str | None]:
+    def get_beside(self, key: str) -> Beside:
         """Get what is stored beside a recording. Raises ObjectMissing."""
         stored = self.open(peaks_key(key))
         try:
             told = json.loads(b"".join(stored))
         finally:
             stored.close()
-        return tuple(told["peaks"]), told.get("title")
+        return Beside(tuple(told["peaks"]), told.get("title"), told.get("account"))
 
     def presign(
         self,

@@ -12,6 +12,7 @@ from typing import Any
 
 from actors.access import AccessEnded, tell
 from foundation.redis import RedisClient
+from recordings.index import account_key
 from serve_app import passwords, security
 from serve_app.friend_scripts import LEAVE
 from serve_app.friends import AccountError, Friends, NoSuchUser
@@ -24,7 +25,6 @@ from serve_app.sign_ins import (
     InvalidToken,
     SignIn,
     SignIns,
-    account_key,
     index_key,
 )
 

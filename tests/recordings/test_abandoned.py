@@ -250,7 +250,7 @@ async def test_a_recoverer_that_dies_in_the_middle(
         Bucket=store.config.bucket, Key=upload.key.removesuffix(".wav") + ".peaks.json"
     )
     difference = await reconcile(index, store)
-    assert len(difference.restored) == 1 and difference.restored[0].peaks
+    assert len(difference.unclaimed) == 1 and difference.unclaimed[0].peaks
 
 
 async def test_nothing_stored_is_listed_to_nobody_until_the_node_is_back(
