@@ -10,6 +10,7 @@ from ray.exceptions import RayTaskError
 
 from actors.status import StatusStore
 from deployments.pool import Pool, PoolConfig
+from deployments.recovery import RecoveryConfig, RecoveryKeeper
 from deployments.stream_actors import RayStreamActors, foreseen
 from foundation import logs
 from foundation.logs import fields, request_id
@@ -30,11 +31,12 @@ DIRECTORY_TIMEOUT_S = 15.0
 class StreamDirectory:
     """The pool, plain data in and out. Serve starts a new replica before the old one is gone."""
 
-    def __init__(self, config: PoolConfig) -> None:
+    def __init__(self, config: PoolConfig, recovery: RecoveryConfig | None = None) -> None:
         logs.configure("directory", config.actor.config.logs)
         store = StatusStore(connect(config.actor.config.redis_url))
         self._pool = Pool(config, RayStreamActors())
-        self._rounds = asyncio.gather(self._pool.run(), publish_ends(store))
+        keepers = [RecoveryKeeper(recovery).run()] if recovery else []
+        self._rounds = asyncio.gather(self._pool.run(), publish_ends(store), *keepers)
 
     def check_health(self) -> None:
         """Raise if a background task has ended, so that Serve replaces this replica."""

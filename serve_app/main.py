@@ -11,6 +11,7 @@ from actors.stream import StreamActorConfig
 from actors.stream_core import StreamTimes
 from deployments.directory import StreamDirectory
 from deployments.pool import PoolConfig
+from deployments.recovery import RecoveryConfig
 from deployments.stream_actors import StreamActorOptions
 from foundation.redis import unfit
 from recordings.retention import Retention
@@ -86,16 +87,37 @@ def build_app(args: AppArgs) -> serve.Application:
         settings = settings.changed(tail_s=TAIL_S)
     if wrong := asyncio.run(unfit(settings.redis_url or "")):
         raise SettingsError(wrong)
-    return bind(settings)
+    return bind(settings, recovery=recovery_config(settings))
 
 
-def bind(settings: Settings, other_disks: tuple[str, ...] = ()) -> serve.Application:
+def recovery_config(settings: Settings) -> RecoveryConfig:
+    """Configure the actors that finish what is left on the nodes of a cluster."""
+    assert settings.redis_url is not None
+    return RecoveryConfig(
+        redis_url=settings.redis_url,
+        store=settings.store_config,
+        spool_dir=str(settings.spool_dir),
+        version=settings.release,
+        num_cpus=settings.actor_num_cpus,
+        num_gpus=settings.actor_num_gpus,
+        logs=settings.logs,
+    )
+
+
+def bind(
+    settings: Settings,
+    other_disks: tuple[str, ...] = (),
+    *,
+    recovery: RecoveryConfig | None = None,
+) -> serve.Application:
     """Bind the deployments of an application whose settings are complete.
 
-    Nothing is recorded while the disk of the spool, or of one of `other_disks`, is full.
+    Nothing is recorded while the disk of the spool, or of one of `other_disks`, is full. Without
+    `recovery` only stream actors look for what is left on their nodes.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    directory = _deployment(StreamDirectory).bind(pool_config(settings, other_disks))
+    pool = pool_config(settings, other_disks)
+    directory = _deployment(StreamDirectory).bind(pool, recovery)
     return _deployment(Ingress).bind(settings.to_json(), directory)
 
 
