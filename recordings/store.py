@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from recordings.account_objects import AccountObjects
 from recordings.errors import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from recordings.index import Recording
 from recordings.multipart import AUDIO, PartStore
@@ -116,6 +117,7 @@ class RecordingStore:
             self._signing_client = self._connect(self._public_endpoint, wait_s, attempts=1)
         self.parts = PartStore(self._client, config.bucket)
         self.tails = TailStore(self._client, config.bucket)
+        self.accounts = AccountObjects(self._client, config.bucket)
 
     def _connect(
         self, endpoint: str | None, wait_s: float, *, attempts: int, signed: bool = True

@@ -1,5 +1,6 @@
 """Deleting accounts for good: the same whoever asks for it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from recordings.finish import discard_user
@@ -29,4 +30,6 @@ async def delete_account(
     await accounts.delete(username)
     # Undo what a request already under way may have started.
     await end_stream()
+    if account is not None:
+        await asyncio.to_thread(store.accounts.delete, account)
     await discard_user(username, account, index=index, store=store)
