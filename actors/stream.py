@@ -67,6 +67,8 @@ class StreamActorConfig:
     quota: Quota = UNLIMITED
     other_disks: tuple[str, ...] = ()
     """Folders whose disks must not fill up either, besides the spool's."""
+    tail_s: float = 0.0
+    """How often what is not yet a part of a recording goes to the store; 0 for never."""
     logs: LogConfig = LogConfig()
 
 
@@ -108,6 +110,7 @@ class StreamHost:
             config.retention,
             config.quota,
             [Path(folder) for folder in config.other_disks],
+            config.tail_s,
         )
         self._streams: dict[str, LiveStream] = {}
         self._access = AccessWatch(config.redis_url, redis, self._streams)

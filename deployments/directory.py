@@ -9,6 +9,7 @@ from ray.exceptions import RayTaskError
 from actors.status import StatusStore
 from deployments.ends import witnessed
 from deployments.pool import Pool, PoolConfig
+from deployments.recovery import RecoveryConfig, RecoveryKeeper
 from deployments.stream_actors import RayStreamActors, foreseen
 from foundation import logs
 from foundation.logs import request_id
@@ -26,16 +27,17 @@ DIRECTORY_TIMEOUT_S = 15.0
 class StreamDirectory:
     """The pool, plain data in and out. Serve starts a new replica before the old one is gone."""
 
-    def __init__(self, config: PoolConfig) -> None:
+    def __init__(self, config: PoolConfig, recovery: RecoveryConfig | None = None) -> None:
         logs.configure("directory", config.actor.config.logs)
         store = StatusStore(connect(config.actor.config.redis_url))
         self._pool = Pool(config, witnessed(RayStreamActors(), store))
-        self._rounds = asyncio.create_task(self._pool.run(), name="pool")
+        keepers = [RecoveryKeeper(recovery).run()] if recovery else []
+        self._rounds = asyncio.gather(self._pool.run(), *keepers)
 
     def check_health(self) -> None:
-        """Raise if the pool has ended, so that Serve replaces this replica."""
+        """Raise if a background task has ended, so that Serve replaces this replica."""
         if self._rounds.done():
-            raise RuntimeError(f"the pool has ended: {self._rounds}")
+            raise RuntimeError(f"a background task of the directory has ended: {self._rounds}")
 
     async def assign(self, username: str, request: str) -> str:
         """Reserve a place for a user's stream, on behalf of a request. Raises NoCapacity."""

@@ -283,6 +283,8 @@ class Settings(BaseSettings):
     """Access key; without it boto3 finds credentials as AWS's tools do: variables, files, roles."""
     s3_secret_key: str | None = Field(None, repr=False)
     """Secret key for `s3_access_key`."""
+    tail_s: float = Field(0, ge=0, json_schema_extra=_shown("8 in a cluster, else 0"))
+    """How many seconds of a recording a lost node may cost; 0 for up to a minute of it."""
     keep_days: float | None = Field(None, gt=0)
     """Recordings that ended this many days ago are deleted within the hour; without it none are."""
     max_gb_per_user: float = Field(10, ge=0)
