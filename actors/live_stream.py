@@ -19,6 +19,7 @@ from actors.errors import (
     UnknownSession,
 )
 from actors.fanout import EncodedFrame, Fanout
+from actors.heartbeat import Heartbeat
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, decodes
 from actors.pipeline import Gap, Heard, Pipeline
 from actors.receive import Opus, Packet, RtpOrder, Segment
@@ -76,6 +77,7 @@ class LiveStream:
         actor: str,
         lease: Lease,
         sound_thread: SoundThread,
+        heartbeat: Heartbeat,
         times: StreamTimes,
         store: StatusStore,
         recorder: Recorder,
@@ -96,7 +98,8 @@ class LiveStream:
         self._name = f"stream {status.stream_id}"
         self._times = times
         self._core = StreamCore(times, time.monotonic())
-        self._announcer = Announcer(store, status, lease)
+        self._heartbeat = heartbeat
+        self._announcer = Announcer(store, status, lease, writer=heartbeat.store)
         self._recording = recorder.record(username, status.stream_id, tell=self._tell_quota)
         self._fanout = Fanout()
         self._publishers: dict[str, Publisher] = {}
@@ -332,7 +335,7 @@ class LiveStream:
     async def _announce(self) -> None:
         """Write the status for as long as the lease is ours; without it the stream ends."""
         try:
-            await self._announcer.run()
+            await self._heartbeat.run(self._announcer.run())
             if not self.stopping and (publisher := self._core.publisher) is not None:
                 await self._announcer.tell_pages(self.username, "taken_over", publisher)
         finally:

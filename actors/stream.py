@@ -20,6 +20,7 @@ from actors.access_watch import AccessWatch
 from actors.aiortc_internals import check_aiortc
 from actors.denoiser import Device, ModelName, load_model
 from actors.errors import NoCapacity, NoPlace, NotLive, UnknownSession
+from actors.heartbeat import Heartbeat
 from actors.ice import gather_on
 from actors.live_stream import LiveStream
 from actors.models import DEFAULT_MODEL
@@ -101,6 +102,7 @@ class StreamHost:
         self._sound_thread: SoundThread | None = None
         redis = connect(config.redis_url)
         self._store = StatusStore(redis)
+        self._heartbeat = Heartbeat(config.redis_url)
         self._recorder = Recorder(
             RecordingIndex(redis),
             RecordingStore(config.store),
@@ -126,6 +128,8 @@ class StreamHost:
             await check_aiortc()
             self._sound_thread = await asyncio.to_thread(_make_sound_thread, self._config)
             self._sound_thread.start()
+            self._heartbeat.watch("the sound thread", self._sound_progress)
+            self._heartbeat.start()
             self._tasks.start(self._access.run(), name="access watch")
             self._tasks.start(self._recorder.recover(), name="recovery")
             self._tasks.start(self._recorder.sweep(), name="sweep")
@@ -143,9 +147,17 @@ class StreamHost:
         """Tell what this actor hosts."""
         users = tuple(self._users())
         idle_s = 0.0 if users or self._recorder.busy else time.monotonic() - self._used_at
-        warm = self._sound_thread is not None and self._sound_thread.alive
-        capacity = self._config.streams_per_actor if warm and not self._access.failed else 0
+        capacity = self._config.streams_per_actor if self._works else 0
         return ActorDescription(self._name, self._config.version, users, capacity, idle_s)
+
+    @property
+    def _works(self) -> bool:
+        """Whether a stream can begin: the model is loaded, and whatever streams need runs."""
+        sound = self._sound_thread is not None and self._sound_thread.alive
+        return sound and self._heartbeat.alive and not self._access.failed
+
+    def _sound_progress(self) -> int | None:
+        return None if self._sound_thread is None else self._sound_thread.progress
 
     async def reserve(self, username: str) -> str | None:
         """Reserve a place for a user's stream and take the lease on it.
@@ -311,6 +323,7 @@ class StreamHost:
             actor=self._name,
             lease=reserved.lease,
             sound_thread=self._sound_thread,
+            heartbeat=self._heartbeat,
             times=self._config.times,
             store=self._store,
             recorder=self._recorder,
