@@ -140,6 +140,11 @@ class LiveStream:
         return sum(each.state is SessionState.CONNECTING for each in [*publishers, *self._audience])
 
     @property
+    def audience_size(self) -> int:
+        """How many sessions listen, connected or not."""
+        return len(self._audience)
+
+    @property
     def stopping(self) -> bool:
         """Whether the end has begun; no session is taken any more."""
         return self._stopping.is_set()
@@ -410,6 +415,7 @@ class LiveStream:
             publisher.session.close()
         for listener in self._audience:
             listener.close()
+            await asyncio.sleep(0)  # others' sound comes in between
         await self._tasks.wait()
 
     def _end_sessions(self, sessions: Iterable[Session]) -> None:
