@@ -381,7 +381,8 @@ class StreamHostProcess(StreamHost):
     def __init__(self, name: str, config: StreamActorConfig) -> None:
         logs.configure("actor", config.logs)
         node_id = ray.get_runtime_context().get_node_id()
-        super().__init__(name, config, Node(node_id, ray.util.get_node_ip_address()))
+        node_ip = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        super().__init__(name, config, Node(node_id, node_ip))
 
     async def answer(self, request: str, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method on behalf of a request, whose id stands in the logs of what it causes."""
