@@ -145,6 +145,11 @@ class LiveStream:
         return len(self._audience)
 
     @property
+    def listening(self) -> int:
+        """How many listener sessions are connected."""
+        return sum(each.state is SessionState.CONNECTED for each in self._audience)
+
+    @property
     def stopping(self) -> bool:
         """Whether the end has begun; no session is taken any more."""
         return self._stopping.is_set()

@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 import ray.actor
+import ray.util
 
 from actors.access import Guest
 from actors.access_watch import AccessWatch
@@ -27,6 +28,7 @@ from actors.ice import gather_on
 from actors.live_stream import LiveStream
 from actors.models import DEFAULT_MODEL
 from actors.previews import Previews
+from actors.process_load import ProcessLoad
 from actors.sound_thread import SoundThread
 from actors.status import LEASE_TTL_S, Listening, StatusStore, StreamStatus
 from actors.stream_core import StreamTimes
@@ -75,10 +77,20 @@ class StreamActorConfig:
 
 
 @dataclass(frozen=True)
+class Node:
+    """The machine that a process runs on, as Ray knows it; empty without Ray."""
+
+    node_id: str = ""
+    node_ip: str = ""
+
+
+@dataclass(frozen=True)
 class ActorDescription:
     """What the directory wants to know of an actor. Its capacity is 0 while it has no model.
 
-    So it is once it no longer learns whose access ended.
+    So it is once it no longer learns whose access ended. `load` is the share of a core that the
+    process takes, `loop_lag_ms` how late its event loop runs, `listeners` counts connected listener
+    sessions. An actor of an earlier release leaves these at their defaults.
     """
 
     name: str
@@ -86,6 +98,11 @@ class ActorDescription:
     users: tuple[str, ...]
     capacity: int
     idle_s: float
+    node_id: str = ""
+    node_ip: str = ""
+    load: float = 0.0
+    loop_lag_ms: float = 0.0
+    listeners: int = 0
 
 
 @dataclass
@@ -99,9 +116,11 @@ class Reservation:
 class StreamHost:
     """The streams of one process. `StreamActor` is this class as a Ray actor."""
 
-    def __init__(self, name: str, config: StreamActorConfig) -> None:
+    def __init__(self, name: str, config: StreamActorConfig, node: Node = Node()) -> None:
         self._name = name
         self._config = config
+        self._node = node
+        self._load = ProcessLoad()
         self._sound_thread: SoundThread | None = None
         redis = connect(config.redis_url)
         self._store = StatusStore(redis)
@@ -152,7 +171,18 @@ class StreamHost:
         users = tuple(self._users())
         idle_s = 0.0 if users or self._recorder.busy else time.monotonic() - self._used_at
         capacity = self._config.streams_per_actor if self._works else 0
-        return ActorDescription(self._name, self._config.version, users, capacity, idle_s)
+        return ActorDescription(
+            self._name,
+            self._config.version,
+            users,
+            capacity,
+            idle_s,
+            node_id=self._node.node_id,
+            node_ip=self._node.node_ip,
+            load=self._load.share,
+            loop_lag_ms=self._heartbeat.lag_ms,
+            listeners=sum(stream.listening for stream in self._streams.values()),
+        )
 
     @property
     def _works(self) -> bool:
@@ -377,7 +407,9 @@ class StreamHostProcess(StreamHost):
 
     def __init__(self, name: str, config: StreamActorConfig) -> None:
         logs.configure("actor", config.logs)
-        super().__init__(name, config)
+        node_id = ray.get_runtime_context().get_node_id()
+        node_ip = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        super().__init__(name, config, Node(node_id, node_ip))
 
     async def answer(self, request: str, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method on behalf of a request, whose id stands in the logs of what it causes."""
