@@ -13,8 +13,8 @@ MAX_WAITING = 64
 MAX_WAIT_S = 4.0
 RESTS_FOR = 2.0
 """The pause after a join, as a multiple of what it took: joins take a third of the loop at most."""
-CALM_S = 0.015
-"""An event loop that is later than this has enough to do."""
+CALM_S = 0.04
+"""An event loop that is later than this has enough to do: a frame later than 60 ms is missed."""
 LOOK_S = 0.005
 FULL_RETRY_S = 30
 CROWD_RETRY_S = (2, 6)

@@ -115,9 +115,11 @@ class Heartbeat:
                     self._give_up(name)
             await asyncio.sleep(LOOK_INTERVAL_S)
 
-    def _ask(self, loop: asyncio.AbstractEventLoop) -> int:
+    def _ask(self, loop: asyncio.AbstractEventLoop) -> int | None:
         """Ask the loop for a sign of life, unless it still owes one; get how many it gave."""
-        if self._asked_at is None and not loop.is_closed():
+        if loop.is_closed():
+            return None
+        if self._asked_at is None:
             self._asked_at = time.monotonic()
             loop.call_soon_threadsafe(self._answer, self._asked_at)
         return self._answers

@@ -109,7 +109,7 @@ async def test_while_the_event_loop_is_late_nobody_joins(monkeypatch: pytest.Mon
 
     async def overload() -> None:
         while busy:
-            time.sleep(0.05)  # noqa: ASYNC251
+            time.sleep(0.1)  # noqa: ASYNC251
             await asyncio.sleep(0)
 
     overloading = asyncio.create_task(overload())
