@@ -5,6 +5,7 @@ keeps the model loaded between them, and ends itself when nobody asks for it any
 """
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Mapping
@@ -14,16 +15,20 @@ from typing import Any
 
 import ray
 import ray.actor
+import ray.util
 
 from actors.access import Guest
 from actors.access_watch import AccessWatch
+from actors.admission import MAX_LISTENERS, Admission
 from actors.aiortc_internals import check_aiortc
 from actors.denoiser import Device, ModelName, load_model
 from actors.errors import NoCapacity, NoPlace, NotLive, UnknownSession
+from actors.heartbeat import Heartbeat
 from actors.ice import gather_on
 from actors.live_stream import LiveStream
 from actors.models import DEFAULT_MODEL
 from actors.previews import Previews
+from actors.process_load import ProcessLoad
 from actors.sound_thread import SoundThread
 from actors.status import LEASE_TTL_S, Listening, StatusStore, StreamStatus
 from actors.stream_core import StreamTimes
@@ -59,6 +64,7 @@ class StreamActorConfig:
     model: ModelName = DEFAULT_MODEL
     device: Device = "cpu"
     streams_per_actor: int = 1
+    listeners_per_actor: int = MAX_LISTENERS
     ice_addresses: tuple[str, ...] = ()
     udp_ports: tuple[int, int] | None = None
     public_ip: str | None = None
@@ -73,10 +79,20 @@ class StreamActorConfig:
 
 
 @dataclass(frozen=True)
+class Node:
+    """The machine that a process runs on, as Ray knows it; empty without Ray."""
+
+    node_id: str = ""
+    node_ip: str = ""
+
+
+@dataclass(frozen=True)
 class ActorDescription:
     """What the directory wants to know of an actor. Its capacity is 0 while it has no model.
 
-    So it is once it no longer learns whose access ended.
+    So it is once it no longer learns whose access ended. `load` is the share of a core that the
+    process takes, `loop_lag_ms` how late its event loop runs, `listeners` counts connected listener
+    sessions. An actor of an earlier release leaves these at their defaults.
     """
 
     name: str
@@ -84,6 +100,11 @@ class ActorDescription:
     users: tuple[str, ...]
     capacity: int
     idle_s: float
+    node_id: str = ""
+    node_ip: str = ""
+    load: float = 0.0
+    loop_lag_ms: float = 0.0
+    listeners: int = 0
 
 
 @dataclass
@@ -97,12 +118,15 @@ class Reservation:
 class StreamHost:
     """The streams of one process. `StreamActor` is this class as a Ray actor."""
 
-    def __init__(self, name: str, config: StreamActorConfig) -> None:
+    def __init__(self, name: str, config: StreamActorConfig, node: Node = Node()) -> None:
         self._name = name
         self._config = config
+        self._node = node
+        self._load = ProcessLoad()
         self._sound_thread: SoundThread | None = None
         redis = connect(config.redis_url)
         self._store = StatusStore(redis)
+        self._heartbeat = Heartbeat(config.redis_url)
         self._recorder = Recorder(
             RecordingIndex(redis),
             RecordingStore(config.store),
@@ -115,6 +139,7 @@ class StreamHost:
         self._streams: dict[str, LiveStream] = {}
         self._access = AccessWatch(config.redis_url, redis, self._streams)
         self._reserved: dict[str, Reservation] = {}
+        self._admission = Admission(config.listeners_per_actor, listening=self._count_listeners)
         self._previews = Previews(config.model)
         self._tasks = TaskSet()
         self._asked_at = self._used_at = time.monotonic()
@@ -129,6 +154,8 @@ class StreamHost:
             await check_aiortc()
             self._sound_thread = await asyncio.to_thread(_make_sound_thread, self._config)
             self._sound_thread.start()
+            self._heartbeat.watch("the sound thread", self._sound_progress)
+            self._heartbeat.start()
             self._tasks.start(self._access.run(), name="access watch")
             self._tasks.start(self._recorder.recover(), name="recovery")
             self._tasks.start(self._recorder.sweep(), name="sweep")
@@ -146,9 +173,28 @@ class StreamHost:
         """Tell what this actor hosts."""
         users = tuple(self._users())
         idle_s = 0.0 if users or self._recorder.busy else time.monotonic() - self._used_at
-        warm = self._sound_thread is not None and self._sound_thread.alive
-        capacity = self._config.streams_per_actor if warm and not self._access.failed else 0
-        return ActorDescription(self._name, self._config.version, users, capacity, idle_s)
+        capacity = self._config.streams_per_actor if self._works else 0
+        return ActorDescription(
+            self._name,
+            self._config.version,
+            users,
+            capacity,
+            idle_s,
+            node_id=self._node.node_id,
+            node_ip=self._node.node_ip,
+            load=self._load.share,
+            loop_lag_ms=self._heartbeat.lag_ms,
+            listeners=sum(stream.listening for stream in self._streams.values()),
+        )
+
+    @property
+    def _works(self) -> bool:
+        """Whether a stream can begin: the model is loaded, and whatever streams need runs."""
+        sound = self._sound_thread is not None and self._sound_thread.alive
+        return sound and self._heartbeat.alive and not self._access.failed
+
+    def _sound_progress(self) -> int | None:
+        return None if self._sound_thread is None else self._sound_thread.progress
 
     async def reserve(self, username: str) -> str | None:
         """Reserve a place for a user's stream and take the lease on it.
@@ -193,7 +239,6 @@ class StreamHost:
         that it rests on, and the stream with that session. Raises OfferRefused, RedisUnavailable,
         NoCapacity, or NoPlace when none is reserved.
         """
-        self._refuse_a_crowd()
         stream = self._streams.get(username)
         if stream is not None and stream.stopping:
             await stream.stop("a new one begins")
@@ -217,16 +262,22 @@ class StreamHost:
         sign_in: str | None = None,
         guest: Guest | None = None,
     ) -> str:
-        """Answer a listener's offer. Raises NoCapacity, or what `LiveStream.listen` does."""
+        """Answer a listener's offer, when its turn comes.
+
+        Raises NoCapacity, or what `LiveStream.listen` does.
+        """
         self._refuse_a_crowd()
-        answer = await self._stream(username).listen(
-            session_id,
-            offer_sdp,
-            listener=listener,
-            original=original,
-            both=both,
-            sign_in=sign_in,
-            guest=guest,
+        self._stream(username)
+        answer = await self._admission.join(
+            lambda: self._stream(username).listen(
+                session_id,
+                offer_sdp,
+                listener=listener,
+                original=original,
+                both=both,
+                sign_in=sign_in,
+                guest=guest,
+            )
         )
         self._access.check_soon()
         return answer
@@ -282,6 +333,10 @@ class StreamHost:
             return
         ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # ray leaves it untyped
 
+    def _count_listeners(self) -> int:
+        """Count the sessions that listen here, connected or not."""
+        return sum(stream.audience_size for stream in self._streams.values())
+
     def _refuse_a_crowd(self) -> None:
         """Raise NoCapacity while too many sessions are being set up."""
         if sum(stream.connecting for stream in self._streams.values()) >= MAX_CONNECTING:
@@ -314,6 +369,7 @@ class StreamHost:
             actor=self._name,
             lease=reserved.lease,
             sound_thread=self._sound_thread,
+            heartbeat=self._heartbeat,
             times=self._config.times,
             store=self._store,
             recorder=self._recorder,
@@ -354,12 +410,24 @@ class StreamHostProcess(StreamHost):
 
     def __init__(self, name: str, config: StreamActorConfig) -> None:
         logs.configure("actor", config.logs)
-        super().__init__(name, config)
+        node_id = ray.get_runtime_context().get_node_id()
+        node_ip = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        super().__init__(name, config, Node(node_id, node_ip))
 
     async def answer(self, request: str, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method on behalf of a request, whose id stands in the logs of what it causes."""
         request_id.set(request)
         return await getattr(self, method)(*args, **kwargs)
+
+    async def ready(self) -> ActorDescription:
+        """Get ready, then keep what was loaded out of the garbage collector's sight.
+
+        To look through it takes 60 ms, in which no thread runs.
+        """
+        described = await super().ready()
+        gc.collect()
+        gc.freeze()
+        return described
 
 
 StreamActor = ray.remote(StreamHostProcess)

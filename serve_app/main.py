@@ -51,6 +51,7 @@ def pool_config(settings: Settings, other_disks: tuple[str, ...] = ()) -> PoolCo
         model=settings.model,
         device="cuda" if settings.actor_num_gpus else "cpu",
         streams_per_actor=settings.streams_per_actor,
+        listeners_per_actor=settings.listeners_per_actor,
         ice_addresses=settings.ice_addresses,
         udp_ports=settings.udp_ports,
         public_ip=settings.public_ip,

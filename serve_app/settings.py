@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from actors.admission import MAX_LISTENERS
 from actors.models import DEFAULT_MODEL, ModelName
 from foundation.logs import Form, LogConfig
 from recordings.quota import Quota
@@ -331,6 +332,8 @@ class Settings(BaseSettings):
     """How many actors wait for the next streams, with the model loaded."""
     streams_per_actor: int = Field(1, ge=1)
     """How many streams share one process and one batched model."""
+    listeners_per_actor: int = Field(MAX_LISTENERS, ge=1)
+    """How many may listen to the streams of one process; further ones are refused."""
     actor_num_cpus: float = Field(0.2, gt=0)
     """CPUs that Ray reserves for each actor."""
     actor_num_gpus: float = Field(0.0, ge=0)

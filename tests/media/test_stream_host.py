@@ -8,7 +8,7 @@ import pytest
 
 from actors.errors import NoPlace, UnknownSession
 from actors.status import StatusStore
-from actors.stream import StreamActorConfig, StreamHost
+from actors.stream import Node, StreamActorConfig, StreamHost
 from actors.stream_core import StreamTimes
 from foundation.redis import connect
 from recordings.index import RecordingIndex, RecordingState
@@ -38,7 +38,7 @@ async def test_streams_share_a_process_and_end_on_their_own(
     config = StreamActorConfig(
         redis_url, s3, str(tmp_path), "1", streams_per_actor=2, times=StreamTimes(grace_s=1)
     )
-    host = StreamHost("hushcast-stream-test", config)
+    host = StreamHost("hushcast-stream-test", config, Node("a-node", "10.0.0.7"))
     redis = connect(redis_url)
     status, index = StatusStore(redis), RecordingIndex(redis)
     await host.ready()
@@ -56,6 +56,8 @@ async def test_streams_share_a_process_and_end_on_their_own(
 
     for user in USERS[:2]:
         await until(lambda user=user: live(user))  # type: ignore[misc]  # mypy and defaults
+    told = host.describe_now()
+    assert (told.node_id, told.node_ip, told.listeners) == ("a-node", "10.0.0.7", 0)
     await host.stop("ada", None, "the test ends one")
     assert await host.reserve("cid") == "hushcast-stream-test"
     await peers[2].accept(await host.publish("cid", "session-cid", await peers[2].offer()))
@@ -84,5 +86,6 @@ async def test_streams_share_a_process_and_end_on_their_own(
     await host._tasks.cancel()
     assert host._sound_thread is not None
     await asyncio.to_thread(host._sound_thread.close)
+    host._heartbeat.close()
     await host._store._redis.aclose()  # an actor's ends with its process
     await redis.aclose()
