@@ -201,8 +201,14 @@ class StatusStore:
         """
         username = status.username
         leased, shared = [lease.key, EPOCH_KEY], [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY]
-        what = [username, status.stream_id, status.to_json(), STATUS_LIFE_S, STATUS_TTL_S]
-        change = [self._redis.channel(CHANNEL), change_id, changed_at]
+        what: list[str | int] = [
+            username,
+            status.stream_id,
+            status.to_json(),
+            STATUS_LIFE_S,
+            STATUS_TTL_S,
+        ]
+        change: list[str | float] = [self._redis.channel(CHANNEL), change_id, changed_at]
         host = hosted_key(status.actor)
         standing = await self._write(
             keys=[*leased, status_key(username), *shared, host, CALLED_KEY],
@@ -240,7 +246,7 @@ class StatusStore:
         this call published.
         """
         keys, arguments = self._burial
-        given = [*arguments, actor, lease_key(""), VOID_TTL_S]
+        given: list[str | int] = [*arguments, actor, lease_key(""), VOID_TTL_S]
         return _expired(await self._bury_actor(keys=keys, args=given))
 
     @property

@@ -28,6 +28,7 @@ import numpy as np
 import psutil
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from actors.access import friends_key
 from actors.status import STREAMING_KEY, StatusStore, StreamState, StreamStatus
@@ -42,7 +43,7 @@ from foundation.redis import RedisClient
 from foundation.redis import connect as connect_redis
 from serve_app.api import build_api
 from serve_app.services import build_services
-from serve_app.settings import Settings
+from serve_app.settings import read_settings
 from serve_app.sign_ins import SignIns, account_key
 from tests.waiting import until
 
@@ -127,7 +128,7 @@ class NoDirectory:
 
 
 def _serve(redis_url: str, port: int) -> None:
-    settings = Settings(redis_url=redis_url, secret_key=SECRET, s3_bucket="none")
+    settings = read_settings({"redis_url": redis_url, "secret_key": SECRET, "s3_bucket": "none"})
     logging.basicConfig(level=logging.WARNING)
     services = build_services(settings, NoDirectory(), RayStreamActors())
     config = uvicorn.Config(
@@ -276,11 +277,18 @@ async def _snapshot_ms(address: str) -> float:
 
 
 async def _open(stack: AsyncExitStack, address: str) -> tuple[ClientConnection, float]:
-    """Open a socket; returns it and the ms until it had its snapshot, counted from the start."""
+    """Open a socket, again until it works, as pages do.
+
+    Returns it and the ms until it had its snapshot, counted from the start.
+    """
     began = time.monotonic()
-    socket = await stack.enter_async_context(connect(address, open_timeout=60, compression=None))
-    assert json.loads(await socket.recv())["type"] == "snapshot"
-    return socket, (time.monotonic() - began) * 1000
+    while True:
+        page = await stack.enter_async_context(connect(address, open_timeout=60, compression=None))
+        try:
+            assert json.loads(await page.recv())["type"] == "snapshot"
+            return page, (time.monotonic() - began) * 1000
+        except ConnectionClosed:
+            await asyncio.sleep(random.random())
 
 
 async def _read(page: ClientConnection, delays: list[float]) -> None:
