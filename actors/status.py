@@ -1,15 +1,17 @@
 """Live status in Redis: who streams, in which state, on which actor.
 
-A stream's status is one key with a TTL. The actor that holds the user's lease writes it every
-second, so the status of a dead actor expires by itself. Check and write are one Lua script, so an
-actor that lost its lease cannot overwrite its successor's status. Each change is published with a
-version, so a reader that subscribes before reading the keys misses nothing.
+A stream's status is one key. The actor that holds the user's lease writes it every second, and with
+it a deadline: once that has passed the actor counts as dead, and whoever sweeps publishes the end.
+Check and write are one Lua script, so an actor that lost its lease cannot overwrite its successor's
+status. Each change is published with a version, so a reader that subscribes before reading the keys
+misses nothing.
 """
 
 import json
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 
+from actors.status_scripts import END, SWEEP, WRITE
 from foundation import lease
 from foundation.ids import new_id
 from foundation.lease import EPOCH_KEY, Grant, Lease
@@ -24,7 +26,20 @@ CONTROL_CHANNEL = "hushcast:control"
 """What a user's pages should do, as JSON `{username, action, stream_id, session, reason, at}`."""
 LISTENERS_CHANNEL = "hushcast:listeners"
 """Who listens to a user's stream now, as JSON `{username, listeners}`, of each a `Listening`."""
-STATUS_TTL_S = 3
+DEADLINES_KEY = "hushcast:deadlines"
+"""Sorted set of the same users, by when (by Redis's clock) their status ends unless renewed."""
+SWEEPS_KEY = "hushcast:sweeps"
+"""Hash: when somebody last swept (`at`), and since when deadlines count again (`from`)."""
+STATUS_LIFE_S = 3
+"""A stream ends for its friends when its status has not been renewed for this long."""
+STATUS_TTL_S = 60
+"""The key outlives an outage of Redis, in which nobody can renew it."""
+SWEEP_PAUSE_S = 2
+"""If nobody swept for longer, Redis was away, or everybody who sweeps."""
+PATIENCE_S = 5
+"""How long actors then have to renew their deadlines: a heartbeat, and its longest delay."""
+MAX_ENDS = 500
+"""How many ends one sweep publishes at most; it takes a few ms."""
 LEASE_TTL_S = 10
 SESSION_TTL_S = 3600
 
@@ -134,77 +149,14 @@ class SessionRecord:
     publishes: bool
 
 
-# Lua wraps a status as a string without decoding it: cjson rounds numbers and cannot tell an empty
-# list from an empty object.
-_PUBLISH = """
-local function publish(version_key, channel, username, document, change_id, changed_at)
-  local version = redis.call('INCR', version_key)
-  redis.call('PUBLISH', channel, cjson.encode({version = version, username = username,
-    stream = document, change_id = change_id, changed_at = changed_at}))
-  return version
-end
-"""
-
-# KEYS: lease, epoch counter, status, version, streaming. ARGV: token, holder, TTL (ms) and epoch of
-# the lease, then username, stream id, document, TTL (s), channel, change id, time of the change.
-# Takes or renews the lease; writes only if we hold it. If the document is unchanged, only its TTL
-# is renewed. Returns the current grant.
-_WRITE = (
-    lease.LUA
-    + _PUBLISH
-    + """
-local standing, ours = hold(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4])
-if not ours then return standing end
-local current = redis.call('GET', KEYS[3])
-if current and cjson.decode(current).stream == ARGV[7] then
-  redis.call('EXPIRE', KEYS[3], ARGV[8])
-  return standing
-end
-local version = publish(KEYS[4], ARGV[9], ARGV[5], ARGV[7], ARGV[10], ARGV[11])
-local document = cjson.encode({version = version, stream = ARGV[7]})
-redis.call('SET', KEYS[3], document, 'EX', ARGV[8])
-redis.call('HSET', KEYS[5], ARGV[5], ARGV[6])
-return standing
-"""
-)
-
-# KEYS: lease, status, version, streaming. ARGV: token, username, stream id, channel, change id,
-# time of the change. Ends a stream and releases its lease, unless another holds the lease.
-_END = (
-    lease.LUA
-    + _PUBLISH
-    + """
-if release(KEYS[1], ARGV[1]) == 0 and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-if redis.call('HGET', KEYS[4], ARGV[2]) ~= ARGV[3] then return 0 end
-redis.call('DEL', KEYS[2])
-redis.call('HDEL', KEYS[4], ARGV[2])
-publish(KEYS[3], ARGV[4], ARGV[2], nil, ARGV[5], ARGV[6])
-return 1
-"""
-)
-
-# KEYS: status, version, streaming. ARGV: username, stream id, channel, change id, time. Publishes
-# the end of a stream whose status has expired; only the first caller does.
-_EXPIRE = (
-    _PUBLISH
-    + """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-if redis.call('HGET', KEYS[3], ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HDEL', KEYS[3], ARGV[1])
-publish(KEYS[2], ARGV[3], ARGV[1], nil, ARGV[4], ARGV[5])
-return 1
-"""
-)
-
-
 class StatusStore:
     """Reads and writes live status. Every method raises RedisUnavailable."""
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
-        self._write = redis.register_script(_WRITE)
-        self._end = redis.register_script(_END)
-        self._expire = redis.register_script(_EXPIRE)
+        self._write = redis.register_script(WRITE)
+        self._end = redis.register_script(END)
+        self._sweep = redis.register_script(SWEEP)
 
     def lease(self, username: str, *, actor: str) -> Lease:
         """Make an actor's side of the lease on a user's stream; sends nothing yet."""
@@ -233,18 +185,12 @@ class StatusStore:
         Returns False if the lease is lost; then nothing was written.
         """
         username = status.username
+        leased, shared = [lease.key, EPOCH_KEY], [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY]
+        what = [username, status.stream_id, status.to_json(), STATUS_LIFE_S, STATUS_TTL_S]
+        change = [self._redis.channel(CHANNEL), change_id, changed_at]
         standing = await self._write(
-            keys=[lease.key, EPOCH_KEY, status_key(username), VERSION_KEY, STREAMING_KEY],
-            args=[
-                *lease.arguments,
-                username,
-                status.stream_id,
-                status.to_json(),
-                STATUS_TTL_S,
-                self._redis.channel(CHANNEL),
-                change_id,
-                changed_at,
-            ],
+            keys=[*leased, status_key(username), *shared],
+            args=[*lease.arguments, *what, *change],
         )
         return lease.note(standing)
 
@@ -255,25 +201,27 @@ class StatusStore:
         username = status.username
         subject = [lease.bid.token, username, status.stream_id]
         await self._end(
-            keys=[lease.key, status_key(username), VERSION_KEY, STREAMING_KEY],
+            keys=[lease.key, status_key(username), VERSION_KEY, STREAMING_KEY, DEADLINES_KEY],
             args=[*subject, self._redis.channel(CHANNEL), change_id, repr(changed_at)],
         )
 
-    async def publish_expired(self, now: float) -> list[Expired]:
-        """Publish the end of every stream whose actor stopped renewing its status.
+    async def publish_expired(self) -> list[Expired]:
+        """Publish the ends of streams whose actor stopped renewing their status.
 
-        Returns those whose end this call published. `now` is in seconds since the epoch.
+        Returns those whose end this call published, `MAX_ENDS` at most. Costs what is due, not what
+        is live; call it more often than every `SWEEP_PAUSE_S`, from as many places as you like.
         """
-        ended = []
-        streaming = await self._redis.hgetall(STREAMING_KEY)
-        for username, stream_id in ((str(a), str(b)) for a, b in streaming.items()):
-            keys = [status_key(username), VERSION_KEY, STREAMING_KEY]
-            expired = Expired(username, stream_id, new_id())
-            channel = self._redis.channel(CHANNEL)
-            args = [username, stream_id, channel, expired.change_id, repr(now)]
-            if await self._expire(keys=keys, args=args):
-                ended.append(expired)
-        return ended
+        told = await self._sweep(
+            keys=[VERSION_KEY, STREAMING_KEY, DEADLINES_KEY, SWEEPS_KEY],
+            args=[
+                status_key(""),
+                self._redis.channel(CHANNEL),
+                new_id(),
+                *(SWEEP_PAUSE_S, PATIENCE_S, STATUS_LIFE_S, MAX_ENDS),
+            ],
+        )
+        ended = iter(map(str, told))
+        return [Expired(*each) for each in zip(ended, ended, ended, strict=True)]
 
     async def streaming(self) -> list[str]:
         """Name the users whose stream's end has not been published yet."""

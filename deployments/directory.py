@@ -1,23 +1,16 @@
 """StreamDirectory: the pool of stream actors as a Serve deployment, and its client."""
 
 import asyncio
-import logging
-import time
 from typing import Any
 
 from ray import serve
 from ray.exceptions import RayTaskError
 
-from actors.status import StatusStore
 from deployments.pool import Pool, PoolConfig
 from deployments.stream_actors import RayStreamActors, foreseen
 from foundation import logs
-from foundation.logs import fields, request_id
-from foundation.redis import RedisUnavailable, connect
+from foundation.logs import request_id
 
-log = logging.getLogger(__name__)
-
-SWEEP_INTERVAL_S = 0.5
 DIRECTORY_TIMEOUT_S = 15.0
 
 
@@ -32,14 +25,13 @@ class StreamDirectory:
 
     def __init__(self, config: PoolConfig) -> None:
         logs.configure("directory", config.actor.config.logs)
-        store = StatusStore(connect(config.actor.config.redis_url))
         self._pool = Pool(config, RayStreamActors())
-        self._rounds = asyncio.gather(self._pool.run(), publish_ends(store))
+        self._rounds = asyncio.create_task(self._pool.run(), name="pool")
 
     def check_health(self) -> None:
-        """Raise if a background task has ended, so that Serve replaces this replica."""
+        """Raise if the pool has ended, so that Serve replaces this replica."""
         if self._rounds.done():
-            raise RuntimeError(f"a background task of the directory has ended: {self._rounds}")
+            raise RuntimeError(f"the pool has ended: {self._rounds}")
 
     async def assign(self, username: str, request: str) -> str:
         """Reserve a place for a user's stream, on behalf of a request. Raises NoCapacity."""
@@ -84,18 +76,3 @@ class DirectoryClient:
         """Name the actors that have their model, those with the fewest streams first."""
         async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
             return list(await self._handle.name_warm.remote())
-
-
-async def publish_ends(store: StatusStore) -> None:
-    """Publish the ends of dead actors' streams and ask pages to republish, until cancelled."""
-    while True:
-        try:
-            now = time.time()
-            for end in await store.publish_expired(now):
-                delay_ms = round((time.time() - now) * 1000)
-                told = fields(change=end.change_id, stream=end.stream_id, delay_ms=delay_ms)
-                log.info("published the end, the actor died", extra=told)
-                await store.tell_pages(end.username, "republish", end.stream_id, "")
-        except RedisUnavailable as error:
-            log.warning("cannot publish the ends of streams: %s", error)
-        await asyncio.sleep(SWEEP_INTERVAL_S)

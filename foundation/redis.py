@@ -48,6 +48,15 @@ _AWAY_CODES = {
 """First words of error replies that redis-py has no class for."""
 
 
+NOW_LUA = """
+local function now()
+  local time = redis.call('TIME')
+  return time[1] + time[2] / 1000000
+end
+"""
+"""For scripts: seconds since the epoch by Redis's clock, the one clock that all nodes share."""
+
+
 class RedisUnavailable(Exception):
     """Redis does not answer, or cannot serve the command now. Retrying later makes sense.
 

@@ -1,5 +1,7 @@
 """The index's changes in Redis, each in one step. KEYS are those of `keys_of`, unless said."""
 
+from foundation.redis import NOW_LUA
+
 # Reads a size without decoding the peaks behind it. A quotation mark inside a text is escaped, so
 # the pattern matches the field alone.
 _SIZES = """
@@ -9,14 +11,6 @@ end
 local function resize(bytes, before, after)
   local change = size_of(after) - size_of(before)
   if change ~= 0 and redis.call('EXISTS', bytes) == 1 then redis.call('INCRBY', bytes, change) end
-end
-"""
-
-# Redis's clock alone says when something is due: nodes' clocks differ.
-_NOW = """
-local function now()
-  local time = redis.call('TIME')
-  return time[1] + time[2] / 1000000
 end
 """
 
@@ -85,7 +79,7 @@ return 1
 
 # ARGV: id, seconds, channel, reason. Returns the entry, or nil.
 DELETE = (
-    _NOW
+    NOW_LUA
     + _NAMES
     + """
 local text = redis.call('GETDEL', entry)
@@ -103,7 +97,7 @@ return text
 
 # ARGV: id, channel. Returns the entry, or nil once it is too late.
 RESTORE = (
-    _NOW
+    NOW_LUA
     + _NAMES
     + """
 local at = redis.call('ZSCORE', due, ARGV[1])
@@ -122,7 +116,7 @@ return text
 
 # KEYS: the ids by when they are due. Returns those that are.
 DUE = (
-    _NOW
+    NOW_LUA
     + """
 return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now(), 'LIMIT', 0, 100)
 """

@@ -72,20 +72,26 @@ def build_api(services: Services, *, behind_serve: bool = False) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     services: Services = api.state.services
-    following = asyncio.create_task(services.presence.run(), name="presence")
-    following.add_done_callback(_report)
+    tasks = [
+        asyncio.create_task(services.presence.run(), name="presence"),
+        asyncio.create_task(services.ends.run(), name="ends"),
+    ]
+    for task in tasks:
+        task.add_done_callback(_report)
     try:
         yield
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await services.redis.aclose()
         services.store.close()
 
 
-def _report(following: "asyncio.Task[None]") -> None:
-    if not following.cancelled() and (error := following.exception()):
-        log.critical("presence has ended; this replica no longer reports changes", exc_info=error)
+def _report(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()):
+        told = "%s has ended; this replica no longer reports changes"
+        log.critical(told, task.get_name(), exc_info=error)
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:

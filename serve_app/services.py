@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 
 from actors import access
 from actors.status import StatusStore
+from deployments.ends import Ends
 from deployments.presence import Presence
 from deployments.stream_actors import StreamActors
 from deployments.streams import Directory, Streams
@@ -36,6 +37,7 @@ class Services:
     rates: Rates
     streams: Streams
     presence: Presence
+    ends: Ends
     index: RecordingIndex
     store: RecordingStore
 
@@ -84,6 +86,7 @@ def build_services(settings: Settings, directory: Directory, actors: StreamActor
             FRIENDS_CHANNEL,
             partial(access.gone, redis),
         ),
+        ends=Ends(status),
         index=RecordingIndex(redis),
         store=RecordingStore(settings.store_config, wait_s=PEOPLE_WAIT_S),
     )

@@ -3,9 +3,10 @@
 import time
 from weakref import WeakKeyDictionary
 
-from actors.status import Expired, StatusStore, StreamState, StreamStatus
+from actors.status import DEADLINES_KEY, SWEEPS_KEY, StatusStore, StreamState, StreamStatus
 from foundation.ids import new_id
 from foundation.lease import Lease
+from foundation.redis import RedisClient
 
 _leases: WeakKeyDictionary[StatusStore, dict[str, Lease]] = WeakKeyDictionary()
 
@@ -21,6 +22,12 @@ async def write(store: StatusStore, status: StreamStatus) -> bool:
     return await store.write(status, lease, change_id=new_id(), changed_at=time.time())
 
 
-async def expire(store: StatusStore) -> list[Expired]:
-    """Publish the ends of streams whose status expired."""
-    return await store.publish_expired(time.time())
+async def lapse(redis: RedisClient, *usernames: str) -> None:
+    """Do what a few seconds without a heartbeat do, while others sweep."""
+    await redis.zadd(DEADLINES_KEY, {name: time.time() - 0.1 for name in usernames}, xx=True)
+    await swept(redis)
+
+
+async def swept(redis: RedisClient, ago_s: float = 0.0) -> None:
+    """Let the last sweep be this long ago, after many others."""
+    await redis.hset(SWEEPS_KEY, mapping={"at": time.time() - ago_s, "from": 0})

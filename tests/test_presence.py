@@ -10,7 +10,16 @@ import pytest
 
 from actors.access import gone
 from actors.announcer import COUNT_INTERVAL_S, HEARTBEAT_S, Announcer
-from actors.status import Listening, StatusChange, StatusStore, StreamState, StreamStatus
+from actors.status import (
+    DEADLINES_KEY,
+    SWEEP_PAUSE_S,
+    SWEEPS_KEY,
+    Listening,
+    StatusChange,
+    StatusStore,
+    StreamState,
+    StreamStatus,
+)
 from deployments.presence import Presence
 from deployments.subscription import (
     MAX_QUEUED_EVENTS,
@@ -261,14 +270,57 @@ async def test_the_end_of_a_dead_actor_is_published_once(stage: Stage) -> None:
     with presence.subscribe("bob") as bob:
         await presence.greet(bob)
         await following(bob)
-        assert await statuses.expire(stage.store) == []
-        await stage.redis.delete("hushcast:stream:ada")  # what its TTL does after 3 s
-        swept = await asyncio.gather(*(statuses.expire(stage.store) for _ in range(3)))
+        await statuses.swept(stage.redis)
+        assert await stage.store.publish_expired() == []
+        await statuses.lapse(stage.redis, "ada")
+        swept = await asyncio.gather(*(stage.store.publish_expired() for _ in range(3)))
         assert sum(map(len, swept)) == 1
         ended = await following(bob)
         assert isinstance(ended, StreamChanged) and ended.stream is None
         await asyncio.sleep(0)
         assert bob.queue.empty()
+
+
+async def test_an_outage_of_redis_ends_no_stream(stage: Stage) -> None:
+    """Nobody could renew a deadline: after a pause in the sweeps, actors get time to do so."""
+    await statuses.write(stage.store, ADA)
+    await statuses.write(stage.store, replace(ADA, username="eve", stream_id="02"))
+    await statuses.lapse(stage.redis, "ada", "eve")
+    await statuses.swept(stage.redis, ago_s=SWEEP_PAUSE_S + 1)
+    assert await stage.store.publish_expired() == [] == await stage.store.publish_expired()
+    await statuses.write(stage.store, ADA)
+    await stage.redis.hset(SWEEPS_KEY, "from", 0)  # what patience does
+    assert [end.username for end in await stage.store.publish_expired()] == ["eve"]
+    assert await stage.store.read("ada") == ADA
+
+
+async def test_a_sweep_costs_what_is_due(stage: Stage) -> None:
+    """However many are live, Redis runs one script, and that one looks at the late ones alone."""
+    others = [replace(ADA, username=f"user-{n}", stream_id=f"{n}") for n in range(200)]
+    for status in others:
+        await statuses.write(stage.store, status)
+    late = [status.username for status in others[:3]]
+    await statuses.lapse(stage.redis, *late)
+    await stage.redis.config_resetstat()
+    assert sorted(end.username for end in await stage.store.publish_expired()) == late
+    calls = {name: told["calls"] for name, told in (await stage.redis.info("commandstats")).items()}
+    assert calls["cmdstat_evalsha"] == 1 and calls["cmdstat_publish"] == 3
+    assert sum(calls.values()) < 50
+
+
+async def test_streams_of_actors_of_an_earlier_release_end_too(stage: Stage) -> None:
+    """They renew a key of 3 s and set no deadline; once that key is gone, the end is published."""
+    await statuses.write(stage.store, ADA)
+    await stage.redis.delete(DEADLINES_KEY)
+    await stage.redis.pexpire("hushcast:stream:ada", 2500)
+    await statuses.swept(stage.redis)
+    assert await stage.store.publish_expired() == []
+    for _ in range(2):
+        await statuses.lapse(stage.redis, "ada")
+        assert await stage.store.publish_expired() == [], "its actor renews the key"
+    await stage.redis.delete("hushcast:stream:ada")
+    await statuses.lapse(stage.redis, "ada")
+    assert [end.stream_id for end in await stage.store.publish_expired()] == [ADA.stream_id]
 
 
 async def test_one_actor_hosts_a_user(stage: Stage) -> None:

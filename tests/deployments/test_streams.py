@@ -6,17 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 
-import deployments.directory
 import deployments.streams
 from actors.errors import ActorSilent, NoCapacity, NoPlace, NotYourSession
-from actors.status import SessionRecord, StatusStore, StreamState
-from deployments.directory import publish_ends
+from actors.status import SessionRecord, StatusStore
 from deployments.stream_actors import ActorFailed, drain_all
 from deployments.streams import Streams
 from foundation.redis import RedisClient, connect
-from tests import statuses
 from tests.deployments.fake_cluster import FakeCluster
-from tests.edge.made_up import live
 from tests.waiting import until
 
 
@@ -203,25 +199,6 @@ async def test_somebody_who_finds_no_place_three_times_is_told_so(stage: Stage, 
     with pytest.raises(NoCapacity):
         await stage.streams.publish("ada", offer, sign_in="s")
     assert actor.calls == ["publish"] * 3
-
-
-async def test_the_directorys_round_publishes_ends_whatever_else_goes_on(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A status that ran out ends, and its pages are asked to go on, also after an outage."""
-    monkeypatch.setattr(deployments.directory, "SWEEP_INTERVAL_S", 0.01)
-    await statuses.write(stage.store, live("ada", state=StreamState.LIVE))
-    async with stage.redis.pubsub() as told:
-        await told.subscribe(stage.redis.channel("hushcast:control"))
-        rounds = asyncio.create_task(publish_ends(stage.store))
-        await stage.redis.delete("hushcast:stream:ada")  # what its TTL does after 3 s
-        message = None
-        while message is None:
-            message = await told.get_message(ignore_subscribe_messages=True, timeout=5)
-        assert '"republish"' in message["data"] and not rounds.done()
-        rounds.cancel()
-    await asyncio.gather(rounds, return_exceptions=True)
-    assert await stage.redis.hgetall("hushcast:streaming") == {}
 
 
 async def test_a_drain_ends_every_actors_streams_though_one_is_dead(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from actors import access
 from actors.status import StatusStore
+from deployments.ends import Ends
 from deployments.presence import Presence
 from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
@@ -123,6 +124,7 @@ async def make_edge(redis_url: str, store: RecordingStore) -> AsyncIterator[Make
             rates=Rates(redis, RATES if rates is None else rates),
             streams=streams,
             presence=Presence(url, status, *sources),
+            ends=Ends(status),
             index=RecordingIndex(redis),
             store=other_store or store,
         )
