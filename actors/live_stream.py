@@ -105,6 +105,7 @@ class LiveStream:
         self._rests_on: str | None = None
         """The sign-in of the session that publishes, or published last."""
         self._tasks = TaskSet()
+        self._moves = False
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -142,6 +143,11 @@ class LiveStream:
         return sum(each.state is SessionState.CONNECTED for each in self._audience)
 
     @property
+    def has_page(self) -> bool:
+        """Whether a page of ours publishes it, which goes on elsewhere when it is asked to."""
+        return self._core.has_page
+
+    @property
     def stopping(self) -> bool:
         """Whether the end has begun; no session is taken any more."""
         return self._stopping.is_set()
@@ -172,6 +178,11 @@ class LiveStream:
         """End the stream and wait for it. With a session: only if that one publishes it."""
         if self._end(reason, session_id):
             await self._ended.wait()
+
+    async def move(self, reason: str) -> None:
+        """End the stream and wait for it; its page is asked to begin anew, on another actor."""
+        self._moves = True
+        await self.stop(reason)
 
     # -- what people ask for
 
@@ -338,6 +349,8 @@ class LiveStream:
         """Write the status for as long as the lease is ours; without it the stream ends."""
         try:
             await self._announcer.run()
+            if self._moves:
+                await self._announcer.tell_pages(self.username, "republish", "")
             if not self.stopping and (publisher := self._core.publisher) is not None:
                 await self._announcer.tell_pages(self.username, "taken_over", publisher)
         finally:

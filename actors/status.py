@@ -40,7 +40,7 @@ PATIENCE_S = 5
 """How long actors then have to renew their deadlines: a heartbeat, and its longest delay."""
 MAX_ENDS = 500
 """How many ends one sweep publishes at most; it takes a few ms."""
-LEASE_TTL_S = 10
+LEASE_TTL_S = 6
 SESSION_TTL_S = 3600
 
 

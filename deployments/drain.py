@@ -15,11 +15,12 @@ FORGOTTEN_S = 86_400.0
 
 @dataclass(frozen=True)
 class Left:
-    """What is left on a node: its actors, and the streams on them; None if nobody knows it."""
+    """What is left on a node: its actors, and the streams on them. None: there is no such node."""
 
-    actors: int
+    actors: int | None
     streams: int
     told_at: float
+    """In seconds since the epoch."""
 
 
 class Drains:

@@ -75,6 +75,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(services.presence.run(), name="presence"),
         asyncio.create_task(services.ends.run(), name="ends"),
+        asyncio.create_task(services.streams.run(), name="actors"),
     ]
     for task in tasks:
         task.add_done_callback(_report)
