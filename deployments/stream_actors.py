@@ -73,7 +73,7 @@ class StreamActors(Protocol):
     """The stream actors of a cluster, by name. A name is never used twice."""
 
     async def names(self) -> set[str]:
-        """Name the actors that exist, including those still starting. Raises ActorSilent."""
+        """Name the actors that run. Raises ActorSilent."""
 
     async def nodes(self) -> list[ClusterNode]:
         """List the nodes that are alive. Raises ActorSilent."""
@@ -131,7 +131,7 @@ class RayStreamActors:
     async def start(self, name: str, options: StreamActorOptions, where: Start) -> ActorDescription:
         """Start an actor. Without free resources it stays pending."""
         actor = StreamActor.options(
-            **_placing(where),
+            **placing(where),
             name=name,
             namespace=NAMESPACE,
             lifetime="detached",
@@ -230,7 +230,7 @@ async def drain_all(actors: StreamActors, reason: str) -> None:
     await asyncio.gather(*calls, return_exceptions=True)
 
 
-def _placing(where: Start) -> dict[str, Any]:
+def placing(where: Start) -> dict[str, Any]:
     """Get the options of an actor that say on which node it starts."""
     if where.node_id is not None:
         # Elsewhere if that node is gone or full by then.
