@@ -11,10 +11,10 @@ import json
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 
-from actors.status_scripts import END, SWEEP, WRITE
+from actors.status_scripts import BURY_ACTOR, CALL_BACK, END, SWEEP, WRITE
 from foundation import lease
 from foundation.ids import new_id
-from foundation.lease import EPOCH_KEY, Grant, Lease
+from foundation.lease import EPOCH_KEY, VOID_TTL_S, Grant, Lease
 from foundation.redis import RedisClient
 
 CHANNEL = "hushcast:status"
@@ -40,7 +40,20 @@ PATIENCE_S = 5
 """How long actors then have to renew their deadlines: a heartbeat, and its longest delay."""
 MAX_ENDS = 500
 """How many ends one sweep publishes at most; it takes a few ms."""
-LEASE_TTL_S = 6
+RETURNING_KEY = "hushcast:returning"
+"""Sorted set of `USERNAME STREAM_ID` by when the stream's actor died: pages that may come back."""
+CALLED_KEY = "hushcast:called"
+"""Sorted set of the users whose pages were called back, by when, until they are back."""
+WAIT_S = 60
+"""How long a page waits to be called back."""
+COMING_S = 4
+"""One who was called and did not come back for this long keeps nobody else waiting."""
+MIN_CALLED = 8
+"""So many are called even if no place is ready: what waits for one lets the directory make some."""
+HOSTED_TTL_S = 86_400
+"""How long the list of an actor's streams outlives its last change."""
+LEASE_TTL_S = 5
+"""Another actor may take a stream when its own has not been heard of for this long."""
 SESSION_TTL_S = 3600
 
 
@@ -157,6 +170,8 @@ class StatusStore:
         self._write = redis.register_script(WRITE)
         self._end = redis.register_script(END)
         self._sweep = redis.register_script(SWEEP)
+        self._bury_actor = redis.register_script(BURY_ACTOR)
+        self._call_back = redis.register_script(CALL_BACK)
 
     def lease(self, username: str, *, actor: str) -> Lease:
         """Make an actor's side of the lease on a user's stream; sends nothing yet."""
@@ -188,9 +203,10 @@ class StatusStore:
         leased, shared = [lease.key, EPOCH_KEY], [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY]
         what = [username, status.stream_id, status.to_json(), STATUS_LIFE_S, STATUS_TTL_S]
         change = [self._redis.channel(CHANNEL), change_id, changed_at]
+        host = hosted_key(status.actor)
         standing = await self._write(
-            keys=[*leased, status_key(username), *shared],
-            args=[*lease.arguments, *what, *change],
+            keys=[*leased, status_key(username), *shared, host, CALLED_KEY],
+            args=[*lease.arguments, *what, *change, HOSTED_TTL_S],
         )
         return lease.note(standing)
 
@@ -200,28 +216,57 @@ class StatusStore:
         """Publish a stream's end and release its lease; do nothing if the lease is lost."""
         username = status.username
         subject = [lease.bid.token, username, status.stream_id]
+        shared = [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY, hosted_key(status.actor)]
         await self._end(
-            keys=[lease.key, status_key(username), VERSION_KEY, STREAMING_KEY, DEADLINES_KEY],
+            keys=[lease.key, status_key(username), *shared],
             args=[*subject, self._redis.channel(CHANNEL), change_id, repr(changed_at)],
         )
 
     async def publish_expired(self) -> list[Expired]:
         """Publish the ends of streams whose actor stopped renewing their status.
 
-        Returns those whose end this call published, `MAX_ENDS` at most. Costs what is due, not what
-        is live; call it more often than every `SWEEP_PAUSE_S`, from as many places as you like.
+        Their pages are told to wait until `call_back` calls them. Returns those whose end this call
+        published, `MAX_ENDS` at most. Costs what is due, not what is live; call it more often than
+        every `SWEEP_PAUSE_S`, from as many places as you like.
         """
-        told = await self._sweep(
-            keys=[VERSION_KEY, STREAMING_KEY, DEADLINES_KEY, SWEEPS_KEY],
-            args=[
-                status_key(""),
-                self._redis.channel(CHANNEL),
-                new_id(),
-                *(SWEEP_PAUSE_S, PATIENCE_S, STATUS_LIFE_S, MAX_ENDS),
-            ],
+        limits = [SWEEP_PAUSE_S, PATIENCE_S, STATUS_LIFE_S, MAX_ENDS]
+        keys, arguments = self._burial
+        return _expired(await self._sweep(keys=[*keys, SWEEPS_KEY], args=[*arguments, *limits]))
+
+    async def publish_death(self, actor: str) -> list[Expired]:
+        """Publish the ends of all streams of an actor that is known to be dead.
+
+        Its leases on them are revoked, so they can begin elsewhere at once. Returns those whose end
+        this call published.
+        """
+        keys, arguments = self._burial
+        given = [*arguments, actor, lease_key(""), VOID_TTL_S]
+        return _expired(await self._bury_actor(keys=keys, args=given))
+
+    @property
+    def _burial(self) -> tuple[list[str], list[str]]:
+        """The keys and arguments of the scripts that end what a dead actor cannot end itself."""
+        channels = [self._redis.channel(CHANNEL), self._redis.channel(CONTROL_CHANNEL)]
+        keys = [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY, RETURNING_KEY]
+        return keys, [status_key(""), hosted_key(""), *channels, new_id()]
+
+    async def count_returning(self) -> int:
+        """Count the pages that wait to be called back."""
+        return int(await self._redis.zcard(RETURNING_KEY))
+
+    async def call_back(self, places: int) -> list[tuple[str, str]]:
+        """Ask pages whose stream's actor died to publish again, as many as there are places for.
+
+        The longest waiting come first. Returns username and former stream id of each.
+        """
+        prefixes = [status_key(""), lease_key("")]
+        limits = [max(places, MIN_CALLED), COMING_S, WAIT_S]
+        called = await self._call_back(
+            keys=[RETURNING_KEY, CALLED_KEY],
+            args=[*prefixes, self._redis.channel(CONTROL_CHANNEL), *limits],
         )
-        ended = iter(map(str, told))
-        return [Expired(*each) for each in zip(ended, ended, ended, strict=True)]
+        names = iter(map(str, called))
+        return list(zip(names, names, strict=True))
 
     async def streaming(self) -> list[str]:
         """Name the users whose stream's end has not been published yet."""
@@ -234,24 +279,24 @@ class StatusStore:
 
     async def read_many(self, usernames: list[str]) -> list[StreamStatus]:
         """Get the streams of those users who have one, in this order."""
-        return [status for _, status in (await self.read_versions(usernames)).values()]
+        _, found = await self.read_versions(usernames)
+        return [status for _, status in found.values()]
 
-    async def read_versions(self, usernames: list[str]) -> dict[str, tuple[int, StreamStatus]]:
-        """Get the streams of those users who have one, each with its last change's version."""
-        if not usernames:
-            return {}
+    async def read_versions(
+        self, usernames: list[str]
+    ) -> tuple[int, dict[str, tuple[int, StreamStatus]]]:
+        """Get the version of the latest change, and the streams of those users who have one.
+
+        Each comes with its last change's version. All are of the same moment.
+        """
+        keys = [VERSION_KEY, *map(status_key, usernames)]
+        version, *texts = await self._redis.mget(keys)
         found = {}
-        for name, text in zip(
-            usernames, await self._redis.mget(map(status_key, usernames)), strict=True
-        ):
+        for name, text in zip(usernames, texts, strict=True):
             if text:
                 written = json.loads(text)
                 found[name] = int(written["version"]), StreamStatus.from_json(written["stream"])
-        return found
-
-    async def version(self) -> int:
-        """Get the version of the latest change."""
-        return int(await self._redis.get(VERSION_KEY) or 0)
+        return int(version or 0), found
 
     async def tell_pages(
         self,
@@ -299,6 +344,17 @@ class StatusStore:
         """Get a session's record, which outlives the session by at most an hour."""
         text = await self._redis.get(session_key(session_id))
         return SessionRecord(**json.loads(text)) if text else None
+
+
+def _expired(told: list[str]) -> list[Expired]:
+    """Read what the scripts return that publish ends."""
+    names = iter(map(str, told))
+    return [Expired(*each) for each in zip(names, names, names, strict=True)]
+
+
+def hosted_key(actor: str) -> str:
+    """Name the set of the users whose streams an actor hosts."""
+    return f"hushcast:hosted:{actor}"
 
 
 def status_key(username: str) -> str:

@@ -14,7 +14,9 @@ from ray import serve
 from ray.exceptions import RayError, RayTaskError
 
 from actors.errors import ActorSilent
+from actors.status import StatusStore
 from deployments.drain import Drains, Left
+from deployments.ends import witnessed
 from deployments.pool import Pool, PoolConfig, StillStarting
 from deployments.stream_actors import RayStreamActors, foreseen
 from foundation import logs
@@ -91,9 +93,13 @@ class StreamDirectory:
 
     def __init__(self, config: PoolConfig) -> None:
         logs.configure("directory", config.actor.config.logs)
-        supplier = Supplier(connect(config.actor.config.redis_url), config.actor.config.version)
+        redis = connect(config.actor.config.redis_url)
+        supplier = Supplier(redis, config.actor.config.version)
         self._pool = Pool(
-            config, RayStreamActors(), drains=supplier.drains, keeps=lambda: supplier.keeps
+            config,
+            witnessed(RayStreamActors(), StatusStore(redis)),
+            drains=supplier.drains,
+            keeps=lambda: supplier.keeps,
         )
         self._rounds = asyncio.gather(self._pool.run(), supplier.run(lambda: self._pool))
 

@@ -286,6 +286,7 @@ class Pool:
         self._silent &= names
         for name in before - names:
             self._forget(name, "the cluster no longer lists it")
+            self._tasks.start(self._ask(name), name=f"last call to {name}")  # proves its death
         await asyncio.gather(*map(self._ask, names - set(self._starting) - self._asked))
 
     async def _ask(self, name: str) -> None:

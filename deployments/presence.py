@@ -7,6 +7,7 @@ gets a snapshot, then every change of what it may hear, in the order that `Statu
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ from recordings.index import RecordingChange
 
 log = logging.getLogger(__name__)
 
+USERNAME = re.compile(r'"username":"([^"]*)"')
+"""Finds whose change a message is; inside the stream, a text, quotation marks are escaped."""
 MAX_SOCKETS_OF_A_USER = 64
 MAX_SOCKETS_OF_A_LINK = 200
 """Of its guests: those who listen, and those who wait until somebody is live."""
@@ -134,6 +137,10 @@ class Presence:
             await self._read(subscription, from_the_beginning=True)
 
     async def _fan_out_status(self, message: str) -> None:
+        # Most of many streams concern nobody here: their changes are not even parsed.
+        named = USERNAME.search(message)
+        if named and not self._subscriptions.hearing(named[1]):
+            return
         change = StatusChange.from_json(message)
         _log(change, "received")
         event = StreamChanged(change.version, change.username, change.stream)
@@ -225,8 +232,7 @@ class Presence:
             audible = {own, *await self._friends_of(own)}
         self._subscriptions.silence(subscription, before - audible)
         self._subscriptions.read(subscription, audible if snapshot else audible - before)
-        version = await self._store.version()
-        found = await self._store.read_versions(
+        version, found = await self._store.read_versions(
             sorted(audible if snapshot else audible - before, key=lambda name: (name != own, name))
         )
         if snapshot:

@@ -1,7 +1,7 @@
 """What one presence socket is told: the events, their order, their queue, their end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from actors.status import Listening, StatusChange, StreamStatus
@@ -143,7 +143,7 @@ class Hearing:
 
 @dataclass(eq=False)
 class Subscription:
-    """The events for one socket. Iterate over it; iteration ends with SubscriptionEnded."""
+    """The events for one socket."""
 
     username: str
     """A user, or the name of a link's guests."""
@@ -185,9 +185,10 @@ class Subscription:
             self.queue.put_nowait(None)
             self.ended.set()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        while (event := await self.queue.get()) is not None:
-            yield event
+    async def next(self) -> Event:
+        """Get the next event. Raises SubscriptionEnded; cancelling loses nothing."""
+        if (event := await self.queue.get()) is not None:
+            return event
         assert self.why is not None
         raise self.why
 

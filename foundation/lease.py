@@ -50,6 +50,15 @@ local function release(key, token)
   if text and cjson.decode(text).token == token then return redis.call('DEL', key) end
   return 0
 end
+
+-- Take a lease from a holder that is known to be dead, and let it not have it back.
+local function revoke_from(key, holder, void_s)
+  local text = redis.call('GET', key)
+  local grant = text and cjson.decode(text)
+  if not grant or grant.holder ~= holder then return end
+  redis.call('DEL', key)
+  redis.call('SET', void_key(key), grant.epoch, 'EX', void_s)
+end
 """
 """For scripts that check who holds a lease and act on the holder's behalf in one step."""
 

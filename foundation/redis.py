@@ -1,7 +1,8 @@
 """The Redis client, one error for "Redis is away", and which Redis can serve hushcast."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -88,11 +89,57 @@ def _reason(error: Exception) -> str | None:
     return None
 
 
+MAX_AT_ONCE = 32
+"""How many commands of a client may be under way; each takes a connection."""
+SILENCE_S = 5.0
+"""A crowd of commands waits for as long as Redis answers some of them within this time."""
+
+
+class _Turns:
+    """Lets some commands pass at a time: a crowd would open, and keep, a connection for each.
+
+    redis-py's own blocking pool loses a connection when a command is cancelled while it is given
+    back.
+    """
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(MAX_AT_ONCE)
+        self._answered = 0
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Wait for a turn. Raises RedisUnavailable when nobody gets an answer meanwhile."""
+        while self._free.locked():
+            answered = self._answered
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    await self._free.acquire()
+                break
+            except TimeoutError:
+                if answered == self._answered:
+                    raise RedisUnavailable("Redis: no command is answered") from None
+        else:
+            await self._free.acquire()  # at once
+        try:
+            yield
+            self._answered += 1
+        finally:
+            self._free.release()
+
+
 class RedisClient(Redis):
     """redis-py's client, whose every command raises RedisUnavailable when Redis is away."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._turns = _Turns()
+
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command and return the reply."""
+        async with self._turns.taken():
+            return await self._execute(*args, **options)
+
+    async def _execute(self, *args: Any, **options: Any) -> Any:
         with translated():
             try:
                 return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
@@ -118,13 +165,18 @@ class RedisClient(Redis):
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "_Pipeline":
         """Collect commands to send in one round trip."""
-        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipeline = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipeline.turns = self._turns
+        return pipeline
 
 
 class _Pipeline(Pipeline):
+    turns: _Turns
+
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        with translated():
-            return await super().execute(raise_on_error)
+        async with self.turns.taken():
+            with translated():
+                return await super().execute(raise_on_error)
 
 
 def connect_subscriber(url: str) -> RedisClient:

@@ -158,7 +158,7 @@ export class HeldConnection extends EventTarget {
     await Promise.all([...this.#open].map((connection) => connection.close({ tell })));
   }
 
-  /** Replace the connection by a new one. */
+  /** Replace the connection by a new one; while there is none, try again at once. */
   renew() {
     this.#renew?.("renew");
   }
@@ -182,9 +182,9 @@ export class HeldConnection extends EventTarget {
     let returning = false;
     try {
       for (;;) {
-        const renewed = this.#renewed();
         const next = await this.#connect(signal, returning);
         if (!next) break;
+        const renewed = this.#renewed();
         returning = true;
         if (current) this.#retire(current);
         current = next;
@@ -225,6 +225,7 @@ export class HeldConnection extends EventTarget {
   async #connect(signal, returning) {
     const backoff = new Backoff();
     for (let again = returning; ; again = true) {
+      const hurried = this.#renewed();
       try {
         if (again && !(await this.mayReturn(signal, returning))) return null;
         signal.throwIfAborted();
@@ -236,7 +237,7 @@ export class HeldConnection extends EventTarget {
         if (!(error instanceof ApiError && error.passing)) throw error;
         if (!(await this.isWanted("refused", signal))) throw error;
         this.#setTrouble(error);
-        await pause(backoff.next(error.retryAfterMs), signal);
+        await Promise.race([pause(backoff.next(error.retryAfterMs), signal), hurried]);
       }
     }
   }

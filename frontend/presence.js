@@ -7,10 +7,15 @@ const POLL_MS = 3_000;
 /** How long what a page shows first waits for the first connection. */
 const FIRST_WAIT_MS = 1_500;
 const OPEN_TIMEOUT_MS = 5_000;
+/** A server that goes away leaves many pages: they come back one by one within this time. */
+const SPREAD_MS = 1_000;
+/** How many of the server's heartbeats may be missing. */
+const MISSING = 2;
 
 /**
- * Who is live: a snapshot, then changes, over a socket that reopens whenever it is lost.
- * While it is down, the page asks for the list of streams every 3 s.
+ * Who is live: a snapshot, then changes, over a socket that reopens whenever it is lost, or silent
+ * without the server's heartbeats. While it cannot be opened, the page asks for the list of streams
+ * every 3 s.
  *
  * Dispatches `stream` {username, stream} for every change, `snapshot` when a connection has
  * begun, `friends`, `recording` {recording}, `listeners` {listeners}: who hears the own stream,
@@ -146,9 +151,9 @@ export class Presence extends EventTarget {
       if (signal.aborted) return;
       if (wasOnline) backoff.reset();
       this.#setOnline(false);
-      this.#startPolling();
+      if (!wasOnline) this.#startPolling();
       try {
-        await pause(backoff.next(), signal);
+        await pause(wasOnline ? Math.random() * SPREAD_MS : backoff.next(), signal);
       } catch {
         return; // stopped
       }
@@ -171,12 +176,23 @@ export class Presence extends EventTarget {
     return new Promise((resolve) => {
       const end = () => {
         clearTimeout(timer);
+        clearTimeout(silence);
         done.abort();
         socket.close();
         resolve(this.#online);
       };
       const timer = setTimeout(() => this.#online || end(), OPEN_TIMEOUT_MS);
-      socket.addEventListener("message", ({ data }) => this.#take(JSON.parse(data)), options);
+      /** @type {number | undefined} */
+      let silence;
+      let patienceMs = 0; // a server before 0.3 has no heartbeat
+      const hear = (/** @type {MessageEvent} */ { data }) => {
+        const message = JSON.parse(data);
+        patienceMs = (message.heartbeat_s ?? 0) * 1000 * MISSING || patienceMs;
+        clearTimeout(silence);
+        if (patienceMs) silence = setTimeout(end, patienceMs);
+        this.#take(message);
+      };
+      socket.addEventListener("message", hear, options);
       socket.addEventListener("close", end, options);
       window.addEventListener("offline", end, options); // a cut cable closes no socket
       signal.addEventListener("abort", end, options);

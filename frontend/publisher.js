@@ -21,6 +21,7 @@ const PRESS_MS = 60_000; // a press of Start is good for this long
 const NO_PATH_MS = 3_000; // the server's levels come ten times a second
 const NEWS_PATIENCE_MS = 1_500;
 const BEGIN_ANEW_MS = 30_000;
+const WAIT_MS = 60_000; // how long the server lets a page wait for a place
 
 /**
  * The user's own broadcast from this page, from Start to Stop.
@@ -68,6 +69,7 @@ export class Publisher extends HeldConnection {
   #heardAt = 0;
   #isHeard = false;
   #anewUntil = 0;
+  #waitsUntil = 0;
 
   /** The stream's title, for the stream that begins next. */
   title = "";
@@ -247,10 +249,11 @@ export class Publisher extends HeldConnection {
     this.#changed();
   }
 
-  close() {
+  /** @param {{ tell?: boolean }} [options] */
+  close(options) {
     this.#abort.abort();
     clearTimeout(this.#patience);
-    return this.stop();
+    return this.stop(options);
   }
 
   // -- of HeldConnection
@@ -270,6 +273,7 @@ export class Publisher extends HeldConnection {
 
   /** @param {string} session */
   begun(session) {
+    this.#waitsUntil = 0;
     this.#begunSessions.add(session);
     this.presence.publishing(session);
   }
@@ -300,18 +304,18 @@ export class Publisher extends HeldConnection {
       return false;
     }
     if (stream || Date.now() < this.#anewUntil) return true;
-    if (this.#vigil.slept || Date.now() - this.#heardAt > GRACE_MS) {
+    if (this.#vigil.slept || Date.now() > Math.max(this.#heardAt + GRACE_MS, this.#waitsUntil)) {
       this.#finish("absent");
       return false;
     }
-    throw new ApiError(words.stream.sentences.lost); // it may be asked to begin anew
+    throw new ApiError(words.stream.sentences.lost); // it is asked to begin anew, or may be
   }
 
   /** @param {string} reason */
   async isWanted(reason) {
     if (reason !== "closed") return true;
     if (!this.presence.isOnline) await this.presence.refresh();
-    if (this.stream) return true;
+    if (this.stream || Date.now() < this.#waitsUntil) return true;
     if (this.#endedUntouched) {
       this.#seenStream = null;
       this.#anewUntil = this.#pressedAt + PRESS_MS;
@@ -340,6 +344,7 @@ export class Publisher extends HeldConnection {
     if (this.phase === "off") return;
     const meant = session ? session === this.session : streamId === this.#seenStream;
     if (!meant) return;
+    if (action === "wait") this.#waitsUntil = Date.now() + WAIT_MS;
     if (action === "republish" && !this.#vigil.slept) {
       this.#anewUntil = Date.now() + BEGIN_ANEW_MS;
       this.renew();
@@ -487,7 +492,7 @@ export class Publisher extends HeldConnection {
   #forget() {
     this.#seenStream = this.#leftStream = this.#known = this.#ended = this.#toldMuted = null;
     this.#silent = this.#hadListeners = false;
-    this.#anewUntil = this.#heardAt = 0;
+    this.#anewUntil = this.#waitsUntil = this.#heardAt = 0;
     this.#problem = "";
     this.#quality = new LinkQuality();
     this.#silence = new Silence();

@@ -1,15 +1,18 @@
 """What the routes use, built once in each ingress replica."""
 
+import asyncio
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Annotated, cast
 
 from fastapi import Depends
+from ray.exceptions import RayError
 from starlette.requests import HTTPConnection
 
 from actors import access
+from actors.errors import ActorSilent
 from actors.status import StatusStore
-from deployments.ends import Ends
+from deployments.ends import Ends, witnessed
 from deployments.presence import Presence
 from deployments.stream_actors import StreamActors
 from deployments.streams import Directory, Streams
@@ -25,6 +28,8 @@ from serve_app.publishers import Publishers
 from serve_app.rates import Rates
 from serve_app.readiness import Readiness
 from serve_app.settings import Settings
+
+PLACES_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def build_services(settings: Settings, directory: Directory, actors: StreamActor
         redis=redis,
         accounts=people,
         rates=Rates(redis, settings.limits),
-        streams=Streams(status, directory, actors),
+        streams=Streams(status, directory, witnessed(actors, status)),
         presence=Presence(
             settings.redis_url,
             status,
@@ -86,10 +91,19 @@ def build_services(settings: Settings, directory: Directory, actors: StreamActor
             FRIENDS_CHANNEL,
             partial(access.gone, redis),
         ),
-        ends=Ends(status),
+        ends=Ends(status, partial(_places, directory)),
         index=RecordingIndex(redis),
         store=RecordingStore(settings.store_config, wait_s=PEOPLE_WAIT_S),
     )
+
+
+async def _places(directory: Directory) -> int | None:
+    """Count the places that are ready for a stream; None when the directory is silent."""
+    try:
+        async with asyncio.timeout(PLACES_TIMEOUT_S):
+            return await directory.count_warm()
+    except (ActorSilent, RayError, TimeoutError):
+        return None
 
 
 def services(connection: HTTPConnection) -> Services:

@@ -88,7 +88,7 @@ async def stage(valkey: str) -> AsyncIterator[Stage]:
 
 async def following(subscription: Subscription) -> Event:
     """Get the next event."""
-    return await asyncio.wait_for(anext(aiter(subscription)), 10)
+    return await asyncio.wait_for(subscription.next(), 10)
 
 
 async def test_a_friend_is_told_a_snapshot_and_every_change(stage: Stage) -> None:
@@ -121,25 +121,20 @@ async def test_a_change_while_the_snapshot_is_read_is_told_once(
 ) -> None:
     """Changes that the snapshot already contains are left out, later ones are not."""
     presence = stage.replicas[0]
-    read_version, read_versions = stage.store.version, stage.store.read_versions
+    read_versions = stage.store.read_versions
     with presence.subscribe("bob") as bob:
 
-        async def change_before_the_statuses() -> int:
-            version = await read_version()
+        async def change_before_and_after(
+            usernames: list[str],
+        ) -> tuple[int, dict[str, tuple[int, StreamStatus]]]:
             await statuses.write(stage.store, ADA)
             await until(lambda: len(bob.order._waiting["ada"]) == 1)
-            return version
-
-        async def change_after_the_statuses(
-            usernames: list[str],
-        ) -> dict[str, tuple[int, StreamStatus]]:
             found = await read_versions(usernames)
             await statuses.write(stage.store, replace(ADA, listeners=2))
             await until(lambda: len(bob.order._waiting["ada"]) == 2)
             return found
 
-        monkeypatch.setattr(stage.store, "version", change_before_the_statuses)
-        monkeypatch.setattr(stage.store, "read_versions", change_after_the_statuses)
+        monkeypatch.setattr(stage.store, "read_versions", change_before_and_after)
         await presence.greet(bob)
         snapshot, changed = await following(bob), await following(bob)
         assert isinstance(snapshot, Snapshot) and snapshot.streams == [ADA]
@@ -151,7 +146,7 @@ async def test_a_change_while_the_snapshot_is_read_is_told_once(
 async def test_a_message_costs_those_it_concerns(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is parsed once; a stranger's subscription is not touched."""
+    """It is parsed once, where somebody hears it; a stranger's subscription is not touched."""
     presence = stage.replicas[0]
     parsed: list[str] = []
     parse = StatusChange.from_json
@@ -168,7 +163,7 @@ async def test_a_message_costs_those_it_concerns(
         monkeypatch.setattr(eve, "order", None)
         await statuses.write(stage.store, ADA)
         assert isinstance(await following(bob), StreamChanged)
-        await until(lambda: len(parsed) == len(stage.replicas))
+        assert len(parsed) == 1, "at the replica without him it is not"
         monkeypatch.undo()
     assert presence._subscriptions.hearing("ada") == [] and len(presence._subscriptions) == 0
 
@@ -241,7 +236,7 @@ async def test_an_actor_that_lost_its_lease_writes_nothing(stage: Stage) -> None
     """Neither its status nor its end undoes the stream of the one that holds the lease."""
     newer = replace(ADA, stream_id="00", actor="actor-2", session="s2")
     await statuses.write(stage.store, ADA)
-    await stage.redis.delete("hushcast:lease:stream:ada")  # what its TTL does after 10 s
+    await stage.redis.delete("hushcast:lease:stream:ada")  # what its TTL does after 5 s
     assert await statuses.write(stage.store, newer)
     assert not await statuses.write(stage.store, ADA)
     await statuses.write(stage.store, replace(ADA, state=StreamState.ENDED))
@@ -304,7 +299,7 @@ async def test_a_sweep_costs_what_is_due(stage: Stage) -> None:
     await stage.redis.config_resetstat()
     assert sorted(end.username for end in await stage.store.publish_expired()) == late
     calls = {name: told["calls"] for name, told in (await stage.redis.info("commandstats")).items()}
-    assert calls["cmdstat_evalsha"] == 1 and calls["cmdstat_publish"] == 3
+    assert calls["cmdstat_evalsha"] == 1 and calls["cmdstat_publish"] == 2 * 3
     assert sum(calls.values()) < 50
 
 
@@ -355,12 +350,10 @@ async def test_a_change_is_followed_through_the_logs(
     assert len(changes) == len(set(changes)) == 2
     for change, request in zip(changes, ("a-request", ""), strict=True):
         hops = [(what, fields) for what, fields in told if fields["change"] == change]
-        # Two replicas heard it; one of them has a socket that it concerns.
-        assert sorted(what for what, _ in hops) == sorted(
-            ["published", *("received", "forwarded") * 2]
-        )
+        # Of the two replicas one has a socket that it concerns.
+        assert sorted(what for what, _ in hops) == ["forwarded", "published", "received"]
         assert [f["request"] for what, f in hops if what == "published"] == [request]
-        assert sorted(f["sockets"] for what, f in hops if what == "forwarded") == [0, 1]
+        assert [f["sockets"] for what, f in hops if what == "forwarded"] == [1]
         assert all(fields["delay_ms"] >= 0 for _, fields in hops)
 
 

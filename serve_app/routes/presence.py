@@ -41,6 +41,8 @@ MAX_MESSAGE_CHARS = 4096
 MAX_SESSIONS = 32
 """How many sessions one socket may publish, one after another."""
 CLOSE_TIMEOUT_S = 2.0
+HEARTBEAT_S = 5.0
+"""A socket that had nothing to tell for this long tells that: a path that is cut closes nothing."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,8 @@ class Page:
     async def _send(self, subscription: Subscription) -> Close:
         try:
             await self._use.presence.greet(subscription)
-            async for event in subscription:
-                await self._socket.send_text(json.dumps(message_of(event)))
+            while True:
+                await self._socket.send_text(json.dumps(await _next_message(subscription)))
         except (WebSocketDisconnect, WebSocketDisconnected):
             return GONE
         except SubscriptionEnded as end:
@@ -129,7 +131,6 @@ class Page:
         except (StreamError, RedisUnavailable, TimeoutError) as error:
             log.warning("could not serve a presence socket: %r", error)
             return TRY_AGAIN
-        raise AssertionError("a subscription ends with a reason")
 
     async def _receive(self) -> Close:
         while True:
@@ -193,6 +194,14 @@ class Page:
             return
 
 
+async def _next_message(subscription: Subscription) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(HEARTBEAT_S):
+            return message_of(await subscription.next())
+    except TimeoutError:
+        return {"type": "heartbeat"}
+
+
 async def _wait_for_end(subscription: Subscription) -> Close:
     await subscription.ended.wait()
     return _close_of(subscription.why) if subscription.why else GONE
@@ -211,7 +220,12 @@ def message_of(event: Event) -> dict[str, Any]:
     match event:
         case Snapshot():
             streams = [plain(stream_of(status)) for status in event.streams]
-            return {"type": "snapshot", "version": event.version, "streams": streams}
+            return {
+                "type": "snapshot",
+                "version": event.version,
+                "heartbeat_s": HEARTBEAT_S,
+                "streams": streams,
+            }
         case StreamChanged():
             return {
                 "type": "stream",

@@ -183,7 +183,7 @@ async def test_a_frozen_holder_is_waited_for_until_its_lease_lapses(
     await stage.redis.delete("hushcast:stream:ada")  # what becomes of it when the actor is silent
     waiting = asyncio.create_task(stage.streams.publish("ada", offer, sign_in="s"))
     await until(lambda: len(frozen.calls) == 2)
-    await stage.redis.delete("hushcast:lease:stream:ada")  # what its TTL does after 6 s
+    await stage.redis.delete("hushcast:lease:stream:ada")  # what its TTL does after 5 s
     assert (await waiting).answer_sdp == "answer of actor-1"
 
 

@@ -88,6 +88,11 @@ def store(store_config: StoreConfig) -> Iterator[RecordingStore]:
     store.close()
 
 
+async def no_places() -> int:
+    """Count the places of an edge without a directory."""
+    return 0
+
+
 MakeEdge = Callable[..., Edge]
 
 
@@ -124,7 +129,7 @@ async def make_edge(redis_url: str, store: RecordingStore) -> AsyncIterator[Make
             rates=Rates(redis, RATES if rates is None else rates),
             streams=streams,
             presence=Presence(url, status, *sources),
-            ends=Ends(status),
+            ends=Ends(status, no_places),
             index=RecordingIndex(redis),
             store=other_store or store,
         )

@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import deployments.presence
+import serve_app.routes.presence
 import serve_app.sign_ins
 from actors import access
 from actors.status import CHANNEL, StreamState
@@ -66,9 +67,16 @@ async def serve(make_edge: MakeEdge) -> AsyncIterator[Serve]:
         await task
 
 
-async def next_of(socket: ClientConnection) -> dict[str, Any]:
+async def any_of(socket: ClientConnection) -> dict[str, Any]:
     """Get the next message."""
     message: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), WAIT_S))
+    return message
+
+
+async def next_of(socket: ClientConnection) -> dict[str, Any]:
+    """Get the next message that is no heartbeat."""
+    while (message := await any_of(socket))["type"] == "heartbeat":
+        pass
     return message
 
 
@@ -151,6 +159,20 @@ async def test_a_friendship_made_while_the_snapshot_is_read_is_not_missed(
         assert (await next_of(socket))["type"] == "friends"
         appeared = await next_of(socket)
         assert appeared["username"] == "ada" and appeared["stream"]["state"] == "live"
+
+
+async def test_a_socket_with_no_news_has_a_heartbeat(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The snapshot says how often, so that a page notices a path that is cut; news count too."""
+    monkeypatch.setattr(serve_app.routes.presence, "HEARTBEAT_S", 0.1)
+    replica = await serve()
+    ada = await replica.edge.person("ada")
+    async with replica.socket(f"?token={ada.token}") as socket:
+        assert (await next_of(socket))["heartbeat_s"] == 0.1
+        assert [await any_of(socket) for _ in range(2)] == [{"type": "heartbeat"}] * 2
+        await statuses.write(replica.edge.streams.store, live("ada"))
+        assert (await next_of(socket))["stream"]["username"] == "ada"
 
 
 async def test_after_an_outage_everybody_gets_a_new_snapshot(serve: Serve) -> None:
