@@ -56,6 +56,17 @@ class NoPlace(StreamError):
     """This actor has no place reserved for the user's stream; another one may."""
 
 
+class NodeUnfit(StreamError):
+    """No stream can be hosted on this node; the sentence says why and what to do."""
+
+    def __init__(self, message: str, node_id: str = "") -> None:
+        super().__init__(message, node_id)
+        self.node_id = node_id
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class TooManySessions(StreamError):
     """The caller has reached the limit on sessions for this stream."""
 

@@ -108,6 +108,8 @@ class LiveStream:
         self._rests_on: str | None = None
         """The sign-in of the session that publishes, or published last."""
         self._tasks = TaskSet()
+        self._moves = False
+        """Whether its page is asked to go on elsewhere when it has ended."""
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -150,6 +152,11 @@ class LiveStream:
         return sum(each.state is SessionState.CONNECTED for each in self._audience)
 
     @property
+    def has_page(self) -> bool:
+        """Whether a page of ours publishes it, which goes on elsewhere when it is asked to."""
+        return self._core.has_page
+
+    @property
     def stopping(self) -> bool:
         """Whether the end has begun; no session is taken any more."""
         return self._stopping.is_set()
@@ -180,6 +187,11 @@ class LiveStream:
         """End the stream and wait for it. With a session: only if that one publishes it."""
         if self._end(reason, session_id):
             await self._ended.wait()
+
+    async def move(self, reason: str) -> None:
+        """End the stream and wait for it; its page is asked to begin anew, on another actor."""
+        self._moves = self._moves or not self.stopping  # whoever has stopped it is not asked
+        await self.stop(reason)
 
     # -- what people ask for
 
@@ -346,6 +358,8 @@ class LiveStream:
         """Write the status for as long as the lease is ours; without it the stream ends."""
         try:
             await self._heartbeat.run(self._announcer.run())
+            if self._moves and not self._announcer.lost:
+                await self._announcer.tell_pages(self.username, "republish", "")
             if not self.stopping and (publisher := self._core.publisher) is not None:
                 await self._announcer.tell_pages(self.username, "taken_over", publisher)
         finally:

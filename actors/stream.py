@@ -7,6 +7,7 @@ keeps the model loaded between them, and ends itself when nobody asks for it any
 import asyncio
 import gc
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from actors.heartbeat import Heartbeat
 from actors.ice import gather_on
 from actors.live_stream import LiveStream
 from actors.models import DEFAULT_MODEL
+from actors.node import WITHOUT_RAY, Node, here
 from actors.previews import Previews
 from actors.process_load import ProcessLoad
 from actors.sound_thread import SoundThread
@@ -49,6 +51,11 @@ NAMESPACE = "hushcast"
 NAME_PREFIX = "hushcast-stream-"
 MAX_CONNECTING = 128
 """How many sessions of an actor may not be connected yet."""
+STORING_S = 15.0
+"""How long before its node goes the last streams of an actor end: they are stored by then."""
+LEAVING_MOST_S = 3600.0
+"""How long clients that cannot be moved keep an actor whose node goes without a deadline."""
+LEAVING_INTERVAL_S = 0.5
 ORPHAN_TIMEOUT_S = 60.0
 """An idle actor that no directory has asked about for this long exits."""
 
@@ -67,7 +74,8 @@ class StreamActorConfig:
     listeners_per_actor: int = MAX_LISTENERS
     ice_addresses: tuple[str, ...] = ()
     udp_ports: tuple[int, int] | None = None
-    public_ip: str | None = None
+    public_ips: Mapping[str, str] = field(default_factory=dict)
+    """Public addresses of nodes by their own ones; `EVERY_NODE` stands for all others."""
     times: StreamTimes = field(default_factory=StreamTimes)
     retention: Retention = KEEP_ALL
     quota: Quota = UNLIMITED
@@ -79,20 +87,13 @@ class StreamActorConfig:
 
 
 @dataclass(frozen=True)
-class Node:
-    """The machine that a process runs on, as Ray knows it; empty without Ray."""
-
-    node_id: str = ""
-    node_ip: str = ""
-
-
-@dataclass(frozen=True)
 class ActorDescription:
     """What the directory wants to know of an actor. Its capacity is 0 while it has no model.
 
     So it is once it no longer learns whose access ended. `load` is the share of a core that the
     process takes, `loop_lag_ms` how late its event loop runs, `listeners` counts connected listener
-    sessions. An actor of an earlier release leaves these at their defaults.
+    sessions; `starting`: nobody has made it ready yet; `leaving`: it takes no new stream. An actor
+    of an earlier release leaves these at their defaults.
     """
 
     name: str
@@ -105,6 +106,8 @@ class ActorDescription:
     load: float = 0.0
     loop_lag_ms: float = 0.0
     listeners: int = 0
+    starting: bool = False
+    leaving: bool = False
 
 
 @dataclass
@@ -118,7 +121,7 @@ class Reservation:
 class StreamHost:
     """The streams of one process. `StreamActor` is this class as a Ray actor."""
 
-    def __init__(self, name: str, config: StreamActorConfig, node: Node = Node()) -> None:
+    def __init__(self, name: str, config: StreamActorConfig, node: Node = WITHOUT_RAY) -> None:
         self._name = name
         self._config = config
         self._node = node
@@ -142,27 +145,41 @@ class StreamHost:
         self._admission = Admission(config.listeners_per_actor, listening=self._count_listeners)
         self._previews = Previews(config.model)
         self._tasks = TaskSet()
+        self._starting = asyncio.Lock()
+        self._leaving: asyncio.Task[None] | None = None
         self._asked_at = self._used_at = time.monotonic()
-        gather_on(config.ice_addresses, ports=config.udp_ports, public_ip=config.public_ip)
+        gather_on(
+            here(config.ice_addresses),
+            ports=config.udp_ports,
+            public_ip=node.public_ip(config.public_ips),
+        )
 
     async def ready(self) -> ActorDescription:
         """Load the model and finish what a dead process left on this node; again is fine.
 
-        Raises ModelError when the model cannot be loaded: such an actor never hosts a stream.
+        Raises NodeUnfit when this node lacks what streams need, ModelError when the model cannot be
+        loaded: such an actor never hosts a stream.
         """
-        if self._sound_thread is None:
-            await check_aiortc()
-            self._sound_thread = await asyncio.to_thread(_make_sound_thread, self._config)
-            self._sound_thread.start()
-            self._heartbeat.watch("the sound thread", self._sound_progress)
-            self._heartbeat.start()
-            self._tasks.start(self._access.run(), name="access watch")
-            self._tasks.start(self._recorder.recover(), name="recovery")
-            self._tasks.start(self._recorder.sweep(), name="sweep")
-            self._tasks.start(self._recorder.delete(), name="deletion")
-            self._tasks.start(self._recorder.copy(), name="copies")
-            self._tasks.start(self._end_when_orphaned(), name="orphan watch")
+        async with self._starting:
+            if self._sound_thread is None:
+                await self._start()
         return self.describe_now()
+
+    async def _start(self) -> None:
+        config = self._config
+        spool = Path(config.spool_dir)
+        await self._node.check(spool, config.ice_addresses, config.udp_ports, config.public_ips)
+        await check_aiortc()
+        self._sound_thread = await asyncio.to_thread(_make_sound_thread, self._config)
+        self._sound_thread.start()
+        self._heartbeat.watch("the sound thread", self._sound_progress)
+        self._heartbeat.start()
+        self._tasks.start(self._access.run(), name="access watch")
+        self._tasks.start(self._recorder.recover(), name="recovery")
+        self._tasks.start(self._recorder.sweep(), name="sweep")
+        self._tasks.start(self._recorder.delete(), name="deletion")
+        self._tasks.start(self._recorder.copy(), name="copies")
+        self._tasks.start(self._end_when_orphaned(), name="orphan watch")
 
     async def describe(self) -> ActorDescription:
         """Tell the directory what this actor hosts; being asked keeps it alive."""
@@ -185,6 +202,8 @@ class StreamHost:
             load=self._load.share,
             loop_lag_ms=self._heartbeat.lag_ms,
             listeners=sum(stream.listening for stream in self._streams.values()),
+            starting=self._sound_thread is None,
+            leaving=self._leaving is not None,
         )
 
     @property
@@ -208,7 +227,7 @@ class StreamHost:
             return self._name
         reserved = self._reservations().get(username)
         if reserved is None:
-            if len(self._users()) >= self._config.streams_per_actor:
+            if self._leaving or len(self._users()) >= self._config.streams_per_actor:
                 return None
             reserved = Reservation(self._store.lease(username, actor=self._name))
             self._reserved[username] = reserved
@@ -326,6 +345,25 @@ class StreamHost:
         """End every stream and wait until the recordings are stored."""
         await asyncio.gather(*(stream.stop(reason) for stream in self._streams.values()))
         await self._recorder.wait_stored()
+
+    async def vacate(self, reason: str, ends_at: float | None) -> None:
+        """Take no new stream, and end those that are here; returns at once, again is fine.
+
+        Pages of ours are asked to go on elsewhere at once. Other clients know no such request: they
+        stay until shortly before `ends_at`, in seconds since the epoch, so that what they sent is
+        stored by then.
+        """
+        if self._leaving is None:
+            log.info("actor %s leaves: %s", self._name, reason)
+            self._leaving = self._tasks.start(self._vacate(reason, ends_at), name="vacate")
+
+    async def _vacate(self, reason: str, ends_at: float | None) -> None:
+        rest_ends_at = min(ends_at or math.inf, time.time() + LEAVING_MOST_S) - STORING_S
+        while self._users():  # whoever has reserved a place may still begin
+            over = time.time() >= rest_ends_at
+            going = [each for each in self._streams.values() if over or each.has_page]
+            await asyncio.gather(*(stream.move(reason) for stream in going))
+            await asyncio.sleep(LEAVING_INTERVAL_S)
 
     async def leave(self) -> None:
         """End this process, unless somebody is here or something is being made or stored."""

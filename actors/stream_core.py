@@ -79,6 +79,12 @@ class StreamCore:
         """How many publisher sessions there are, connected or not."""
         return len(self._sessions)
 
+    @property
+    def has_page(self) -> bool:
+        """Whether a presence socket says that it publishes the stream."""
+        publisher = self._sessions.get(self.publisher or "")
+        return publisher is not None and publisher.sockets > 0
+
     def session_opened(self, session: str, now: float) -> None:
         """Add a publisher session, which takes the stream over once its sound can be decoded."""
         self._sessions[session] = _Publisher(now)

@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_with_settings(_doctor))
     _add_trace(commands)
     _add_accounts(commands)
+    _add_drain(commands)
     recordings = commands.add_parser("recordings", help="maintain stored recordings")
     actions = recordings.add_subparsers(required=True, metavar="ACTION")
     reconcile = actions.add_parser(
@@ -196,6 +197,26 @@ def _add_accounts(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         action.set_defaults(run=_accounts, action=name)
 
 
+def _add_drain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    drain = commands.add_parser(
+        "drain",
+        help="empty a node of a cluster, so that it can be taken away",
+        description="Give a node no new streams, move those of our pages at once, end the others "
+        "in time, and wait until all recordings are stored.",
+    )
+    drain.add_argument("node", metavar="NODE", help="its address, or its id in Ray")
+    drain.add_argument(
+        "--within",
+        metavar="S",
+        type=float,
+        default=600.0,
+        help="seconds after which it is empty, whoever still streams (default: 600)",
+    )
+    drain.add_argument("--back", action="store_true", help="let it take streams again")
+    _add_storage(drain)
+    drain.set_defaults(run=_drain)
+
+
 def _count(text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= 10_000):
         raise argparse.ArgumentTypeError("expected a number from 1 to 10000")
@@ -251,6 +272,15 @@ def _accounts(options: argparse.Namespace, signals: Signals) -> int:
         from commands import accounts
 
         return accounts.run(options, settings, signals)
+
+    return _with_settings(act)(options, signals)
+
+
+def _drain(options: argparse.Namespace, signals: Signals) -> int:
+    def act(settings: "Settings", signals: Signals) -> int:
+        from commands import drain
+
+        return drain.run(options, settings, signals)
 
     return _with_settings(act)(options, signals)
 

@@ -1,21 +1,86 @@
-"""StreamDirectory: the pool of stream actors as a Serve deployment, and its client."""
+"""StreamDirectory: the pool of stream actors as a Serve deployment, and its client.
+
+Several replicas run side by side, on nodes of their own where a cluster has several: all of them
+find places, and the one that holds a lease keeps the supply.
+"""
 
 import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray import serve
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
+from actors.errors import ActorSilent
 from actors.status import StatusStore
+from deployments.drain import Drains, Left
 from deployments.ends import witnessed
-from deployments.pool import Pool, PoolConfig
+from deployments.pool import Pool, PoolConfig, StillStarting
 from deployments.recovery import RecoveryConfig, RecoveryKeeper
 from deployments.stream_actors import RayStreamActors, foreseen
 from foundation import logs
+from foundation.lease import Lease, this_process
 from foundation.logs import request_id
-from foundation.redis import connect
+from foundation.redis import RedisClient, RedisUnavailable, connect
 
-DIRECTORY_TIMEOUT_S = 15.0
+log = logging.getLogger(__name__)
+
+DIRECTORY_TIMEOUT_S = 4.0
+"""How long one replica may take; longer than it lets somebody wait for a place."""
+ASSIGN_LIMIT_S = 10.0
+"""How long somebody waits for a place in all, whichever replicas are asked."""
+KEEPER_KEY = "hushcast:lease:supply"
+KEEPER_TTL_S = 6.0
+DRAIN_INTERVAL_S = 1.0
+
+
+class Supplier:
+    """This replica's side of the lease on the supply, and what Redis holds for the pool.
+
+    While Redis is away nobody keeps the supply: no stream can start anyway.
+    """
+
+    def __init__(self, redis: RedisClient, version: str) -> None:
+        self._redis = redis
+        self._version = version
+        self._drains = Drains(redis)
+        self._lease = self._bid()
+        self._held_until = 0.0
+
+    @property
+    def keeps(self) -> bool:
+        """Whether this replica keeps the supply."""
+        return time.monotonic() < self._held_until
+
+    async def run(self, pool: Callable[[], Pool]) -> None:
+        """Compete for the lease, and say what is left on draining nodes, until cancelled."""
+        while True:
+            try:
+                began = time.monotonic()
+                if self._lease.lost:
+                    self._lease = self._bid()
+                if await self._lease.hold():
+                    self._held_until = began + KEEPER_TTL_S
+                    for node in await self._drains.read(time.time()):
+                        actors, streams = pool().left_on(node) or (None, 0)
+                        await self._drains.tell(node, Left(actors, streams, time.time()))
+            except RedisUnavailable as error:
+                log.warning("the lease on the supply is not renewed: %s", error)
+            await asyncio.sleep(DRAIN_INTERVAL_S)
+
+    async def drains(self) -> Mapping[str, float]:
+        """Get the nodes that people want to be drained; none while Redis is away."""
+        try:
+            return await self._drains.read(time.time())
+        except RedisUnavailable:
+            return {}
+
+    def _bid(self) -> Lease:
+        # By release: while an update goes on, each release keeps its own actors.
+        key = f"{KEEPER_KEY}:{self._version}"
+        return Lease(self._redis, key, holder=this_process(), ttl_s=KEEPER_TTL_S)
 
 
 @serve.deployment(
@@ -29,10 +94,18 @@ class StreamDirectory:
 
     def __init__(self, config: PoolConfig, recovery: RecoveryConfig | None = None) -> None:
         logs.configure("directory", config.actor.config.logs)
-        store = StatusStore(connect(config.actor.config.redis_url))
-        self._pool = Pool(config, witnessed(RayStreamActors(), store))
-        keepers = [RecoveryKeeper(recovery).run()] if recovery else []
-        self._rounds = asyncio.gather(self._pool.run(), *keepers)
+        redis = connect(config.actor.config.redis_url)
+        supplier = Supplier(redis, config.actor.config.version)
+        self._pool = Pool(
+            config,
+            witnessed(RayStreamActors(), StatusStore(redis)),
+            drains=supplier.drains,
+            keeps=lambda: supplier.keeps,
+        )
+        rounds = [self._pool.run(), supplier.run(lambda: self._pool)]
+        if recovery:
+            rounds.append(RecoveryKeeper(recovery).run())
+        self._rounds = asyncio.gather(*rounds)
 
     def check_health(self) -> None:
         """Raise if a background task has ended, so that Serve replaces this replica."""
@@ -40,7 +113,10 @@ class StreamDirectory:
             raise RuntimeError(f"a background task of the directory has ended: {self._rounds}")
 
     async def assign(self, username: str, request: str) -> str:
-        """Reserve a place for a user's stream, on behalf of a request. Raises NoCapacity."""
+        """Reserve a place for a user's stream, on behalf of a request.
+
+        Raises StillStarting or NoCapacity.
+        """
         logs.request_id.set(request)  # by its module: Serve pickles this class, not that
         return await self._pool.assign(username)
 
@@ -49,14 +125,18 @@ class StreamDirectory:
         return self._pool.count_warm()
 
     async def name_warm(self) -> list[str]:
-        """Name the actors that have their model, those with the fewest streams first."""
+        """Name the actors that have their model, those with the least to do first."""
         return self._pool.name_warm()
+
+    async def problems(self) -> list[str]:
+        """Say why nodes of the cluster have no actors, a sentence each."""
+        return self._pool.problems()
 
 
 class DirectoryClient:
     """The directory as the ingress sees it, behind a Serve handle.
 
-    Every method raises RayError or TimeoutError when the directory does not answer.
+    Every method raises ActorSilent when the directory does not answer.
     """
 
     def __init__(self, handle: Any) -> None:
@@ -65,20 +145,35 @@ class DirectoryClient:
     async def assign(self, username: str) -> str:
         """Get the name of the actor that hosts a user's stream.
 
-        Raises NoCapacity or RedisUnavailable.
+        A replica that does not answer is left for another one: whoever asks again gets the same
+        place. Raises NoCapacity or RedisUnavailable.
         """
-        try:
-            async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
-                return str(await self._handle.assign.remote(username, request_id.get()))
-        except RayTaskError as error:
-            raise foreseen(error) or error from None
+        deadline = time.monotonic() + ASSIGN_LIMIT_S - DIRECTORY_TIMEOUT_S
+        while True:
+            try:
+                return str(await self._ask(self._handle.assign, username, request_id.get()))
+            except (StillStarting, ActorSilent) as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.info("no place yet: %r", error)
 
     async def count_warm(self) -> int:
         """Count the places that are ready for a new stream."""
-        async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
-            return int(await self._handle.count_warm.remote())
+        return int(await self._ask(self._handle.count_warm))
 
     async def name_warm(self) -> list[str]:
-        """Name the actors that have their model, those with the fewest streams first."""
-        async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
-            return list(await self._handle.name_warm.remote())
+        """Name the actors that have their model, those with the least to do first."""
+        return list(await self._ask(self._handle.name_warm))
+
+    async def problems(self) -> list[str]:
+        """Say why nodes of the cluster have no actors, a sentence each."""
+        return list(await self._ask(self._handle.problems))
+
+    async def _ask(self, method: Any, *arguments: str) -> Any:
+        try:
+            async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
+                return await method.remote(*arguments)
+        except RayTaskError as error:
+            raise foreseen(error) or error from None
+        except (RayError, TimeoutError) as error:
+            raise ActorSilent("The stream directory does not answer.") from error

@@ -1,19 +1,30 @@
-"""The pool of stream actors: which exist, which has a place, when to start or end one.
+"""The pool of stream actors: which exist, where a new stream goes, when to start or end one.
 
 It holds no state of its own. The cluster knows which actors exist, the actors know whom they host,
 and a lease in Redis, which the actor itself takes, says who hosts a user. So the pool can die and
-come back, and two pools can run side by side.
+come back, and two pools can run side by side: both find places, one of them keeps the supply.
 """
 
 import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from actors.errors import ActorSilent, NoCapacity
+from actors.errors import ActorSilent, NoCapacity, NodeUnfit
 from actors.stream import NAME_PREFIX, ActorDescription, StreamHost
-from deployments.stream_actors import ActorFailed, ActorGone, StreamActorOptions, StreamActors
+from deployments.nodes import ClusterNode
+from deployments.placement import best, room
+from deployments.stream_actors import (
+    DRAIN_TIMEOUT_S,
+    ActorFailed,
+    ActorGone,
+    ActorOutdated,
+    StreamActorOptions,
+    StreamActors,
+)
+from deployments.supply import Start, Supply, Target
 from foundation.ids import new_id
 from foundation.logs import fields
 from foundation.tasks import TaskSet
@@ -22,34 +33,92 @@ log = logging.getLogger(__name__)
 
 ASK_INTERVAL_S = 2.0
 RETRY_S = 0.5
-"""The pause before an actor that failed to start is replaced."""
-SURPLUS_IDLE_S = 300.0
-"""An idle actor exits after this long when `warm_actors` other places are free."""
-ASK_TIMEOUT_S = 5.0
-ASSIGN_WAIT_S = 4.0
-"""How long a new stream waits for an actor that is still starting."""
+"""The pause before an actor that failed to start is replaced; doubles up to `RETRY_MOST_S`."""
+RETRY_MOST_S = 4.0
+ASK_TIMEOUT_S = 1.5
+ASSIGN_WAIT_S = 2.0
+"""How long one call waits for an actor that is still starting."""
+WANTED_S = 30.0
+"""How long somebody who found no place counts as demand."""
+MAX_WANTING = 64
+"""How many of them count: nobody orders a hundred nodes."""
+UNFIT_S = 30.0
+"""A node that refused is tried again after this long."""
+START_PATIENCE_S = 30.0
+"""An actor that waits for a node is given up this long after it is needed no more."""
+STARTING_S = 60.0
+"""An actor that nobody has made ready for this long exits."""
+VACATED = "its node is being drained"
+
+
+class StillStarting(NoCapacity):
+    """There is no room yet, but an actor is starting."""
 
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """Which actors the pool starts, and how many free places it keeps ready."""
+    """Which actors the pool starts, and how much it keeps ready."""
 
     actor: StreamActorOptions
     warm_actors: int = 1
 
+    @property
+    def target(self) -> Target:
+        """How much is kept ready."""
+        actor = self.actor
+        places = actor.config.streams_per_actor
+        return Target(self.warm_actors, places, actor.num_cpus, actor.num_gpus)
+
+
+@dataclass
+class Starting:
+    """An actor that starts, and the task that waits for it."""
+
+    start: Start
+    task: "asyncio.Task[None]"
+    needed_at: float
+    """When there were too few places without it, last."""
+    refused: frozenset[str]
+    """The nodes that it avoids because they refused; in a while they may do."""
+
+
+async def _no_drains() -> dict[str, float]:
+    return {}
+
 
 class Pool:
-    """The stream actors of the cluster, as far as this process knows them."""
+    """The stream actors of the cluster, as far as this process knows them.
 
-    def __init__(self, config: PoolConfig, actors: StreamActors) -> None:
+    `drains` tells which nodes people want to be drained, by id or address, and until when;
+    `keeps` whether this pool is the one that keeps the supply.
+    """
+
+    def __init__(
+        self,
+        config: PoolConfig,
+        actors: StreamActors,
+        *,
+        drains: Callable[[], Awaitable[Mapping[str, float]]] = _no_drains,
+        keeps: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._config = config
         self._actors = actors
+        self._drains = drains
+        self._keeps = keeps
         self._known: dict[str, ActorDescription] = {}
         self._silent: set[str] = set()
         """Actors that did not answer when last asked."""
+        self._nodes: dict[str, ClusterNode] = {}
         self._reserving: Counter[str] = Counter()
         """How many reservations are in progress, by actor."""
-        self._starting: set[str] = set()
+        self._starting: dict[str, Starting] = {}
+        self._failures = 0
+        """How many actors in a row failed to start."""
+        self._unfit: dict[str, tuple[float, str]] = {}
+        """Nodes on which no actor can work: until when they are avoided, and why."""
+        self._given_up: set[str] = set()
+        self._wanting: dict[str, float] = {}
+        """Who found no place, and when they last asked."""
         self._asked: set[str] = set()
         """Actors that are being asked for a description."""
         self._news = asyncio.Event()
@@ -62,6 +131,7 @@ class Pool:
             while True:
                 await self._look()
                 self._fill()
+                self._retire_one()
                 await asyncio.sleep(ASK_INTERVAL_S)
         finally:
             await self._tasks.cancel()
@@ -69,51 +139,88 @@ class Pool:
     async def assign(self, username: str) -> str:
         """Reserve a place for a user's stream; returns the name of the actor that hosts it.
 
-        Waits a moment for an actor that is starting, then raises NoCapacity.
+        Waits a moment for an actor that is starting, then raises StillStarting; NoCapacity where
+        none is.
         """
         deadline = asyncio.get_running_loop().time() + ASSIGN_WAIT_S
-        looked = False
+        look = None
         while True:
             news = self._news
-            if (host := await self._reserve(username)) is not None:
+            looked = look is not None and look.done()
+            if (host := await self._reserve(username, silent=looked)) is not None:
                 return host
-            if not looked:  # a stream may have ended since the last round
-                looked = True
-                self._tasks.start(self._look(), name="look for a place")
+            self._wanting[username] = _now()
+            if look is None:  # a stream may have ended since the last round
+                look = self._tasks.start(self._look(), name="look for a place")
             self._fill()
+            if look.done() and not self._starting and not self._reserving.total():
+                raise NoCapacity(self.refusal)
+            told = asyncio.create_task(news.wait())
+            waits = {told} if look.done() else {told, look}
             try:
                 async with asyncio.timeout_at(deadline):
-                    await news.wait()
+                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             except TimeoutError:
-                raise NoCapacity(
-                    "There is no room for another stream. Please try again in a moment."
-                ) from None
+                raise StillStarting(self.refusal, 2) from None
+            finally:
+                told.cancel()
+
+    @property
+    def refusal(self) -> str:
+        """Say why there is no place."""
+        if problems := self.problems():
+            return problems[0]
+        return "There is no room for another stream. Please try again in a moment."
 
     def count_warm(self) -> int:
         """Count the places that are ready for a new stream."""
-        return sum(map(self._places, self._known))
+        return sum(map(self._room, self._known.values()))
 
     def name_warm(self) -> list[str]:
-        """Name the actors that have their model, those with the fewest streams first."""
+        """Name the actors that have their model, those with the least to do first."""
         warm = [each for each in self._known.values() if each.capacity]
         answering = [each for each in warm if each.name not in self._silent]
-        return [each.name for each in sorted(answering, key=lambda each: len(each.users))]
+        return [each.name for each in sorted(answering, key=lambda a: (len(a.users), a.load))]
 
-    def _places(self, name: str) -> int:
+    def problems(self) -> list[str]:
+        """Say why nodes of the cluster have no actors, a sentence each."""
+        now = _now()
+        return [why for until, why in self._unfit.values() if now < until]
+
+    def left_on(self, name: str) -> tuple[int, int] | None:
+        """Count the actors, and their streams, on a node, named by id or address.
+
+        None if there is no such node.
+        """
+        left = [each for each in self._known.values() if name in (each.node_id, each.node_ip)]
+        there = any(name in (node.node_id, node.node_ip) for node in self._nodes.values())
+        return (len(left), sum(len(each.users) for each in left)) if left or there else None
+
+    def _room(self, actor: ActorDescription, *, silent: bool = False) -> int:
         """Count an actor's free places; a silent one has none until it describes itself again."""
-        if name in self._silent:
+        if actor.leaving or self._leaves_at(actor.node_id) is not None:
             return 0
-        actor = self._known[name]
-        return max(0, actor.capacity - len(actor.users) - self._reserving[name])
+        if (actor.name in self._silent) is not silent:
+            return 0
+        return room(actor, self._reserving[actor.name])
+
+    def _leaves_at(self, node_id: str) -> float | None:
+        node = self._nodes.get(node_id)
+        return node.leaves_at if node else None
 
     # -- a place for a stream
 
-    async def _reserve(self, username: str) -> str | None:
-        """Ask one actor after another; None if no known actor has a place."""
+    async def _reserve(self, username: str, *, silent: bool = False) -> str | None:
+        """Ask one actor after another; None if no known actor has a place.
+
+        With `silent`, if there is no other, one that did not answer: it may only be busy.
+        """
         asked: set[str] = set()
-        while name := next((n for n in self._known if n not in asked and self._places(n)), None):
+        while actor := self._best(asked, silent=silent and not asked):
+            name = actor.name
             asked.add(name)
             self._reserving[name] += 1
+            self._wanting.pop(username, None)
             try:
                 host = await self._actors.ask(name, ASK_TIMEOUT_S, StreamHost.reserve, username)
             except (ActorGone, ActorFailed) as error:
@@ -124,33 +231,63 @@ class Pool:
                 continue
             finally:
                 self._reserving -= Counter([name])
-            if host == name:
-                self._host(name, username)
+            self._silent.discard(name)
             if host is not None:
+                self._host(host, username)
                 return host
-            if actor := self._known.get(name):  # it knows best what it hosts; ask again later
-                self._known[name] = replace(actor, capacity=0)
+            if known := self._known.get(name):  # it knows best what it hosts; ask again later
+                self._known[name] = replace(known, capacity=0)
         return None
+
+    def _best(self, asked: Collection[str], *, silent: bool) -> ActorDescription | None:
+        everybody = self._known.values()
+        others = [each for each in everybody if each.name not in asked]
+        cpus = {node.node_id: node.cpus for node in self._nodes.values()}
+        candidates = [each for each in others if self._room(each)]
+        if not candidates and silent:
+            candidates = [each for each in others if self._room(each, silent=True)]
+        return best(candidates, everybody, self._reserving, cpus)
 
     def _host(self, name: str, username: str) -> None:
         if actor := self._known.get(name):
             users = tuple({*actor.users, username})
             self._known[name] = replace(actor, users=users, idle_s=0.0)
+            self._given_up.discard(actor.node_id)
         self._fill()
 
-    # -- which actors there are
+    # -- what there is
 
     async def _look(self) -> None:
-        """Learn from the cluster which actors exist, and from the actors whom they host."""
+        """Learn from the cluster what there is, and from the actors whom they host."""
+        await asyncio.gather(self._look_at_nodes(), self._look_at_actors())
+
+    async def _look_at_nodes(self) -> None:
+        """Learn which nodes there are and which leave, because Ray or a person says so."""
+        try:
+            nodes, drains = await asyncio.gather(self._actors.nodes(), self._drains())
+        except ActorSilent as error:
+            log.warning("cannot list the nodes: %s", error)
+            return
+        before, self._nodes = self._nodes, {n.node_id: n.drained(drains) for n in nodes}
+        for node in self._nodes.values():
+            if (
+                node.leaves_at is not None
+                and getattr(before.get(node.node_id), "leaves_at", 0) is None
+            ):
+                log.info("node %s leaves", node.node_id)
+
+    async def _look_at_actors(self) -> None:
+        before = set(self._known)
         try:
             names = await self._actors.names()
         except ActorSilent as error:
             log.warning("cannot list the actors: %s", error)
-            return
+            names = before  # they answer, or do not, without it
         self._silent &= names
-        for name in set(self._known) - names - self._starting:
+        for name in before - names:
             self._forget(name, "the cluster no longer lists it")
-        await asyncio.gather(*map(self._ask, names - self._starting - self._asked))
+            self._tasks.start(self._ask(name), name=f"last call to {name}")  # proves its death
+        await asyncio.gather(*map(self._ask, names - set(self._starting) - self._asked))
 
     async def _ask(self, name: str) -> None:
         self._asked.add(name)
@@ -164,19 +301,44 @@ class Pool:
             return
         finally:
             self._asked.discard(name)
-        if self._is_unwanted(actor):
+        if self._keeps() and not actor.leaving and self._leaves_at(actor.node_id) is not None:
+            self._tasks.start(self._vacate(actor), name=f"vacate {name}")
+        if self._keeps() and self._is_unwanted(actor):
             self._forget(name, "it is no longer needed")
             self._tasks.start(self._dismiss(name), name=f"dismiss {name}")
-        elif actor.version == self._config.actor.config.version:
-            self._learn(actor)
+        elif not actor.starting:
+            ours = actor.version == self._config.actor.config.version
+            self._learn(actor if ours else replace(actor, capacity=0))
 
     def _is_unwanted(self, actor: ActorDescription) -> bool:
-        """Tell whether an actor should exit: idle, and surplus, outdated or without a model."""
+        """Tell whether an actor should exit: it hosts nobody, and never will again."""
         if actor.users:
             return False
-        others = sum(self._places(name) for name in self._known if name != actor.name)
-        surplus = others >= self._config.warm_actors and actor.idle_s > SURPLUS_IDLE_S
-        return surplus or not actor.capacity or actor.version != self._config.actor.config.version
+        if actor.starting:  # who started it is gone
+            return actor.idle_s > STARTING_S
+        if actor.version != self._config.actor.config.version:
+            supply = self._supply()
+            return not supply.lacking() or not supply.has_room()
+        return actor.idle_s > 0 if actor.leaving else not actor.capacity
+
+    def _retire_one(self) -> None:
+        """Let an actor exit that is surplus."""
+        if not self._keeps() or (actor := self._supply().surplus()) is None:
+            return
+        if not any(a.users for a in self._known.values() if a.node_id == actor.node_id):
+            self._given_up.add(actor.node_id)
+        self._forget(actor.name, "it is surplus")
+        self._tasks.start(self._dismiss(actor.name), name=f"dismiss {actor.name}")
+
+    async def _vacate(self, actor: ActorDescription) -> None:
+        """Have an actor move its streams before its node leaves."""
+        ends_at = self._leaves_at(actor.node_id)
+        try:
+            await self._actors.ask(actor.name, ASK_TIMEOUT_S, StreamHost.vacate, VACATED, ends_at)
+        except ActorOutdated:
+            await self._actors.ask(actor.name, DRAIN_TIMEOUT_S, StreamHost.drain, VACATED)
+        except (ActorGone, ActorSilent, ActorFailed) as error:
+            log.warning("actor %s was not told that its node leaves: %s", actor.name, error)
 
     async def _dismiss(self, name: str) -> None:
         """Ask an actor to exit; it stays if it has a stream by then."""
@@ -188,6 +350,11 @@ class Pool:
     def _learn(self, actor: ActorDescription) -> None:
         self._known[actor.name] = actor
         self._silent.discard(actor.name)
+        self._unfit.pop(actor.node_id, None)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Wake those who wait for a place."""
         self._news.set()
         self._news = asyncio.Event()
 
@@ -203,24 +370,85 @@ class Pool:
 
     # -- starting them
 
-    def _fill(self) -> None:
-        """Start actors until enough places are warm or warming."""
-        per_actor = self._config.actor.config.streams_per_actor
-        missing = self._config.warm_actors - self.count_warm() - len(self._starting) * per_actor
-        for _ in range(-(-missing // per_actor)):
-            name = NAME_PREFIX + new_id()
-            self._starting.add(name)
-            self._tasks.start(self._start(name), name=f"start {name}")
+    def _supply(self) -> Supply:
+        """Sum up what there is for new streams."""
+        target, now = self._config.target, _now()
+        there = [each for each in self._known.values() if each.capacity and not each.leaving]
+        answering = [each for each in there if each.name not in self._silent]
+        return Supply(
+            target,
+            [each for each in answering if self._leaves_at(each.node_id) is None],
+            {each.name: self._room(each) for each in answering},
+            [each.start for each in self._starting.values()],
+            [
+                node
+                for node in self._nodes.values()
+                if node.leaves_at is None
+                and target.hosted_by(node)
+                and node.node_id not in self._avoided
+            ],
+            min(MAX_WANTING, sum(now - at < WANTED_S for at in self._wanting.values())),
+            self._given_up,
+        )
 
-    async def _start(self, name: str) -> None:
+    @property
+    def _avoided(self) -> frozenset[str]:
+        """The nodes that refused lately."""
+        now = _now()
+        return frozenset(node for node, (until, _) in self._unfit.items() if now < until)
+
+    def _fill(self) -> None:
+        """Start actors until there are enough places; give up those that nobody needs."""
+        supply = self._supply()
+        if not (supply.wanting or self._keeps()):
+            return
+        refused = self._avoided
+        for start in supply.starts():
+            name = NAME_PREFIX + new_id()
+            start = replace(start, avoid=start.avoid | refused | self._leaving)
+            if node := self._nodes.get(start.node_id or ""):  # as Ray will tell in a moment
+                cpus = node.free_cpus - supply.target.num_cpus
+                self._nodes[node.node_id] = replace(node, free_cpus=cpus)
+            task = self._tasks.start(self._start(name, start), name=f"start {name}")
+            self._starting[name] = Starting(start, task, _now(), refused)
+        self._give_up_waiting(supply)
+
+    @property
+    def _leaving(self) -> frozenset[str]:
+        return frozenset(n.node_id for n in self._nodes.values() if n.leaves_at is not None)
+
+    def _give_up_waiting(self, supply: Supply) -> None:
+        """End starts that wait for a node although they are not needed, or a node may do again."""
+        now = _now()
+        for name, waiting in list(self._starting.items()):
+            if waiting.start.node_id is not None:
+                continue
+            others = [each.start for other, each in self._starting.items() if other != name]
+            if replace(supply, starting=others).lacking():
+                waiting.needed_at = now
+            if now - waiting.needed_at > START_PATIENCE_S or waiting.refused - self._avoided:
+                waiting.task.cancel()
+
+    async def _start(self, name: str, start: Start) -> None:
         began = time.monotonic()
         try:
-            actor = await self._actors.start(name, self._config.actor)
+            actor = await self._actors.start(name, self._config.actor, start)
             told = fields(actor=name, seconds=round(time.monotonic() - began, 1))
             log.info("actor is warm", extra=told)
+            self._failures = 0
             self._learn(actor)
+        except NodeUnfit as error:
+            log.error("no stream can run on node %s: %s", error.node_id, error)
+            self._unfit[error.node_id] = _now() + UNFIT_S, str(error)
         except (ActorGone, ActorSilent, ActorFailed) as error:
             log.error("actor %s did not start", name, exc_info=error)
-            await asyncio.sleep(RETRY_S)
+            self._failures += 1
+            await asyncio.sleep(min(RETRY_MOST_S, RETRY_S * 2 ** (self._failures - 1)))
         finally:
-            self._starting.discard(name)
+            self._starting.pop(name, None)
+            self._tell()
+
+
+def _now() -> float:
+    """Tell the time of the event loop, which never goes back."""
+    return asyncio.get_running_loop().time()

@@ -1,7 +1,7 @@
 """The one client for the cluster's stream actors: typed, with a time limit on every call."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
-from ray.util import list_named_actors
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.errors import ActorSilent, StreamError
 from actors.stream import (
@@ -20,6 +20,9 @@ from actors.stream import (
     StreamActorConfig,
     StreamHost,
 )
+from deployments.gcs import Gcs
+from deployments.nodes import ClusterNode
+from deployments.supply import Start
 from foundation.logs import request_id
 from foundation.redis import RedisUnavailable
 
@@ -42,6 +45,7 @@ START_TIMEOUT_S = 600.0
 """How long an actor may wait for resources (which alerts Ray's autoscaler) and load its model."""
 DRAIN_TIMEOUT_S = 60.0
 MAX_HANDLES = 1000
+OUTDATED = "This stream began before an update. Please start it again."
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,20 @@ class StreamActors(Protocol):
     """The stream actors of a cluster, by name. A name is never used twice."""
 
     async def names(self) -> set[str]:
-        """Name the actors that exist, including those still starting. Raises ActorSilent."""
+        """Name the actors that run. Raises ActorSilent."""
 
-    async def start(self, name: str, options: StreamActorOptions) -> ActorDescription:
+    async def nodes(self) -> list[ClusterNode]:
+        """List the nodes that are alive. Raises ActorSilent."""
+
+    async def start(self, name: str, options: StreamActorOptions, where: Start) -> ActorDescription:
         """Start an actor; returns when its model is loaded.
 
-        Raises ActorGone, ActorSilent or ActorFailed, and then leaves no actor behind.
+        Raises NodeUnfit, ActorGone, ActorSilent or ActorFailed, and then, or when it is cancelled,
+        leaves no actor behind.
         """
+
+    async def meet(self, names: Iterable[str]) -> None:
+        """Get to know actors, so that a later call to one of them needs nobody else."""
 
     async def ask(
         self,
@@ -102,18 +113,25 @@ class RayStreamActors:
 
     def __init__(self) -> None:
         self._handles: dict[str, Any] = {}
-        self._threads = ThreadPoolExecutor(4, "ray gcs")
+        self._finding: dict[str, asyncio.Future[Any]] = {}
+        self._threads = ThreadPoolExecutor(8, "ray gcs")
+        self._gcs = Gcs()
 
     async def names(self) -> set[str]:
-        """Name the actors that Ray knows."""
+        """Name the actors that run."""
         with _translated("the cluster"):
-            actors = await self._blocking(lambda: list_named_actors(all_namespaces=True))
-        names = {actor["name"] for actor in actors if actor["namespace"] == NAMESPACE}
+            names = await self._gcs.actor_names(NAMESPACE)
         return {name for name in names if name.startswith(NAME_PREFIX)}
 
-    async def start(self, name: str, options: StreamActorOptions) -> ActorDescription:
+    async def nodes(self) -> list[ClusterNode]:
+        """List the nodes that Ray counts as alive."""
+        with _translated("the cluster"):
+            return await self._gcs.nodes()
+
+    async def start(self, name: str, options: StreamActorOptions, where: Start) -> ActorDescription:
         """Start an actor. Without free resources it stays pending."""
         actor = StreamActor.options(
+            **placing(where),
             name=name,
             namespace=NAMESPACE,
             lifetime="detached",
@@ -128,10 +146,16 @@ class RayStreamActors:
         self._keep(name, handle)
         try:
             return await self.ask(name, START_TIMEOUT_S, StreamHost.ready)
-        except (StreamError, ActorFailed):
-            with _translated(name):
-                await self._blocking(lambda: ray.kill(handle))
+        except BaseException:  # cancelled, too
+            self._handles.pop(name, None)
+            self._threads.submit(ray.kill, handle)
             raise
+
+    async def meet(self, names: Iterable[str]) -> None:
+        """Call each new actor once: only then does this process know where it is."""
+        new = [name for name in names if name not in self._handles]
+        calls = (self.ask(name, CLUSTER_TIMEOUT_S, StreamHost.describe) for name in new)
+        await asyncio.gather(*calls, return_exceptions=True)
 
     async def ask(
         self,
@@ -149,10 +173,10 @@ class RayStreamActors:
                     if not hasattr(handle, StreamHost.remove.__name__):  # of a release before 0.3
                         for newer in ("sign_in", "settings", "both"):
                             kwargs.pop(newer, None)
-                        if kwargs.pop("guest", None) or not hasattr(handle, method.__name__):
-                            raise ActorOutdated(
-                                "This stream began before an update. Please start it again."
-                            )
+                        if kwargs.pop("guest", None):
+                            raise ActorOutdated(OUTDATED)
+                    if not hasattr(handle, method.__name__):
+                        raise ActorOutdated(OUTDATED)
                     if not hasattr(handle, "answer"):  # of a release before 0.2
                         old: R = await getattr(handle, method.__name__).remote(*args, **kwargs)
                         return old
@@ -165,12 +189,23 @@ class RayStreamActors:
             raise
 
     async def _find(self, name: str) -> Any:
+        """Find an actor; whoever asks meanwhile waits for the same thread."""
+        if (finding := self._finding.get(name)) is None:
+            finding = asyncio.get_running_loop().run_in_executor(
+                self._threads, lambda: ray.get_actor(name, namespace=NAMESPACE)
+            )
+            self._finding[name] = finding
+            finding.add_done_callback(lambda found: self._note_found(name, found))
         try:
-            handle = await self._blocking(lambda: ray.get_actor(name, namespace=NAMESPACE))
+            async with asyncio.timeout(CLUSTER_TIMEOUT_S):
+                return await asyncio.shield(finding)
         except ValueError as error:
             raise ActorGone("The server that ran this stream is gone. Please try again.") from error
-        self._keep(name, handle)
-        return handle
+
+    def _note_found(self, name: str, found: asyncio.Future[Any]) -> None:
+        del self._finding[name]
+        if not found.cancelled() and found.exception() is None:
+            self._keep(name, found.result())
 
     def _keep(self, name: str, handle: Any) -> None:
         if len(self._handles) >= MAX_HANDLES:
@@ -193,6 +228,21 @@ async def drain_all(actors: StreamActors, reason: str) -> None:
         actors.ask(name, DRAIN_TIMEOUT_S, StreamHost.drain, reason) for name in await actors.names()
     )
     await asyncio.gather(*calls, return_exceptions=True)
+
+
+def placing(where: Start) -> dict[str, Any]:
+    """Get the options of an actor that say on which node it starts."""
+    if where.node_id is not None:
+        # Elsewhere if that node is gone or full by then.
+        strategy = NodeAffinitySchedulingStrategy(
+            where.node_id, soft=True, _spill_on_unavailable=True
+        )
+        return {"scheduling_strategy": strategy}
+    avoid = ",".join(sorted(where.avoid))
+    return {
+        "scheduling_strategy": "SPREAD",
+        **({"label_selector": {"ray.io/node-id": f"!in({avoid})"}} if avoid else {}),
+    }
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What the ingress asks of streams, wherever in the cluster they run."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ from actors.errors import (
     NoPlace,
     NotLive,
     NotYourSession,
+    StreamError,
     UnknownSession,
 )
 from actors.offers import read_offer
-from actors.status import Listening, SessionRecord, StatusStore, StreamStatus
+from actors.status import LEASE_TTL_S, Listening, SessionRecord, StatusStore, StreamStatus
 from actors.stream import StreamHost
 from deployments.stream_actors import ActorGone, StreamActors
 from foundation.ids import new_id
+from foundation.lease import Grant
 from foundation.logs import fields
 
 log = logging.getLogger(__name__)
@@ -26,11 +29,10 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
 ANSWER_TIMEOUT_S = 15.0
-HOLDER_TIMEOUT_S = 5.0
-"""How long the actor that holds a user's lease may take to answer an offer.
-
-A frozen actor keeps the lease for up to 5 s more; then another one may take it.
-"""
+HOLDER_TIMEOUT_S = 3.0
+"""How long the actor that holds a user's lease may take to answer an offer."""
+LAPSE_INTERVAL_S = 0.25
+MEET_INTERVAL_S = 5.0
 ATTEMPTS = 3
 PREVIEW_TIMEOUT_S = 60.0
 """Longer than a preview may wait for others and take itself."""
@@ -54,7 +56,10 @@ class Directory(Protocol):
         """Count the actors that are ready for a new stream."""
 
     async def name_warm(self) -> list[str]:
-        """Name the actors that have their model, those with the fewest streams first."""
+        """Name the actors that have their model, those with the least to do first."""
+
+    async def problems(self) -> list[str]:
+        """Say why nodes of the cluster have no actors, a sentence each."""
 
 
 class Streams:
@@ -64,6 +69,18 @@ class Streams:
         self._store = store
         self._directory = directory
         self._actors = actors
+
+    async def run(self) -> None:
+        """Keep knowing the actors where streams may begin, until cancelled.
+
+        Otherwise the cluster's head would have to be there at the first call to each.
+        """
+        while True:
+            try:
+                await self._actors.meet(await self._directory.name_warm())
+            except StreamError as error:
+                log.warning("cannot meet new actors: %r", error)
+            await asyncio.sleep(MEET_INTERVAL_S)
 
     async def publish(
         self,
@@ -103,10 +120,23 @@ class Streams:
                 log.info("actor cannot host the stream", extra=fields(actor=grant.holder))
                 await self._store.revoke(username, grant)
             except ActorSilent:
-                if grant == await self._store.host_of(username):
+                if not await self._lapses(username, grant):
                     raise
                 log.warning("actor %s is silent and lost its lease", grant.holder)
         raise NoCapacity("Could not start the stream. Please try again.")
+
+    async def _lapses(self, username: str, grant: Grant) -> bool:
+        """Tell whether an actor that does not answer loses its lease, which its stream renews.
+
+        Waits for it if the stream's status has run out, since the lease then soon does, too.
+        """
+        for _ in range(round(LEASE_TTL_S / LAPSE_INTERVAL_S)):
+            if grant != await self._store.host_of(username):
+                return True
+            if await self._store.read(username) is not None:
+                break
+            await asyncio.sleep(LAPSE_INTERVAL_S)
+        return grant != await self._store.host_of(username)
 
     async def listen(
         self,
@@ -246,9 +276,10 @@ class Streams:
         return await self._store.read_many(list(usernames))
 
     async def ready(self) -> None:
-        """Raise NoCapacity unless a warm actor waits for a stream."""
+        """Raise NoCapacity unless there is a place for a stream."""
         if not await self._directory.count_warm():
-            raise NoCapacity("No stream actor is ready yet.")
+            problems = await self._directory.problems()
+            raise NoCapacity(" ".join(["No stream actor is ready yet.", *problems]))
 
     async def _session(self, session_id: str, caller: str) -> SessionRecord:
         record = await self._store.read_session(session_id)

@@ -71,6 +71,14 @@ def _address(value: str) -> str:
         raise ValueError(f"{value!r} is not an IP address") from error
 
 
+def _public_ip(value: str) -> str:
+    """Check an address, or NODE=ADDRESS for several nodes, with commas between them."""
+    if "=" not in value:
+        return _address(value)
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    return ",".join(f"{_address(node.strip())}={_address(ip.strip())}" for node, _, ip in pairs)
+
+
 def _network(value: str) -> str:
     try:
         return str(ip_network(value, strict=False))
@@ -301,8 +309,13 @@ class Settings(BaseSettings):
         _form("comma-separated IP addresses"),
     ] = Field((), json_schema_extra=_shown("the machine's own"))
     """Use only these addresses for media; `127.0.0.1` is allowed."""
-    public_ip: Address | None = None
-    """Public address of a 1:1 NAT; offered alongside the machine's own addresses."""
+    public_ip: (
+        Annotated[
+            str, AfterValidator(_public_ip), _form("an IP address, or `NODE_IP=PUBLIC_IP,...`")
+        ]
+        | None
+    ) = None
+    """Public address of a 1:1 NAT, offered alongside the machine's own; of several nodes a map."""
     udp_ports: Annotated[
         tuple[int, int] | None,
         NoDecode,
@@ -329,12 +342,12 @@ class Settings(BaseSettings):
         ge=0,
         json_schema_extra=_shown("1 on up to 2 cores, else 2"),
     )
-    """How many actors wait for the next streams, with the model loaded."""
-    streams_per_actor: int = Field(1, ge=1)
-    """How many streams share one process and one batched model."""
+    """How many actors without streams, and places in all, wait for the next streams."""
+    streams_per_actor: int = Field(8, ge=1)
+    """How many streams may share a process and its model; 8 take half a core."""
     listeners_per_actor: int = Field(MAX_LISTENERS, ge=1)
     """How many may listen to the streams of one process; further ones are refused."""
-    actor_num_cpus: float = Field(0.2, gt=0)
+    actor_num_cpus: float = Field(0.8, gt=0)
     """CPUs that Ray reserves for each actor."""
     actor_num_gpus: float = Field(0.0, ge=0)
     """Share of a GPU for each actor; above 0 the model runs on CUDA (`hushcast[gpu]`)."""
@@ -397,6 +410,12 @@ class Settings(BaseSettings):
         if bool(self.turn_urls) != bool(self.turn_secret):
             raise ValueError("Set both HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET, or neither")
         return self
+
+    @property
+    def public_ips(self) -> dict[str, str]:
+        """Public addresses of nodes by their own ones; that of `EVERY_NODE` is for all."""
+        pairs = (part.rpartition("=") for part in (self.public_ip or "").split(",") if part)
+        return {node: address for node, _, address in pairs}
 
     @property
     def https(self) -> bool:

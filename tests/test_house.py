@@ -21,6 +21,7 @@ OWNERS = {
         "commands/",
         "serve_app/",
         "deployments/directory.py",
+        "deployments/gcs.py",
         "deployments/recovery.py",
         "deployments/stream_actors.py",
         "actors/stream.py",

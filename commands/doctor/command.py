@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from commands.doctor.findings import Finding
-from commands.doctor.machine import check_gpu, check_model, check_webrtc
+from commands.doctor.machine import check_gpu, check_model, check_spool, check_webrtc
 from commands.doctor.network import check_tls, check_turn, check_udp
 from commands.doctor.storage import check_redis, check_s3
 from commands.local.child import StartFailed
@@ -20,6 +20,7 @@ Check = Callable[[Settings], Iterator[Finding]]
 WITHOUT_STORAGE: dict[str, Check] = {
     "model": check_model,
     "GPU": check_gpu,
+    "spool": check_spool,
     "WebRTC": check_webrtc,
     "UDP": check_udp,
     "TURN": check_turn,

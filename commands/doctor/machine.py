@@ -9,6 +9,7 @@ import numpy as np
 
 from actors.aiortc_internals import AiortcChanged, check_aiortc
 from actors.denoiser import Denoiser, Engine, Model, ModelError, executor_on, load_model
+from actors.node import spool_problem
 from commands.doctor.findings import Finding
 from serve_app.settings import Settings
 
@@ -48,6 +49,17 @@ def check_gpu(settings: Settings) -> Iterator[Finding]:
         yield Finding("GPU", str(error).partition("\n")[0], to_do)
     else:
         yield Finding("GPU", "CUDA runs the model")
+
+
+def check_spool(settings: Settings) -> Iterator[Finding]:
+    """Write a file to the spool folder, as each recording does, once a stream actor has made it."""
+    folder = settings.spool_dir
+    if not folder.exists():
+        yield Finding("spool", f"{folder} will be made by the first stream actor")
+    elif problem := spool_problem(folder):
+        yield Finding("spool", problem.what, f"{problem.to_do}.")
+    else:
+        yield Finding("spool", f"{folder} can be written")
 
 
 def check_webrtc(settings: Settings) -> Iterator[Finding]:

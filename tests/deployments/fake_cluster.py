@@ -1,13 +1,15 @@
 """A cluster of stream actors without Ray, whose actors freeze, die and fail when told to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from actors.errors import ActorSilent, NoPlace, StreamError
+from actors.errors import ActorSilent, NodeUnfit, NoPlace, StreamError
 from actors.stream import ActorDescription, StreamHost
+from deployments.nodes import ClusterNode
 from deployments.stream_actors import ActorFailed, ActorGone, StreamActorOptions
+from deployments.supply import Start
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,19 +31,31 @@ class FakeActor:
     calls: list[str] = field(default_factory=list)
     sign_ins: list[str | None] = field(default_factory=list)
     ended: list[tuple[str, ...]] = field(default_factory=list)
+    node_id: str = "node-0"
+    load: float = 0.0
     frozen: bool = False
+    leaving: bool = False
     fails: Exception | None = None
     """What `publish` or `preview` raises, once."""
 
     async def describe(self) -> ActorDescription:
         """Describe it."""
         idle_s = 0.0 if self.users else self.idle_s
-        return ActorDescription(self.name, self.version, tuple(self.users), self.capacity, idle_s)
+        return ActorDescription(
+            self.name,
+            self.version,
+            tuple(self.users),
+            self.capacity,
+            idle_s,
+            node_id=self.node_id,
+            load=self.load,
+            leaving=self.leaving,
+        )
 
     async def reserve(self, username: str) -> str | None:
         """Keep a place, if there is one and the lease is free."""
         await asyncio.sleep(0.01)
-        if username not in self.users and len(self.users) >= self.capacity:
+        if self.leaving or (username not in self.users and len(self.users) >= self.capacity):
             return None
         self.users.add(username)
         host = await self.hold(username, self.name)
@@ -82,6 +96,11 @@ class FakeActor:
         """Note what ends."""
         self.ended.append(("ended", *arguments))
 
+    async def vacate(self, reason: str, ends_at: float | None) -> None:
+        """Move whoever is here."""
+        self.leaving, self.idle_s = True, 1.0
+        self.users.clear()
+
     async def leave(self) -> None:
         """Exit, unless somebody is here."""
         if not self.users:
@@ -89,14 +108,29 @@ class FakeActor:
 
 
 class FakeCluster:
-    """`StreamActors` in memory. Starting takes `start_s`."""
+    """`StreamActors` in memory: nodes with room for some actors each. Starting takes `start_s`."""
 
-    def __init__(self, hold: Hold | None = None, *, capacity: int = 1, start_s: float = 1) -> None:
+    def __init__(
+        self,
+        hold: Hold | None = None,
+        *,
+        capacity: int = 1,
+        start_s: float = 1,
+        nodes: int = 1,
+        room: int = 100,
+    ) -> None:
         self.actors: dict[str, FakeActor] = {}
         self.started: list[str] = []
+        self.waiting: list[Start] = []
+        """Starts for which no node has room."""
         self.start_s = start_s
         self.startable = True
         self.reachable = True
+        self.cpus = {f"node-{n}": float(room) for n in range(nodes)}
+        """How many actors fit on a node, each taking one CPU."""
+        self.leaving: dict[str, float] = {}
+        self.unfit: set[str] = set()
+        self._coming: list[str] = []
         self._capacity = capacity
         self._leases: dict[str, str] = {}
         self._hold = hold or self._hold_in_memory
@@ -112,19 +146,63 @@ class FakeCluster:
         """End an actor as SIGKILL does; its leases stay."""
         del self.actors[name]
 
+    def lose(self, node: str) -> None:
+        """Lose a node with everything on it."""
+        del self.cpus[node]
+        for name in [n for n, actor in self.actors.items() if actor.node_id == node]:
+            self.kill(name)
+
+    def users_by_node(self) -> dict[str, int]:
+        """Count the streams on each node."""
+        counts = dict.fromkeys(self.cpus, 0)
+        for actor in self.actors.values():
+            counts[actor.node_id] += len(actor.users)
+        return counts
+
     async def names(self) -> set[str]:
         """Name the actors."""
         if not self.reachable:
             raise ActorSilent("The streaming service is unavailable right now. Please try again.")
         return set(self.actors)
 
-    async def start(self, name: str, options: StreamActorOptions) -> ActorDescription:
-        """Start one, in a while."""
+    async def nodes(self) -> list[ClusterNode]:
+        """List the nodes."""
+        if not self.reachable:
+            raise ActorSilent("The streaming service is unavailable right now. Please try again.")
+        return [
+            ClusterNode(node, node, cpus, self._free(node), leaves_at=self.leaving.get(node))
+            for node, cpus in self.cpus.items()
+        ]
+
+    async def start(self, name: str, options: StreamActorOptions, where: Start) -> ActorDescription:
+        """Start one, in a while, once a node has room."""
         self.started.append(name)
-        await asyncio.sleep(self.start_s)
+        node = where.node_id if where.node_id and self._free(where.node_id) > 0 else None
+        self.waiting.append(where)
+        try:
+            while node is None:
+                free = (n for n in self.cpus if n not in where.avoid and self._free(n) > 0)
+                if (node := next(free, None)) is None:
+                    await asyncio.sleep(0.1)
+        finally:
+            self.waiting.remove(where)
+        self._coming.append(node)
+        try:
+            await asyncio.sleep(self.start_s)
+        finally:
+            self._coming.remove(node)
         if not self.startable:
             raise ActorFailed("the model has another checksum")
-        return await self.add(name).describe()
+        if node in self.unfit:
+            raise NodeUnfit(f"The spool on {node} cannot be written.", node)
+        return await self.add(name, node_id=node).describe()
+
+    def _free(self, node: str) -> float:
+        here = sum(actor.node_id == node for actor in self.actors.values())
+        return self.cpus.get(node, 0) - here - self._coming.count(node)
+
+    async def meet(self, names: Iterable[str]) -> None:
+        """Know everybody already."""
 
     async def ask(
         self,

@@ -18,7 +18,8 @@ from actors.access import Guest
 from actors.errors import NoCapacity
 from actors.stream import NAME_PREFIX, NAMESPACE, StreamHost
 from commands.local.ray_head import ray_environment
-from deployments.stream_actors import RayStreamActors
+from deployments.stream_actors import RayStreamActors, placing
+from deployments.supply import ANYWHERE, Start
 from foundation.logs import request_id
 from foundation.redis import RedisUnavailable
 
@@ -64,11 +65,22 @@ class Host:
 async def main() -> None:
     """Ask for everything, and print what comes as JSON."""
     remote: Any = ray.remote(Host)
+    [node] = await RayStreamActors().nodes()
+    assert (node.node_ip, node.cpus, node.leaves_at) == ("127.0.0.1", 1.0, None)
+    elsewhere = Start(avoid=frozenset(["0" * 56]))
+    for where in (Start(node.node_id), elsewhere, ANYWHERE):
+        placed = remote.options(**placing(where)).remote()
+        assert await placed.describe.remote("here") == "here"
+        ray.kill(placed)
+    nowhere = remote.options(**placing(Start(avoid=frozenset([node.node_id])))).remote()
+    waiting, _ = ray.wait([nowhere.describe.remote("here")], timeout=2)
+    assert not waiting
+    ray.kill(nowhere)
     actor = remote.options(name=NAME, namespace=NAMESPACE, max_concurrency=10).remote()
     actors = RayStreamActors()
     request_id.set("a-request")
-    told = {"names": sorted(await actors.names())}
-    told["describe"] = [str(await actors.ask(NAME, 30, StreamHost.describe))]
+    told = {"describe": [str(await actors.ask(NAME, 30, StreamHost.describe))]}
+    told["names"] = sorted(await actors.names())
     publish = actors.ask(NAME, 30, StreamHost.publish, "ada", "s1", "an offer", sign_in="a1")
     told["publish"] = [await publish]
     listener = ("ada", "l1", "an offer", "link:1", False)

@@ -1,6 +1,7 @@
 """What the ingress asks of streams: real leases in Redis, actors without Ray."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,6 +14,7 @@ from deployments.stream_actors import ActorFailed, drain_all
 from deployments.streams import Streams
 from foundation.redis import RedisClient, connect
 from tests.deployments.fake_cluster import FakeCluster
+from tests.edge.made_up import live
 from tests.waiting import until
 
 
@@ -58,6 +60,10 @@ class Stage:
     async def name_warm(self) -> list[str]:
         """Name all actors."""
         return list(self.cluster.actors)
+
+    async def problems(self) -> list[str]:
+        """Know of none."""
+        return []
 
     async def host(self) -> str | None:
         """Name who holds the lease on ada's stream."""
@@ -163,15 +169,18 @@ async def test_only_the_grant_that_was_seen_is_revoked(stage: Stage, offer: str)
 async def test_a_frozen_holder_is_waited_for_until_its_lease_lapses(
     stage: Stage, offer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While it holds the lease its listeners may hear it: 503. Without one, others may begin."""
+    """While friends see its stream: 503. Once that has run out, others begin when the lease has."""
     monkeypatch.setattr(deployments.streams, "HOLDER_TIMEOUT_S", 0.05)
     frozen = stage.cluster.add("actor-0")
     await stage.assign("ada")
     stage.cluster.add("actor-1")
     frozen.frozen = True
+    document = json.dumps({"version": 1, "stream": live("ada").to_json()})
+    await stage.redis.set("hushcast:stream:ada", document)
     with pytest.raises(ActorSilent):
         await stage.streams.publish("ada", offer, sign_in="s")
     assert await stage.host() == "actor-0" and frozen.calls == ["publish"]
+    await stage.redis.delete("hushcast:stream:ada")  # what becomes of it when the actor is silent
     waiting = asyncio.create_task(stage.streams.publish("ada", offer, sign_in="s"))
     await until(lambda: len(frozen.calls) == 2)
     await stage.redis.delete("hushcast:lease:stream:ada")  # what its TTL does after 5 s

@@ -25,8 +25,9 @@ def test_help_names_the_commands() -> None:
     told = hushcast("--help")
     assert told.returncode == 0
     named = [line.split()[0] for line in told.stdout.splitlines() if line.startswith("    ")]
-    assert {"up", "denoise", "load", "doctor", "accounts", "recordings"} <= set(named)
-    for command in ("up", "denoise", "load", "doctor", "accounts", "recordings"):
+    commands = {"up", "denoise", "load", "doctor", "accounts", "drain", "recordings"}
+    assert commands <= set(named)
+    for command in commands:
         assert hushcast(command, "--help").returncode == 0
 
 

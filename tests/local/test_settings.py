@@ -66,6 +66,7 @@ def test_lists_ranges_and_rates_are_read_as_people_write_them(
         ("SECRET_KEY", "correct horse batt" * 2, "easy to guess"),
         ("TURN_SECRET", "A-LONG-RANDOM-WORD", "needs 32 characters or more"),
         ("WARM_ACTORS", "-1", "greater than or equal to 0"),
+        ("PUBLIC_IP", "10.0.0.1=host", "'host' is not an IP address"),
         ("MAX_STREAM_HOURS", "0", "greater than 0"),
         ("DATA_DIR", os.fsdecode(b"\xff"), "must be UTF-8"),
         ("SPOOL_DIR", "~nobody-of-this-name/x", "is in nobody's home folder"),
@@ -95,6 +96,14 @@ def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         read_settings({"port": "x"})
     first, second = str(refused.value).splitlines()
     assert first.startswith("--port: ") and second.startswith("HUSHCAST_MODEL: ")
+
+
+def test_public_addresses_are_one_or_one_for_each_node() -> None:
+    """By the nodes' own addresses; a plain one is for every node."""
+    assert read_settings().public_ips == {}
+    assert read_settings({"public_ip": "203.0.113.1"}).public_ips == {"": "203.0.113.1"}
+    both = read_settings({"public_ip": "10.0.0.1=203.0.113.1, 10.0.0.2 = 203.0.113.2"})
+    assert both.public_ips == {"10.0.0.1": "203.0.113.1", "10.0.0.2": "203.0.113.2"}
 
 
 def test_settings_travel_and_stay_the_same(tmp_path: Path) -> None:

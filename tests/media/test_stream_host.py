@@ -1,14 +1,16 @@
 """A process that hosts several independent streams on one model and one thread."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from actors.errors import NoPlace, UnknownSession
+from actors.node import Node
 from actors.status import StatusStore
-from actors.stream import Node, StreamActorConfig, StreamHost
+from actors.stream import STORING_S, StreamActorConfig, StreamHost
 from actors.stream_core import StreamTimes
 from foundation.redis import connect
 from recordings.index import RecordingIndex, RecordingState
@@ -83,6 +85,53 @@ async def test_streams_share_a_process_and_end_on_their_own(
     for peer in peers:
         await peer.close()
     await gone.close()
+    await host._tasks.cancel()
+    assert host._sound_thread is not None
+    await asyncio.to_thread(host._sound_thread.close)
+    host._heartbeat.close()
+    await host._store._redis.aclose()  # an actor's ends with its process
+    await redis.aclose()
+
+
+async def test_a_host_whose_node_leaves_moves_pages_at_once_and_ends_the_rest_in_time(
+    redis_url: str, s3: StoreConfig, tmp_path: Path
+) -> None:
+    """A page is asked to begin anew; another client stays while there is time; all is stored."""
+    RecordingStore(s3).ensure_bucket()
+    config = StreamActorConfig(redis_url, s3, str(tmp_path), "1", streams_per_actor=2)
+    host = StreamHost("hushcast-stream-test", config)
+    redis = connect(redis_url)
+    status, index = StatusStore(redis), RecordingIndex(redis)
+    await host.ready()
+    peers = [PublisherPeer(PACKETS) for _ in range(2)]
+    for user, peer in zip(USERS[:2], peers, strict=True):
+        await host.reserve(user)
+        await peer.accept(await host.publish(user, f"session-{user}", await peer.offer()))
+
+    async def live(user: str) -> bool:
+        stream = await status.read(user)
+        return stream is not None and stream.state == "live"
+
+    await until(lambda: live("ada"))
+    await until(lambda: live("bob"))
+    await host.publisher_socket("ada", "session-ada", True)
+    async with redis.pubsub() as told:
+        await told.subscribe(redis.channel("hushcast:control"))
+        await host.vacate("its node leaves", time.time() + STORING_S + 2)
+        message = None
+        while message is None:  # within seconds; the test fails when the stream's time is up
+            assert await live("bob")
+            message = await told.get_message(ignore_subscribe_messages=True, timeout=5)
+    assert '"republish"' in message["data"] and '"ada"' in message["data"]
+    assert not await live("ada") and await live("bob")
+    assert host.describe_now().leaving and await host.reserve("cid") is None
+    await until(lambda: not host.describe_now().users)
+    await host._recorder.wait_stored()
+    for user in USERS[:2]:
+        (recording,) = await index.list(user)
+        assert recording.state is RecordingState.READY
+    for peer in peers:
+        await peer.close()
     await host._tasks.cancel()
     assert host._sound_thread is not None
     await asyncio.to_thread(host._sound_thread.close)

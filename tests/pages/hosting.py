@@ -1,7 +1,7 @@
 """Streams that are really heard, in this process: the ingress, one stream host, no Ray."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +11,10 @@ from playwright.async_api import Browser
 
 from actors.stream import ActorDescription, StreamActorConfig, StreamHost
 from actors.stream_core import StreamTimes
+from deployments.nodes import ClusterNode
 from deployments.stream_actors import StreamActorOptions
 from deployments.streams import Streams
+from deployments.supply import Start
 from recordings.store import StoreConfig
 from serve_app.api import build_api
 from tests.app.browser import Tab, chromium, open_tab, write_microphone
@@ -46,11 +48,22 @@ class OneHost:
         """Name the one."""
         return [NAME]
 
+    async def problems(self) -> list[str]:
+        """Know of none."""
+        return []
+
+    async def meet(self, names: Iterable[str]) -> None:
+        """Know it already."""
+
+    async def nodes(self) -> list[ClusterNode]:
+        """List none."""
+        return []
+
     async def names(self) -> set[str]:
         """Name the one."""
         return {NAME}
 
-    async def start(self, name: str, options: StreamActorOptions) -> ActorDescription:
+    async def start(self, name: str, options: StreamActorOptions, where: Start) -> ActorDescription:
         """Start no other."""
         raise AssertionError("there is one host")
 
