@@ -1,5 +1,6 @@
 """Ray and Serve accept the cluster's files, and they fit the code."""
 
+import copy
 import json
 import secrets
 from pathlib import Path
@@ -9,8 +10,10 @@ import jsonschema
 import pytest
 import ray
 import yaml
+from ray.serve._private.deploy_utils import get_app_code_version
 from ray.serve.schema import ServeDeploySchema
 
+from commands.deploy import CONFIG, with_release
 from deployments.directory import StreamDirectory
 from serve_app.ingress import Ingress
 from serve_app.main import AppArgs, build_app, pool_config
@@ -23,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def serve_config() -> dict[str, Any]:
     """Read serve.yaml."""
-    config: dict[str, Any] = yaml.safe_load((ROOT / "serve_app/serve.yaml").read_text())
+    config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
     return config
 
 
@@ -37,6 +40,18 @@ def test_the_serve_config_fits_serves_schema_and_our_code(serve_config: dict[str
     args = AppArgs.model_validate(application.args)
     settings = read_settings({**args.settings, "redis_url": "redis://cache:6379/0"})
     assert pool_config(settings).warm_actors == 4
+
+
+def test_new_code_is_another_application_to_serve(serve_config: dict[str, Any]) -> None:
+    """Serve rebuilds the application if its release has another name, and only then."""
+
+    def version(release: str) -> str:
+        named = with_release(copy.deepcopy(serve_config), release)
+        return get_app_code_version(ServeDeploySchema.model_validate(named).applications[0])
+
+    assert version("1") == version("1") != version("2")
+    serve_config["applications"][0]["args"]["settings"]["release"] = "ours"
+    assert version("1") == version("2")
 
 
 def test_the_cluster_config_fits_rays_schema() -> None:
