@@ -11,6 +11,8 @@ from commands.local.signals import Interrupted, Signals
 from foundation.release import this_release
 
 CONFIG = Path(__file__).parents[1] / "serve_app" / "serve.yaml"
+START_LIMIT_S = 180.0
+"""How long the head may take to answer: its dashboard comes last."""
 LIMIT_S = 300.0
 ASK_INTERVAL_S = 1.0
 
@@ -23,7 +25,7 @@ def run(config: str | None, address: str, signals: Signals) -> int:
     try:
         file = Path(config) if config else CONFIG
         orders = with_release(yaml.safe_load(file.read_text()), this_release())
-        client = ServeSubmissionClient(address)
+        client = _connect(address, signals)
         client.deploy_applications(orders)
         [application, *_] = orders["applications"]
         print(f"deploying hushcast {application['args']['settings']['release']}", flush=True)
@@ -44,6 +46,21 @@ def with_release(config: dict[str, Any], release: str) -> dict[str, Any]:
         settings = application.setdefault("args", {}).setdefault("settings", {})
         settings.setdefault("release", release)
     return config
+
+
+def _connect(address: str, signals: Signals) -> ServeSubmissionClient:
+    """Wait until the head answers. Raises ConnectionError if it does not."""
+    waited_s = 0.0
+    while True:
+        try:
+            return ServeSubmissionClient(address)
+        except ConnectionError:
+            if waited_s >= START_LIMIT_S:
+                raise
+            if not waited_s:
+                print(f"waiting for the head at {address}", flush=True)
+            signals.pause(ASK_INTERVAL_S)
+            waited_s += ASK_INTERVAL_S
 
 
 def _wait(client: ServeSubmissionClient, name: str, signals: Signals) -> int:
