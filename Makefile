@@ -1,7 +1,7 @@
 # run: start hushcast here. test: everything but the long runs, with coverage. check: style, types,
 # known vulnerabilities, fast tests. lint: style and types, nothing compiled, no torch.
-# bench: benchmarks. soak: the long runs. lock: renew the pinned dependencies. docs: renew
-# docs/settings.md.
+# cluster: a cluster of machines made of namespaces. bench: benchmarks. soak: the long runs.
+# lock: renew the pinned dependencies. docs: renew docs/settings.md.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -20,10 +20,13 @@ SOME := $(if $(ARGS),|| [ $$? -eq 5 ])
 export OMP_NUM_THREADS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: run test lint check bench soak lock docs clean
+.PHONY: run cluster test lint check bench soak lock docs clean
 
 run: $(VENV)/.run
 	exec $(BIN)/hushcast up --port $(PORT) $(ARGS)
+
+cluster: $(VENV)/.test check-system
+	$(BIN)/python -m tests.cluster $(PORT)
 
 test: $(VENV)/.test check-system node_modules/.installed
 	$(PYTEST) $(FAST) $(COVERAGE) $(ARGS) $(SOME)

@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_with_settings(_doctor))
     _add_trace(commands)
     _add_accounts(commands)
+    _add_deploy(commands)
     _add_drain(commands)
     recordings = commands.add_parser("recordings", help="maintain stored recordings")
     actions = recordings.add_subparsers(required=True, metavar="ACTION")
@@ -197,6 +198,23 @@ def _add_accounts(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         action.set_defaults(run=_accounts, action=name)
 
 
+def _add_deploy(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    deploy = commands.add_parser(
+        "deploy",
+        help="deploy this code on a Ray cluster, and wait until it serves",
+        description="Deploy a Serve config as `serve deploy` does, under the name of the code that "
+        "is installed here, so that new code replaces the old; wait until it serves.",
+    )
+    deploy.add_argument("config", metavar="FILE", nargs="?", help="(default: serve_app/serve.yaml)")
+    deploy.add_argument(
+        "--address",
+        metavar="URL",
+        default=os.environ.get("RAY_DASHBOARD_ADDRESS", "http://127.0.0.1:8265"),
+        help="the head's dashboard (default: http://127.0.0.1:8265)",
+    )
+    deploy.set_defaults(run=_deploy)
+
+
 def _add_drain(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     drain = commands.add_parser(
         "drain",
@@ -259,6 +277,12 @@ def _up(settings: "Settings", signals: Signals) -> int:
     from commands.local.up import up
 
     return up(settings, BUILDER, signals)
+
+
+def _deploy(options: argparse.Namespace, signals: Signals) -> int:
+    from commands.deploy import run
+
+    return run(options.config, options.address, signals)
 
 
 def _reconcile(settings: "Settings", signals: Signals) -> int:

@@ -4,7 +4,6 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -25,6 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from actors.admission import MAX_LISTENERS
 from actors.models import DEFAULT_MODEL, ModelName
 from foundation.logs import Form, LogConfig
+from foundation.release import this_release
 from recordings.quota import Quota
 from serve_app.addresses import origin_of
 
@@ -192,13 +192,6 @@ def _readable(path: Path) -> Path:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     return path
-
-
-def _release() -> str:
-    try:
-        return version("hushcast")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "0"
 
 
 def _form(text: str) -> WithJsonSchema:
@@ -385,9 +378,9 @@ class Settings(BaseSettings):
 
     # Build.
     release: str = Field(
-        default_factory=_release, json_schema_extra=_shown("the installed version")
+        default_factory=this_release, json_schema_extra=_shown("version and hash of the code")
     )
-    """Version of new actors; actors of another version exit when idle."""
+    """Build of new actors; actors of another one exit when idle."""
 
     @model_validator(mode="after")
     def _together(self) -> Self:

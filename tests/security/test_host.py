@@ -37,15 +37,16 @@ def test_a_cluster_needs_a_token(
 
 
 def test_every_ray_of_ours_has_a_token_and_a_bounded_http_server(tmp_path: Path) -> None:
-    """`hushcast up`, and each node that cluster.yaml starts, which gets the token's file."""
+    """`hushcast up`, and each node of a cluster, which gets the token's file."""
+    guide = ROOT / "docs" / "cluster"
+    for unit in ("hushcast-head.service", "hushcast-media.service"):
+        assert "EnvironmentFile=/opt/hushcast/docs/cluster/ray.env" in (guide / unit).read_text()
     config: dict[str, Any] = yaml.safe_load((ROOT / "cluster.yaml").read_text())
-    assert "~/.ray/auth_token" in config["file_mounts"]
-    commands = config["head_start_ray_commands"] + config["worker_start_ray_commands"]
-    starts = [command for command in commands if "ray start" in command]
-    started = [dict(w.split("=", 1) for w in s.split() if "=" in w[1:]) for s in starts]
+    assert "~/ray-token" in config["file_mounts"]
+    lines = (guide / "ray.env").read_text().splitlines()
+    nodes = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     embedded = RayHead.prepare(tmp_path, tmp_path / "log", tmp_path).environment
-    assert len(started) == 2
-    for environment in (*started, embedded):
+    for environment in (nodes, embedded):
         assert has_token(environment)
         assert environment["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] == HTTP_SERVER
         assert int(environment["RAY_ROTATION_MAX_BYTES"]) <= 10 * 1024 * 1024
