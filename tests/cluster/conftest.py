@@ -1,7 +1,7 @@
 """A cluster for all tests of this folder, and people who use it."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
 import pytest
@@ -69,8 +69,8 @@ class People:
         for publisher, _ in pairs:
             publisher.start()
         for publisher, listener in pairs:
-            await until(lambda page=publisher: page.times("publishes"), timeout_s=120)  # type: ignore[misc]
-            await until(lambda page=listener: page.heard, timeout_s=60)  # type: ignore[misc]
+            await _until(publisher, lambda page=publisher: bool(page.times("publishes")))  # type: ignore[misc]
+            await _until(listener, lambda page=listener: bool(page.heard))  # type: ignore[misc]
         return pairs
 
     def _opened(self, page: P) -> P:
@@ -84,6 +84,14 @@ class People:
             await page.close()
         for person in self._persons:
             await person.http.aclose()
+
+
+async def _until(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait for a page. Raises AssertionError that says what it has been doing."""
+    try:
+        await until(condition, timeout_s=120)
+    except TimeoutError as late:
+        raise AssertionError(f"{page.person.username}: {page.events}") from late
 
 
 @pytest.fixture

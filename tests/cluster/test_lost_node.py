@@ -1,5 +1,6 @@
 """A node is lost, and nobody minds."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -41,16 +42,18 @@ async def test_a_stream_survives_its_node(cluster: Cluster, people: People) -> N
     """Friends are told, the page goes on elsewhere; the node returns and stores its recordings."""
     pairs, lost = await spread(cluster, people, 2)
     hit = [pair for pair in pairs if node_of(cluster, pair[0]) is lost]
+    begun = {(await recordings_of(publisher.person))[0]["id"] for publisher, _ in hit}
     since = now()
     lost.power_off()
-    outcomes = [await live_again(pair, since) for pair in hit]
+    outcomes = await asyncio.gather(*(live_again(pair, since) for pair in hit))
     show("that node killed", *outcomes)
     lost.power_on()
     returned = now()
 
     async def stored() -> bool:
-        firsts = [(await recordings_of(publisher.person))[0] for publisher, _ in hit]
-        return all(first["state"] in ("ready", "recovered") for first in firsts)
+        kept = [each for publisher, _ in hit for each in await recordings_of(publisher.person)]
+        return begun == {each["id"] for each in kept
+                         if each["id"] in begun and each["state"] in ("ready", "recovered")}  # fmt: skip
 
     try:
         await until(stored, timeout_s=150, interval_s=0.5)
