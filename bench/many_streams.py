@@ -42,7 +42,7 @@ from foundation.redis import RedisClient
 from foundation.redis import connect as connect_redis
 from serve_app.api import build_api
 from serve_app.services import build_services
-from serve_app.settings import Settings
+from serve_app.settings import read_settings
 from serve_app.sign_ins import SignIns, account_key
 from tests.waiting import until
 
@@ -125,9 +125,13 @@ class NoDirectory:
         """Name none."""
         return []
 
+    async def problems(self) -> list[str]:
+        """Know of none."""
+        return []
+
 
 def _serve(redis_url: str, port: int) -> None:
-    settings = Settings(redis_url=redis_url, secret_key=SECRET, s3_bucket="none")
+    settings = read_settings({"redis_url": redis_url, "secret_key": SECRET, "s3_bucket": "none"})
     logging.basicConfig(level=logging.WARNING)
     services = build_services(settings, NoDirectory(), RayStreamActors())
     config = uvicorn.Config(
