@@ -201,12 +201,12 @@ class StatusStore:
         """
         username = status.username
         leased, shared = [lease.key, EPOCH_KEY], [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY]
-        what = [username, status.stream_id, status.to_json(), STATUS_LIFE_S, STATUS_TTL_S]
-        change = [self._redis.channel(CHANNEL), change_id, changed_at]
+        lives: list[str | int] = [status.to_json(), STATUS_LIFE_S, STATUS_TTL_S]
+        change = [self._redis.channel(CHANNEL), change_id, repr(changed_at)]
         host = hosted_key(status.actor)
         standing = await self._write(
             keys=[*leased, status_key(username), *shared, host, CALLED_KEY],
-            args=[*lease.arguments, *what, *change, HOSTED_TTL_S],
+            args=[*lease.arguments, username, status.stream_id, *lives, *change, HOSTED_TTL_S],
         )
         return lease.note(standing)
 
@@ -240,7 +240,7 @@ class StatusStore:
         this call published.
         """
         keys, arguments = self._burial
-        given = [*arguments, actor, lease_key(""), VOID_TTL_S]
+        given: list[str | int] = [*arguments, actor, lease_key(""), VOID_TTL_S]
         return _expired(await self._bury_actor(keys=keys, args=given))
 
     @property
