@@ -7,6 +7,7 @@ No other file touches their private attributes (tests/test_house.py checks this)
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from importlib.metadata import version
 from typing import Any
 
@@ -14,22 +15,27 @@ import pylibsrtp
 from aioice import Connection
 from aioice.ice import StunProtocol
 from aiortc import (
+    RTCCertificate,
     RTCConfiguration,
     RTCPeerConnection,
     RTCRtpReceiver,
     RTCRtpTransceiver,
-    clock,
+    rtcdtlstransport,
     rtcicetransport,
 )
 from aiortc.rtp import RtpPacket
+from OpenSSL import SSL
 
 from actors.receive import Packet
 
+CERTIFICATES = "_RTCPeerConnection__certificates"
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 PACKET_COUNT = "_RTCRtpSender__packet_count"
 OCTET_COUNT = "_RTCRtpSender__octet_count"
 RTP_TIMESTAMP = "_RTCRtpSender__rtp_timestamp"
 NTP_TIMESTAMP = "_RTCRtpSender__ntp_timestamp"
+NTP_EPOCH_S = 2_208_988_800
+"""The Unix epoch in NTP's seconds (RFC 5905)."""
 
 
 class AiortcChanged(Exception):
@@ -51,16 +57,20 @@ async def check_aiortc() -> None:
 
     make_ice_connections_with(noted)
     try:
-        transceiver = RTCPeerConnection(RTCConfiguration(iceServers=[])).addTransceiver("audio")
+        peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        transceiver = peer.addTransceiver("audio")
     finally:
         make_ice_connections_with(make)
+    _require(peer, CERTIFICATES)
+    _require(RTCCertificate, "_create_ssl_context")
     _require(transceiver, "_codecs")
     _require(transceiver.receiver, JITTER_BUFFER)
     for name in ("_ssrc", PACKET_COUNT, OCTET_COUNT, RTP_TIMESTAMP, NTP_TIMESTAMP):
         _require(transceiver.sender, name)
     dtls: Any = transceiver.receiver.transport
-    _require(dtls, "_tx_srtp")
-    _require(dtls, "_rx_srtp")
+    for name in ("_tx_srtp", "_rx_srtp", "_ssl", "_do_handshake", "_write_ssl", "_set_state"):
+        _require(dtls, name)
+    _require(dtls.transport, "_recv")
     _require(dtls.transport, "_connection")
     connection = dtls.transport._connection
     for name in ("_protocols", "get_component_candidates"):
@@ -93,6 +103,88 @@ def renumber_codec(transceiver: RTCRtpTransceiver, payload_type: int) -> None:
     codecs: Any = transceiver._codecs
     (codec,) = codecs
     codec.payloadType = payload_type
+
+
+# -- DTLS
+
+
+class SharedCertificate(RTCCertificate):
+    """A certificate for many connections. Its TLS context, and its fingerprints, are made once.
+
+    aiortc makes all three for each connection, which is a fifth of what a listener's join costs.
+    """
+
+    @classmethod
+    def make(cls) -> "SharedCertificate":
+        """Make one. Valid for 30 days."""
+        made = cls.generateCertificate()
+        profiles = rtcdtlstransport.SRTP_PROFILES
+        made.context = RTCCertificate._create_ssl_context(made, profiles)
+        made.context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # WebRTC resumes no session
+        made.fingerprints = RTCCertificate.getFingerprints(made)
+        return made
+
+    context: SSL.Context
+    fingerprints: list[Any]
+
+    def _create_ssl_context(self, srtp_profiles: list[Any]) -> SSL.Context:
+        return self.context
+
+    def getFingerprints(self) -> list[Any]:
+        """Get the fingerprints."""
+        return self.fingerprints
+
+
+def use_certificate(connection: RTCPeerConnection, certificate: RTCCertificate) -> None:
+    """Give a new connection this certificate. RTCConfiguration has no `certificates` yet."""
+    assert hasattr(connection, CERTIFICATES)
+    setattr(connection, CERTIFICATES, [certificate])
+
+
+def shake_hands_in(threads: Executor, transceiver: RTCRtpTransceiver) -> None:
+    """Compute a connection's DTLS handshake in other threads; before it begins.
+
+    The signatures and keys take milliseconds, in which the event loop would stand still. OpenSSL's
+    objects belong to one thread at a time: whoever closes the connection waits for this. A
+    handshake of aiortc's that leaves the loop would remove this.
+    """
+    dtls: Any = transceiver.receiver.transport
+    stop, computing = dtls.stop, asyncio.Lock()
+
+    async def advance() -> bool:
+        """Compute what can be; tells whether the handshake is complete. Raises SSL.Error."""
+        async with computing:
+            try:
+                await asyncio.get_running_loop().run_in_executor(threads, dtls._ssl.do_handshake)
+            except SSL.WantReadError:
+                return False
+        return True
+
+    async def receive() -> None:
+        """Take the next datagram, or repeat what was sent when none comes."""
+        try:
+            data = await asyncio.wait_for(dtls.transport._recv(), dtls._ssl.DTLSv1_get_timeout())
+        except TimeoutError:
+            dtls._ssl.DTLSv1_handle_timeout()
+            return
+        if 19 < data[0] < 64:  # DTLS (RFC 7983)
+            dtls._ssl.bio_write(data)
+
+    async def shake_hands() -> None:
+        try:
+            while not dtls.encrypted:
+                dtls.encrypted = await advance()
+                await dtls._write_ssl()
+                if not dtls.encrypted:
+                    await receive()
+        except (SSL.Error, ConnectionError):
+            dtls._set_state(rtcdtlstransport.State.FAILED)
+
+    async def stop_later() -> None:
+        async with computing:
+            await stop()
+
+    dtls._do_handshake, dtls.stop = shake_hands, stop_later
 
 
 # -- receiving
@@ -282,7 +374,7 @@ class DirectSender:
         counts[PACKET_COUNT] += 1
         counts[OCTET_COUNT] += octets
         counts[RTP_TIMESTAMP] = timestamp
-        counts[NTP_TIMESTAMP] = clock.current_ntp_time()
+        counts[NTP_TIMESTAMP] = int((time.time() + NTP_EPOCH_S) * 2**32)
 
 
 # -- ICE

@@ -7,7 +7,14 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from actors.status import Listening, SessionRecord, StatusStore, StreamState, StreamStatus
+from actors.status import (
+    SESSION_TTL_S,
+    Listening,
+    SessionRecord,
+    StatusStore,
+    StreamState,
+    StreamStatus,
+)
 from foundation.ids import new_id
 from foundation.lease import Lease
 from foundation.logs import fields, request_id
@@ -20,6 +27,7 @@ COUNT_INTERVAL_S = 1.0
 """The number of listeners alone is written at most this often."""
 REDIS_TIMEOUT_S = 2.0
 """How long Redis may take before a stream goes on without it."""
+RENEW_SESSIONS_S = SESSION_TTL_S / 4
 
 
 @dataclass(frozen=True)
@@ -35,19 +43,38 @@ class Announcer:
     """The one writer of a stream's status, for as long as it holds the lease on the stream.
 
     A Redis that is down stops nothing: the change is logged and comes with the next heartbeat.
+
+    `run` may have a thread of its own (see heartbeat.py) and then has a `writer` of its own; all
+    other methods belong to the stream's loop, and to `store`.
     """
 
-    def __init__(self, store: StatusStore, status: StreamStatus, lease: Lease) -> None:
-        self.status = status
+    def __init__(
+        self,
+        store: StatusStore,
+        status: StreamStatus,
+        lease: Lease,
+        *,
+        writer: StatusStore | None = None,
+    ) -> None:
         self._store = store
+        self._writer = writer or store
         self._lease = lease
+        self._latest = status, Change()
+        """What Redis should hold, replaced as a whole: `run` may read it from another thread."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Where `run` runs."""
         self._changed = asyncio.Event()
-        self._change = Change()
         self._written: StreamStatus | None = None
         """What Redis took last."""
         self._counted_at = -COUNT_INTERVAL_S
         """When it took another number of listeners, by the monotonic clock."""
         self._sessions: set[str] = set()
+        self._sessions_renewed_at = time.monotonic()
+
+    @property
+    def status(self) -> StreamStatus:
+        """What everybody may know of the stream now."""
+        return self._latest[0]
 
     @property
     def lost(self) -> bool:
@@ -59,14 +86,16 @@ class Announcer:
 
         Another number of listeners alone may wait for the next heartbeat.
         """
-        before, self.status = self.status, replace(self.status, **changes)
-        assert before.state is not StreamState.ENDED or before == self.status, "it has ended"
-        if before == self.status:
+        before, status = self.status, replace(self.status, **changes)
+        if before == status:
             return
-        self._change = Change()
-        only_counts = replace(before, listeners=self.status.listeners) == self.status
-        if not only_counts or time.monotonic() - self._counted_at >= COUNT_INTERVAL_S:
-            self._changed.set()
+        assert before.state is not StreamState.ENDED, "it has ended"
+        self._latest = status, Change()
+        only_counts = replace(before, listeners=status.listeners) == status
+        if only_counts and time.monotonic() - self._counted_at < COUNT_INTERVAL_S:
+            return
+        if self._loop is not None:  # otherwise `run` begins with it
+            self._loop.call_soon_threadsafe(self._changed.set)
 
     async def run(self) -> None:
         """Write every change and renew status and lease every second.
@@ -74,11 +103,12 @@ class Announcer:
         Returns when the end is written, or at once when the lease is lost. It ends by the state
         alone: cancelling a client of Redis in the middle of a command leaves a connection in doubt.
         """
+        self._loop = asyncio.get_running_loop()
         while not self._lease.lost:
             self._changed.clear()
-            written = self.status
-            await self._write(written)
-            if written.state is StreamState.ENDED:
+            status, change = self._latest
+            await self._write(status, change)
+            if status.state is StreamState.ENDED:
                 return
             try:
                 async with asyncio.timeout(0 if self._lease.lost else HEARTBEAT_S):
@@ -127,9 +157,8 @@ class Announcer:
         except (TimeoutError, RedisUnavailable) as error:
             log.warning("stream %s: a page was not told: %r", self.status.stream_id, error)
 
-    async def _write(self, status: StreamStatus) -> None:
-        write = self._store.end if status.state is StreamState.ENDED else self._store.write
-        change = self._change
+    async def _write(self, status: StreamStatus, change: Change) -> None:
+        write = self._writer.end if status.state is StreamState.ENDED else self._writer.write
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
                 await write(
@@ -139,9 +168,15 @@ class Announcer:
                     changed_at=change.changed_at,
                 )
                 self._note_published(status, change)
-                await self._store.renew_sessions(list(self._sessions))
+                await self._renew_sessions()
         except (TimeoutError, RedisUnavailable) as error:
             log.warning("stream %s: status not written: %r", status.stream_id, error)
+
+    async def _renew_sessions(self) -> None:
+        """Keep the sessions' records, which last an hour."""
+        if time.monotonic() - self._sessions_renewed_at >= RENEW_SESSIONS_S:
+            await self._writer.renew_sessions(list(self._sessions))
+            self._sessions_renewed_at = time.monotonic()
 
     def _note_published(self, status: StreamStatus, change: Change) -> None:
         if status == self._written or self._lease.lost:

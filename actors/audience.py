@@ -29,6 +29,9 @@ class Audience:
     def __iter__(self) -> Iterator[ListenerSession]:
         return iter(list(self._sessions.values()))
 
+    def __len__(self) -> int:
+        return len(self._sessions)
+
     @property
     def _people(self) -> dict[str, list[ListenerSession]]:
         """The connected sessions of each person, without the owner, as they came."""

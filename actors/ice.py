@@ -6,11 +6,13 @@ import ipaddress
 import logging
 import random
 import socket
+import time
 from collections.abc import Iterable
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
-from aioice import Candidate, Connection
+from aioice import Candidate, Connection, ice
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import StunProtocol
 
@@ -21,6 +23,9 @@ log = logging.getLogger(__name__)
 
 RECEIVE_BUFFER_BYTES = 256 * 1024
 RETRY_AFTER_S = 10
+LOOKED_UP_S = 5.0
+"""How long the machine's addresses are taken to be the same."""
+_look_up = ice.get_host_addresses
 
 Ports = tuple[int, int]
 
@@ -104,6 +109,19 @@ def gather_on(
     IceConnection.ports = ports
     IceConnection.public_ip = public_ip
     make_ice_connections_with(_make_connection)
+    ice.get_host_addresses = _host_addresses
+
+
+def _host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+    """Get the machine's addresses, if any connection needs them: aioice looks for each one."""
+    if IceConnection.addresses:
+        return []
+    return _addresses_of(use_ipv4, use_ipv6, int(time.monotonic() / LOOKED_UP_S))
+
+
+@lru_cache(maxsize=4)
+def _addresses_of(use_ipv4: bool, use_ipv6: bool, since: int) -> list[str]:
+    return _look_up(use_ipv4, use_ipv6)
 
 
 def _make_connection(*args: Any, **kwargs: Any) -> IceConnection:

@@ -19,6 +19,7 @@ from actors.errors import (
     UnknownSession,
 )
 from actors.fanout import EncodedFrame, Fanout
+from actors.heartbeat import Heartbeat
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, decodes
 from actors.pipeline import Gap, Heard, Pipeline
 from actors.receive import Opus, Packet, RtpOrder, Segment
@@ -76,6 +77,7 @@ class LiveStream:
         actor: str,
         lease: Lease,
         sound_thread: SoundThread,
+        heartbeat: Heartbeat,
         times: StreamTimes,
         store: StatusStore,
         recorder: Recorder,
@@ -96,7 +98,8 @@ class LiveStream:
         self._name = f"stream {status.stream_id}"
         self._times = times
         self._core = StreamCore(times, time.monotonic())
-        self._announcer = Announcer(store, status, lease)
+        self._heartbeat = heartbeat
+        self._announcer = Announcer(store, status, lease, writer=heartbeat.store)
         self._recording = recorder.record(username, status.stream_id, tell=self._tell_quota)
         self._fanout = Fanout()
         self._publishers: dict[str, Publisher] = {}
@@ -136,6 +139,11 @@ class LiveStream:
         """How many sessions are not connected yet."""
         publishers = [each.session for each in self._publishers.values()]
         return sum(each.state is SessionState.CONNECTING for each in [*publishers, *self._audience])
+
+    @property
+    def audience_size(self) -> int:
+        """How many sessions listen, connected or not."""
+        return len(self._audience)
 
     @property
     def listening(self) -> int:
@@ -348,7 +356,7 @@ class LiveStream:
     async def _announce(self) -> None:
         """Write the status for as long as the lease is ours; without it the stream ends."""
         try:
-            await self._announcer.run()
+            await self._heartbeat.run(self._announcer.run())
             if self._moves:
                 await self._announcer.tell_pages(self.username, "republish", "")
             if not self.stopping and (publisher := self._core.publisher) is not None:
@@ -425,6 +433,7 @@ class LiveStream:
             publisher.session.close()
         for listener in self._audience:
             listener.close()
+            await asyncio.sleep(0)  # others' sound comes in between
         await self._tasks.wait()
 
     def _end_sessions(self, sessions: Iterable[Session]) -> None:

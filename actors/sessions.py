@@ -5,8 +5,10 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from enum import StrEnum
+from functools import lru_cache
 from typing import NoReturn
 
 from aiortc import (
@@ -20,11 +22,14 @@ from aiortc import (
 
 from actors.access import Guest
 from actors.aiortc_internals import (
+    SharedCertificate,
     bound_messages,
     bound_srtp,
     ice_connection,
     renumber_codec,
+    shake_hands_in,
     tap_packets,
+    use_certificate,
 )
 from actors.ice_lite import LiteConnection, serving
 from actors.offers import (
@@ -51,6 +56,15 @@ REPORTS_PER_SECOND = 20.0
 MESSAGES_PER_SECOND = 50.0
 MAX_UNFINISHED_CHUNKS = 64
 """Our page sends no messages of its own, only what opens the channel, and acknowledgements."""
+DAY_S = 86_400
+_handshakes = ThreadPoolExecutor(1, "DTLS")
+"""One at a time: a storm of them must not take the processor from the sound."""
+
+
+@lru_cache(maxsize=1)
+def _certificate_of(day: int) -> SharedCertificate:
+    """Get the certificate of all sessions that a process begins on one day."""
+    return SharedCertificate.make()
 
 
 class SessionState(StrEnum):
@@ -91,6 +105,7 @@ class Session:
             async with AsyncExitStack() as stack:
                 stack.enter_context(serving())
                 connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+                use_certificate(connection, _certificate_of(int(time.monotonic() / DAY_S)))
                 stack.push_async_callback(connection.close)
                 connection.on("connectionstatechange", lambda: self._follow(connection))
                 answer = await self._negotiate(connection, offer_sdp)
@@ -160,6 +175,7 @@ class Session:
         self._attach(connection)
         await connection.setRemoteDescription(RTCSessionDescription(for_aiortc(offer), "offer"))
         transceivers = connection.getTransceivers()
+        shake_hands_in(_handshakes, transceivers[0])
         for transceiver, audio in zip(transceivers, offer.audio, strict=True):
             renumber_codec(transceiver, audio.payload_type)
         ice = ice_connection(transceivers[0])

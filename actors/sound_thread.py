@@ -28,6 +28,8 @@ class SoundThread:
         self._opened: list[Lane[Any]] = []  # not yet seen by the thread
         self._lanes: list[Lane[Any]] = []
         self._closing = False
+        self._turns = 0
+        self._resting = True
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="sound", daemon=True)
 
@@ -47,6 +49,11 @@ class SoundThread:
     def alive(self) -> bool:
         """Whether the thread works; False after an error that ended all its streams."""
         return self._error is None
+
+    @property
+    def progress(self) -> int | None:
+        """How often it has looked for work; None while it waits for some, or is over."""
+        return None if self._resting or not self._thread.is_alive() else self._turns
 
     def open(self, lane: "Lane[Any]") -> None:
         """Serve a lane from now on."""
@@ -85,6 +92,7 @@ class SoundThread:
     def _wait(self) -> bool:
         """Wait until there is something to do; False once there never will be."""
         with self.changed:
+            self._turns += 1
             while True:
                 while self._opened:
                     self._take_in(self._opened.pop(0))
@@ -93,7 +101,9 @@ class SoundThread:
                     return True
                 if self._closing and not self._lanes:
                     return False
+                self._resting = True
                 self.changed.wait(due_in_s)
+                self._resting = False
 
     def _take_in(self, lane: "Lane[Any]") -> None:
         try:

@@ -201,12 +201,18 @@ class StatusStore:
         """
         username = status.username
         leased, shared = [lease.key, EPOCH_KEY], [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY]
-        lives: list[str | int] = [status.to_json(), STATUS_LIFE_S, STATUS_TTL_S]
-        change = [self._redis.channel(CHANNEL), change_id, repr(changed_at)]
+        what: list[str | int] = [
+            username,
+            status.stream_id,
+            status.to_json(),
+            STATUS_LIFE_S,
+            STATUS_TTL_S,
+        ]
+        change: list[str | float] = [self._redis.channel(CHANNEL), change_id, changed_at]
         host = hosted_key(status.actor)
         standing = await self._write(
             keys=[*leased, status_key(username), *shared, host, CALLED_KEY],
-            args=[*lease.arguments, username, status.stream_id, *lives, *change, HOSTED_TTL_S],
+            args=[*lease.arguments, *what, *change, HOSTED_TTL_S],
         )
         return lease.note(standing)
 

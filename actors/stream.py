@@ -5,6 +5,7 @@ keeps the model loaded between them, and ends itself when nobody asks for it any
 """
 
 import asyncio
+import gc
 import logging
 import math
 import time
@@ -19,9 +20,11 @@ import ray.util
 
 from actors.access import Guest
 from actors.access_watch import AccessWatch
+from actors.admission import MAX_LISTENERS, Admission
 from actors.aiortc_internals import check_aiortc
 from actors.denoiser import Device, ModelName, load_model
 from actors.errors import NoCapacity, NoPlace, NotLive, UnknownSession
+from actors.heartbeat import Heartbeat
 from actors.ice import gather_on
 from actors.live_stream import LiveStream
 from actors.models import DEFAULT_MODEL
@@ -68,6 +71,7 @@ class StreamActorConfig:
     model: ModelName = DEFAULT_MODEL
     device: Device = "cpu"
     streams_per_actor: int = 1
+    listeners_per_actor: int = MAX_LISTENERS
     ice_addresses: tuple[str, ...] = ()
     udp_ports: tuple[int, int] | None = None
     public_ips: Mapping[str, str] = field(default_factory=dict)
@@ -77,6 +81,8 @@ class StreamActorConfig:
     quota: Quota = UNLIMITED
     other_disks: tuple[str, ...] = ()
     """Folders whose disks must not fill up either, besides the spool's."""
+    tail_s: float = 0.0
+    """How often what is not yet a part of a recording goes to the store; 0 for never."""
     logs: LogConfig = LogConfig()
 
 
@@ -123,6 +129,7 @@ class StreamHost:
         self._sound_thread: SoundThread | None = None
         redis = connect(config.redis_url)
         self._store = StatusStore(redis)
+        self._heartbeat = Heartbeat(config.redis_url)
         self._recorder = Recorder(
             RecordingIndex(redis),
             RecordingStore(config.store),
@@ -130,10 +137,12 @@ class StreamHost:
             config.retention,
             config.quota,
             [Path(folder) for folder in config.other_disks],
+            config.tail_s,
         )
         self._streams: dict[str, LiveStream] = {}
         self._access = AccessWatch(config.redis_url, redis, self._streams)
         self._reserved: dict[str, Reservation] = {}
+        self._admission = Admission(config.listeners_per_actor, listening=self._count_listeners)
         self._previews = Previews(config.model)
         self._tasks = TaskSet()
         self._starting = asyncio.Lock()
@@ -163,6 +172,8 @@ class StreamHost:
         await check_aiortc()
         self._sound_thread = await asyncio.to_thread(_make_sound_thread, self._config)
         self._sound_thread.start()
+        self._heartbeat.watch("the sound thread", self._sound_progress)
+        self._heartbeat.start()
         self._tasks.start(self._access.run(), name="access watch")
         self._tasks.start(self._recorder.recover(), name="recovery")
         self._tasks.start(self._recorder.sweep(), name="sweep")
@@ -179,8 +190,7 @@ class StreamHost:
         """Tell what this actor hosts."""
         users = tuple(self._users())
         idle_s = 0.0 if users or self._recorder.busy else time.monotonic() - self._used_at
-        warm = self._sound_thread is not None and self._sound_thread.alive
-        capacity = self._config.streams_per_actor if warm and not self._access.failed else 0
+        capacity = self._config.streams_per_actor if self._works else 0
         return ActorDescription(
             self._name,
             self._config.version,
@@ -190,10 +200,20 @@ class StreamHost:
             node_id=self._node.node_id,
             node_ip=self._node.node_ip,
             load=self._load.share,
+            loop_lag_ms=self._heartbeat.lag_ms,
             listeners=sum(stream.listening for stream in self._streams.values()),
             starting=self._sound_thread is None,
             leaving=self._leaving is not None,
         )
+
+    @property
+    def _works(self) -> bool:
+        """Whether a stream can begin: the model is loaded, and whatever streams need runs."""
+        sound = self._sound_thread is not None and self._sound_thread.alive
+        return sound and self._heartbeat.alive and not self._access.failed
+
+    def _sound_progress(self) -> int | None:
+        return None if self._sound_thread is None else self._sound_thread.progress
 
     async def reserve(self, username: str) -> str | None:
         """Reserve a place for a user's stream and take the lease on it.
@@ -238,7 +258,6 @@ class StreamHost:
         that it rests on, and the stream with that session. Raises OfferRefused, RedisUnavailable,
         NoCapacity, or NoPlace when none is reserved.
         """
-        self._refuse_a_crowd()
         stream = self._streams.get(username)
         if stream is not None and stream.stopping:
             await stream.stop("a new one begins")
@@ -262,16 +281,22 @@ class StreamHost:
         sign_in: str | None = None,
         guest: Guest | None = None,
     ) -> str:
-        """Answer a listener's offer. Raises NoCapacity, or what `LiveStream.listen` does."""
+        """Answer a listener's offer, when its turn comes.
+
+        Raises NoCapacity, or what `LiveStream.listen` does.
+        """
         self._refuse_a_crowd()
-        answer = await self._stream(username).listen(
-            session_id,
-            offer_sdp,
-            listener=listener,
-            original=original,
-            both=both,
-            sign_in=sign_in,
-            guest=guest,
+        self._stream(username)
+        answer = await self._admission.join(
+            lambda: self._stream(username).listen(
+                session_id,
+                offer_sdp,
+                listener=listener,
+                original=original,
+                both=both,
+                sign_in=sign_in,
+                guest=guest,
+            )
         )
         self._access.check_soon()
         return answer
@@ -346,6 +371,10 @@ class StreamHost:
             return
         ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # ray leaves it untyped
 
+    def _count_listeners(self) -> int:
+        """Count the sessions that listen here, connected or not."""
+        return sum(stream.audience_size for stream in self._streams.values())
+
     def _refuse_a_crowd(self) -> None:
         """Raise NoCapacity while too many sessions are being set up."""
         if sum(stream.connecting for stream in self._streams.values()) >= MAX_CONNECTING:
@@ -378,6 +407,7 @@ class StreamHost:
             actor=self._name,
             lease=reserved.lease,
             sound_thread=self._sound_thread,
+            heartbeat=self._heartbeat,
             times=self._config.times,
             store=self._store,
             recorder=self._recorder,
@@ -426,6 +456,16 @@ class StreamHostProcess(StreamHost):
         """Call a method on behalf of a request, whose id stands in the logs of what it causes."""
         request_id.set(request)
         return await getattr(self, method)(*args, **kwargs)
+
+    async def ready(self) -> ActorDescription:
+        """Get ready, then keep what was loaded out of the garbage collector's sight.
+
+        To look through it takes 60 ms, in which no thread runs.
+        """
+        described = await super().ready()
+        gc.collect()
+        gc.freeze()
+        return described
 
 
 StreamActor = ray.remote(StreamHostProcess)

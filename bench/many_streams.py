@@ -28,6 +28,7 @@ import numpy as np
 import psutil
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from actors.access import friends_key
 from actors.status import STREAMING_KEY, StatusStore, StreamState, StreamStatus
@@ -280,11 +281,18 @@ async def _snapshot_ms(address: str) -> float:
 
 
 async def _open(stack: AsyncExitStack, address: str) -> tuple[ClientConnection, float]:
-    """Open a socket; returns it and the ms until it had its snapshot, counted from the start."""
+    """Open a socket, again until it works, as pages do.
+
+    Returns it and the ms until it had its snapshot, counted from the start.
+    """
     began = time.monotonic()
-    socket = await stack.enter_async_context(connect(address, open_timeout=60, compression=None))
-    assert json.loads(await socket.recv())["type"] == "snapshot"
-    return socket, (time.monotonic() - began) * 1000
+    while True:
+        page = await stack.enter_async_context(connect(address, open_timeout=60, compression=None))
+        try:
+            assert json.loads(await page.recv())["type"] == "snapshot"
+            return page, (time.monotonic() - began) * 1000
+        except ConnectionClosed:
+            await asyncio.sleep(random.random())
 
 
 async def _read(page: ClientConnection, delays: list[float]) -> None:

@@ -14,12 +14,14 @@ from typing import Any
 
 from actors.status import StatusStore
 from commands.local.child import StartFailed
-from commands.local.data_dir import DataDirRefused
+from commands.local.data_dir import DataDirRefused, kept_secret
 from commands.local.signals import Interrupted, Signals
 from commands.local.storage import open_storage
 from foundation.redis import RedisClient, RedisUnavailable, answer, connect
 from recordings.index import RecordingIndex
 from recordings.store import RecordingStore, StoreUnavailable
+from serve_app import security
+from serve_app.account_copies import AccountCopies, Result
 from serve_app.accounts import Accounts
 from serve_app.deletion import delete_account
 from serve_app.friends import AccountError, NoSuchUser
@@ -69,7 +71,8 @@ def run(options: argparse.Namespace, settings: Settings, signals: Signals) -> in
     try:
         if settings.redis_url is not None:
             signals.run(answer(settings.redis_url))
-        with open_storage(settings, signals, objects=options.action == "delete") as complete:
+        objects = options.action in ("delete", "restore")
+        with open_storage(settings, signals, objects=objects) as complete:
             with operator(complete.logs):
                 signals.run(_act(options, complete))
     except Interrupted:
@@ -177,6 +180,26 @@ async def delete(use: Use, options: argparse.Namespace) -> None:
     use.print({"username": options.name}, f"{options.name} is deleted.")
 
 
+async def restore(use: Use, options: argparse.Namespace) -> None:
+    """Make the accounts again whose copies are in the bucket; their recordings are theirs again."""
+    settings = use.settings
+    kept = settings.data_dir / "secret-key"
+    secret_key = settings.secret_key or (kept_secret(kept) if kept.exists() else "")
+    store = RecordingStore(settings.store_config)
+    try:
+        copies = AccountCopies(use.redis, store, secret_key)
+        found = await copies.restore(without_passwords=options.without_passwords)
+    finally:
+        store.close()
+    told: list[dict[str, Any]] = []
+    for copy, result in sorted(found, key=lambda each: each[0].username):
+        told.append({"username": copy.username, "id": copy.account, "result": result.value})
+        if result in (Result.RESTORED, Result.WITHOUT_PASSWORD):
+            security.note("account restored", copy.username)
+    lines = [f"{each['username'] or each['id']:32}  {each['result']}" for each in told]
+    use.print(told, "\n".join(lines) or "There are no copies of accounts.")
+
+
 async def _end_stream(username: str, use: Use, why: str) -> None:
     """End a user's stream without asking its actor, which hears that its sign-ins have ended.
 
@@ -206,4 +229,5 @@ ACTIONS: dict[str, Callable[[Use, argparse.Namespace], Awaitable[None]]] = {
     "disable": disable,
     "enable": enable,
     "delete": delete,
+    "restore": restore,
 }

@@ -170,9 +170,16 @@ def _add_accounts(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         ("disable", "end an account's sign-ins and stream, and let it sign in no more"),
         ("enable", "let an account sign in again"),
         ("delete", "delete an account with everything in it"),
+        ("restore", "make accounts again that were lost with Redis, from their copies"),
     ):
         action = actions.add_parser(name, help=about, description=about.capitalize() + ".")
-        if name not in ("list", "invite"):
+        if name == "restore":
+            action.add_argument(
+                "--without-passwords",
+                action="store_true",
+                help="also those whose passwords another HUSHCAST_SECRET_KEY has encrypted",
+            )
+        if name not in ("list", "invite", "restore"):
             action.add_argument("name", metavar="NAME")
         if name == "invite":
             action.add_argument(

@@ -55,6 +55,8 @@ async def _run(settings: Settings) -> int:
 def _print(difference: Difference, store: RecordingStore) -> None:
     for recording in difference.restored:
         print(f"listed      {store.key_for(recording)}")
+    for recording in difference.unclaimed:
+        print(f"of nobody   {store.key_for(recording)}")
     for key in difference.deleted:
         print(f"deleted     {key}")
     for recording in difference.lost:

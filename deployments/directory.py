@@ -18,6 +18,7 @@ from actors.status import StatusStore
 from deployments.drain import Drains, Left
 from deployments.ends import witnessed
 from deployments.pool import Pool, PoolConfig, StillStarting
+from deployments.recovery import RecoveryConfig, RecoveryKeeper
 from deployments.stream_actors import RayStreamActors, foreseen
 from foundation import logs
 from foundation.lease import Lease, this_process
@@ -91,7 +92,7 @@ class Supplier:
 class StreamDirectory:
     """The pool, plain data in and out. Serve starts a new replica before the old one is gone."""
 
-    def __init__(self, config: PoolConfig) -> None:
+    def __init__(self, config: PoolConfig, recovery: RecoveryConfig | None = None) -> None:
         logs.configure("directory", config.actor.config.logs)
         redis = connect(config.actor.config.redis_url)
         supplier = Supplier(redis, config.actor.config.version)
@@ -101,12 +102,13 @@ class StreamDirectory:
             drains=supplier.drains,
             keeps=lambda: supplier.keeps,
         )
-        self._rounds = asyncio.gather(self._pool.run(), supplier.run(lambda: self._pool))
+        keepers = [RecoveryKeeper(recovery).run()] if recovery else []
+        self._rounds = asyncio.gather(self._pool.run(), supplier.run(lambda: self._pool), *keepers)
 
     def check_health(self) -> None:
-        """Raise if the pool has ended, so that Serve replaces this replica."""
+        """Raise if a background task has ended, so that Serve replaces this replica."""
         if self._rounds.done():
-            raise RuntimeError(f"the pool has ended: {self._rounds}")
+            raise RuntimeError(f"a background task of the directory has ended: {self._rounds}")
 
     async def assign(self, username: str, request: str) -> str:
         """Reserve a place for a user's stream, on behalf of a request.

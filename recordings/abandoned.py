@@ -1,6 +1,6 @@
-"""Finishes the recordings of a lost node from the parts that it had uploaded.
+"""Finishes the recordings of a lost node from the parts that it had uploaded, and their tail.
 
-What the node had not uploaded yet is in its spool. If the node comes back, its longer spool
+What the node had not stored yet is in its spool. If the node comes back, its longer spool
 replaces the object (`finish.py`).
 """
 
@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 from foundation.logs import fields
 from recordings.errors import ObjectMissing
@@ -18,16 +19,28 @@ from recordings.names import Copy, id_in_key
 from recordings.recording import STORED
 from recordings.store import RecordingStore
 from recordings.stored import make_whole
+from recordings.tail import Tail
 from recordings.wav import HeaderError
 
 log = logging.getLogger(__name__)
 
-IDLE_S = 90.0
+IDLE_S = 75.0
 """A live stream uploads a part every 55 s. A recording that got none for this long, unleased..."""
 LOOK_AGAIN_S = 12.0
 """...and still unleased after this, which is longer than a renewal takes, was abandoned."""
 MAX_UPLOAD_AGE_S = 86_400.0
 """An upload that could not be finished within a day is aborted."""
+
+
+class Look(IntEnum):
+    """How far to look for abandoned recordings."""
+
+    INDEX = 0
+    """Those that the index knows; while there is none, the store is not asked."""
+    UPLOADS = 1
+    """Also those that only the store's open uploads know, after a loss of Redis."""
+    BUCKET = 2
+    """Also those of which there is only a tail. Lists the whole bucket."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,7 @@ class Suspect:
 async def recover_abandoned(
     index: RecordingIndex,
     store: RecordingStore,
+    look: Look = Look.BUCKET,
     *,
     idle_s: float = IDLE_S,
     look_again_s: float = LOOK_AGAIN_S,
@@ -53,12 +67,14 @@ async def recover_abandoned(
     recording is finished exactly once. If nothing of it was stored, it is set aside as absent.
     Raises RedisUnavailable or StoreUnavailable; safe to repeat at any time.
     """
-    suspects = await _unleased(await _unfinished(index, store, idle_s), index)
+    suspects = await _suspects(index, store, look, idle_s)
     if not suspects:
         return []
     await asyncio.sleep(look_again_s)
     finished = []
-    for suspect in await _unleased(suspects, index):
+    for suspect in suspects:
+        if await index.leased(suspect.recording_id):
+            continue
         async with index.lease(suspect.recording_id).kept() as lease:
             if not await lease.hold():
                 continue
@@ -68,46 +84,54 @@ async def recover_abandoned(
     return finished
 
 
-async def _unfinished(index: RecordingIndex, store: RecordingStore, idle_s: float) -> list[Suspect]:
+async def _suspects(
+    index: RecordingIndex, store: RecordingStore, look: Look, idle_s: float
+) -> list[Suspect]:
+    """Find recordings that have no lease, and had a part before `idle_s`."""
     entries = {each.key: each for each in await index.unfinished()}
-    uploads: dict[str, list[OpenUpload]] = {key: [] for key in entries}
-    now = await asyncio.to_thread(store.clock)
-    for upload in await asyncio.to_thread(lambda: list(store.parts.open_uploads())):
-        uploads.setdefault(upload.key, []).append(upload)
-    suspects = []
-    for key, found in uploads.items():
-        recording_id, entry = id_in_key(key), entries.get(key)
-        young = any(now - each.started_at < idle_s for each in found)
-        if entry is not None:
-            young = young or time.time() - entry.started_at < idle_s
-        if recording_id is not None and not young:
-            suspects.append(Suspect(recording_id, key, tuple(found), entry))
+    keys = set(entries)
+    if look >= Look.UPLOADS:
+        uploads = await asyncio.to_thread(lambda: list(store.parts.open_uploads()))
+        keys |= {upload.key for upload in uploads}
+    if look >= Look.BUCKET:
+        keys |= set(await asyncio.to_thread(lambda: list(store.list_tails())))
+    ids = {key: found for key in sorted(keys) if (found := id_in_key(key)) is not None}
+    unleased = [(key, each) for key, each in ids.items() if not await index.leased(each)]
+    if not unleased:
+        return []
+    suspects, now = [], await asyncio.to_thread(store.clock)
+    for key, recording_id in unleased:
+        begun = tuple(await asyncio.to_thread(lambda key: list(store.parts.open_uploads(key)), key))
+        entry = entries.get(key)
+        young = any(now - each.started_at < idle_s for each in begun)
+        if not young and (entry is None or time.time() - entry.started_at >= idle_s):
+            suspects.append(Suspect(recording_id, key, begun, entry))
     return suspects
-
-
-async def _unleased(suspects: Sequence[Suspect], index: RecordingIndex) -> list[Suspect]:
-    return [each for each in suspects if not await index.leased(each.recording_id)]
 
 
 async def _finish(
     suspect: Suspect, index: RecordingIndex, store: RecordingStore, idle_s: float
 ) -> Recording | None:
     known = await index.get(suspect.recording_id)
-    if known and known.state in STORED:
-        return None  # stored; `abort_old_uploads` aborts uploads of it that are still open
+    if known and known.state in STORED:  # `abort_old_uploads` aborts uploads that are still open
+        await asyncio.to_thread(store.tails.delete, suspect.key)
+        return None
     noted = await index.uploads.read(suspect.recording_id)
     parts = noted.parts if noted else ()
     if not await asyncio.to_thread(store.exists, suspect.key):
-        if not suspect.uploads:
+        tail = await asyncio.to_thread(store.tails.get, suspect.key)
+        if not suspect.uploads and tail is None:
             if suspect.entry is not None:
                 log.warning("recording %s: its node is lost, with all of it", suspect.recording_id)
                 await index.set_absent(suspect.entry)
             return None
-        if not await asyncio.to_thread(_complete, suspect, store, parts, idle_s):
+        if not await asyncio.to_thread(_complete, suspect, store, parts, tail, idle_s):
             return None
     try:
-        title = known.title if known else None
-        recording = await asyncio.to_thread(make_whole, suspect.key, store, parts, title=title)
+        title, account = (known.title, known.account) if known else (None, None)
+        recording = await asyncio.to_thread(
+            lambda: make_whole(suspect.key, store, parts, title=title, account=account)
+        )
     except HeaderError as error:
         log.error("%s: left unchanged: %s", suspect.key, error)
         return None
@@ -117,16 +141,26 @@ async def _finish(
         return None
     await index.copies.want(kept.id, Copy.SMALL)
     await index.uploads.forget(suspect.recording_id)
+    await asyncio.to_thread(store.tails.delete, suspect.key)
     told = fields(recording=kept.id, duration_s=round(kept.duration_s, 1))
-    log.info("recording is recovered from its parts", extra=told)
+    log.info("recording is recovered from what its node had stored", extra=told)
     return kept
 
 
 def _complete(
-    suspect: Suspect, store: RecordingStore, noted: Sequence[Part], idle_s: float
+    suspect: Suspect,
+    store: RecordingStore,
+    noted: Sequence[Part],
+    tail: Tail | None,
+    idle_s: float,
 ) -> bool:
-    """Complete the longest upload; returns False if there is none, or if one is still growing."""
+    """Make an object of the longest upload and what follows it.
+
+    Returns False if there is nothing to make it of, or if it is still growing.
+    """
     now, best, best_parts = store.clock(), None, list[Part]()
+    if tail is not None and tail.stored_at > now - idle_s:
+        return False
     for upload in suspect.uploads:
         try:
             parts, newest = store.parts.parts_of(upload.key, upload.upload_id)
@@ -137,8 +171,15 @@ def _complete(
         parts = _row(parts, noted)
         if len(parts) > len(best_parts):
             best, best_parts = upload, parts
+    size = sum(each.size_bytes for each in best_parts)
+    rest = tail.after(size) if tail and size % PART_BYTES == 0 else b""
     if best is None:
-        return False
+        if rest:
+            store.put_bytes(rest, suspect.key)
+        return bool(rest)
+    if rest:
+        number = len(best_parts) + 1
+        best_parts.append(store.parts.put(best.key, best.upload_id, number, rest))
     store.parts.complete(best.key, best.upload_id, best_parts)
     return True
 

@@ -86,6 +86,8 @@ async def finish_claimed(
         size_bytes=spool.size_bytes,
         title=title,
     )
+    if state is RecordingState.RECOVERED:
+        recording = recording.found()
     kept = await persist("index", lambda: index.put(recording))
     upload = await persist("index", lambda: index.uploads.read(recording.id))
     if kept:
@@ -98,6 +100,7 @@ async def finish_claimed(
         await asyncio.to_thread(spool.remove)
         return None
     await persist("index", lambda: index.copies.want(recording.id, Copy.SMALL))
+    await persist("store", lambda: asyncio.to_thread(store.tails.delete, recording.key))
     await _forget(upload, index, store)
     await asyncio.to_thread(spool.remove)
     told = fields(recording=kept.id, state=kept.state, duration_s=round(kept.duration_s, 1))
@@ -116,9 +119,11 @@ async def discard(
     await asyncio.to_thread(store.delete, recording.key)
 
 
-async def discard_user(username: str, *, index: RecordingIndex, store: RecordingStore) -> None:
-    """Delete everything a user recorded, as `discard` does."""
-    for recording in await index.remove_user(username):
+async def discard_user(
+    username: str, account: str | None, *, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """Delete everything that an account recorded, as `discard` does."""
+    for recording in await index.remove_user(username, account):
         await asyncio.to_thread(store.delete, recording.key)
 
 
@@ -138,12 +143,12 @@ def _store(
     path, key = spool.path, recording.key
     if _size(key, store) > spool.size_bytes:  # the disk lost sound that had been uploaded
         parts = upload.parts if upload else ()
-        return make_whole(key, store, parts, title=recording.title)
+        return make_whole(key, store, parts, title=recording.title, account=recording.account)
     if not _stored_already(path, key, store) and not _completed(path, store, upload):
         store.put(path, key)
         if not store.verify(path, key):
             raise StoredDiffers(f"the stored object differs from {path}")
-    store.put_peaks(key, recording.peaks, recording.title)
+    store.put_peaks(key, recording.peaks, recording.title, recording.account)
     return recording
 
 

@@ -16,11 +16,62 @@ end
 
 _NAMES = """
 local entry, mark, deleted = KEYS[1], KEYS[2], KEYS[3]
-local bytes, own_ids, own_deleted = KEYS[4], KEYS[5], KEYS[6]
-local all_ids, unfinished, absent, due = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local all_ids, unfinished, absent, due = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 """
 
-# KEYS: user's bytes, user's ids, user's deleted ids.
+# Reads an entry without decoding it, as above. `tell` publishes a change only if the recording
+# belongs to whoever has the name now, since people are told by name.
+_OWNER = """
+local function account_in(text) return string.match(text, '"account": "([^"]*)"') end
+local function name_in(text) return string.match(text, '"username": "([^"]*)"') end
+local function account_of(name)
+  local account = redis.call('GET', 'hushcast:account:' .. name)
+  return account and cjson.decode(account).id
+end
+local function keys_of_owner(text)
+  local account = account_in(text)
+  local owner = account and '#' .. account or name_in(text)
+  local prefix = 'hushcast:recordings:'
+  return prefix .. 'bytes:' .. owner, prefix .. 'of:' .. owner, prefix .. 'deleted:of:' .. owner
+end
+local function tell(channel, change)
+  local account = account_in(change.recording)
+  if account and account ~= account_of(name_in(change.recording)) then return end
+  redis.call('PUBLISH', channel, cjson.encode(change))
+end
+"""
+
+# KEYS: the ids, deleted ids and bytes of a name, its account, the ids that the bucket is yet to be
+# told of. ARGV: the name. Returns the owner that the name means; it has what was the name's.
+OWNER = (
+    _OWNER
+    + """
+local account = account_of(ARGV[1])
+if not account then return ARGV[1] end
+local function give(key)
+  local text = redis.call('GET', key)
+  if not text or account_in(text) then return end
+  local rest = string.gsub(string.sub(text, 2), ', "account": null', '')
+  redis.call('SET', key, '{"account": "' .. account .. '", ' .. rest)
+end
+local own = '#' .. account
+local found = redis.call('EXISTS', KEYS[1]) + redis.call('EXISTS', KEYS[2])
+if found == 0 then return own end
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  give('hushcast:recording:' .. id)
+  redis.call('ZADD', 'hushcast:recordings:of:' .. own, 0, id)
+  redis.call('SADD', KEYS[5], id)
+end
+for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  give('hushcast:recording:' .. id .. ':deleted')
+  redis.call('SADD', 'hushcast:recordings:deleted:of:' .. own, id)
+end
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], 'hushcast:recordings:bytes:' .. own)
+return own
+"""
+)
+
+# KEYS: an owner's bytes, ids, deleted ids.
 USED = (
     _SIZES
     + """
@@ -56,11 +107,13 @@ return {redis.call('GET', entry) or redis.call('HGET', absent, ARGV[1]) or '', 0
 PUT = (
     _SIZES
     + _NAMES
+    + _OWNER
     + """
 if redis.call('EXISTS', mark) == 1 then return 0 end
 local place = redis.call('EXISTS', deleted) == 1 and deleted or entry
 local before = redis.call('GET', place)
 if (before or redis.call('HGET', absent, ARGV[1]) or '') ~= ARGV[2] then return -1 end
+local bytes, own_ids = keys_of_owner(ARGV[3])
 resize(bytes, before, ARGV[3])
 redis.call('SET', place, ARGV[3])
 if ARGV[5] == 'recording' or ARGV[5] == 'storing' then
@@ -72,7 +125,7 @@ if place == deleted then return 1 end
 redis.call('ZADD', own_ids, 0, ARGV[1])
 redis.call('ZADD', all_ids, 0, ARGV[1])
 redis.call('HDEL', absent, ARGV[1])
-redis.call('PUBLISH', ARGV[4], cjson.encode({recording = ARGV[3], removed = false}))
+tell(ARGV[4], {recording = ARGV[3], removed = false})
 return 1
 """
 )
@@ -81,16 +134,17 @@ return 1
 DELETE = (
     NOW_LUA
     + _NAMES
+    + _OWNER
     + """
 local text = redis.call('GETDEL', entry)
 if not text then return text end
+local _, own_ids, own_deleted = keys_of_owner(text)
 redis.call('SET', deleted, text)
 redis.call('ZREM', own_ids, ARGV[1])
 redis.call('ZREM', all_ids, ARGV[1])
 redis.call('SADD', own_deleted, ARGV[1])
 redis.call('ZADD', due, now() + ARGV[2], ARGV[1])
-redis.call('PUBLISH', ARGV[3],
-  cjson.encode({recording = text, removed = true, reason = ARGV[4]}))
+tell(ARGV[3], {recording = text, removed = true, reason = ARGV[4]})
 return text
 """
 )
@@ -99,17 +153,19 @@ return text
 RESTORE = (
     NOW_LUA
     + _NAMES
+    + _OWNER
     + """
 local at = redis.call('ZSCORE', due, ARGV[1])
 if not at or now() >= tonumber(at) then return false end
 local text = redis.call('GETDEL', deleted)
 if not text then return text end
+local _, own_ids, own_deleted = keys_of_owner(text)
 redis.call('SET', entry, text)
 redis.call('ZADD', own_ids, 0, ARGV[1])
 redis.call('ZADD', all_ids, 0, ARGV[1])
 redis.call('SREM', own_deleted, ARGV[1])
 redis.call('ZREM', due, ARGV[1])
-redis.call('PUBLISH', ARGV[2], cjson.encode({recording = text, removed = false}))
+tell(ARGV[2], {recording = text, removed = false})
 return text
 """
 )
@@ -127,14 +183,18 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now(), 'LIMIT', 0, 100)
 REMOVE = (
     _SIZES
     + _NAMES
+    + _OWNER
     + """
 local listed = redis.call('GETDEL', entry)
 local text = listed or redis.call('GETDEL', deleted)
-resize(bytes, text, false)
-redis.call('ZREM', own_ids, ARGV[1])
-redis.call('SREM', own_deleted, ARGV[1])
-if redis.call('EXISTS', own_ids) + redis.call('EXISTS', own_deleted) == 0 then
-  redis.call('DEL', bytes)
+if text then
+  local bytes, own_ids, own_deleted = keys_of_owner(text)
+  resize(bytes, text, false)
+  redis.call('ZREM', own_ids, ARGV[1])
+  redis.call('SREM', own_deleted, ARGV[1])
+  if redis.call('EXISTS', own_ids) + redis.call('EXISTS', own_deleted) == 0 then
+    redis.call('DEL', bytes)
+  end
 end
 redis.call('ZREM', all_ids, ARGV[1])
 redis.call('ZREM', due, ARGV[1])
@@ -148,7 +208,7 @@ end
 if listed then
   local change = {recording = listed, removed = true}
   if ARGV[4] ~= '' then change.reason = ARGV[4] end
-  redis.call('PUBLISH', ARGV[3], cjson.encode(change))
+  tell(ARGV[3], change)
 end
 return text
 """

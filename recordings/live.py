@@ -47,6 +47,7 @@ class LiveRecording:
         in_background: TaskSet,
         quota: Quota = UNLIMITED,
         other_disks: Sequence[Path] = (),
+        tail_s: float = 0.0,
         tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._username = username
@@ -57,8 +58,10 @@ class LiveRecording:
         self._in_background = in_background
         self._quota = quota
         self._other_disks = other_disks
+        self._tail_s = tail_s
         self._tell = tell
         self._title: str | None = None
+        self._account: str | None = None
         self._used_bytes = 0
         self._meta: SpoolMeta | None = None
         self._thread = SpoolThread(self._open, name=f"stream {stream_id} spool")
@@ -66,6 +69,7 @@ class LiveRecording:
         self._lease: Lease | None = None
 
     async def __aenter__(self) -> Self:
+        await self._identify()
         await self._measure()
         self._thread.start()
         return self
@@ -121,7 +125,9 @@ class LiveRecording:
             self._thread.refuse()
             self._tell(self._quota.full)
             return
-        self._meta = SpoolMeta(new_id(), self._username, self._stream_id, started_at)
+        self._meta = SpoolMeta(
+            new_id(), self._username, self._stream_id, started_at, self._account or ""
+        )
         told = fields(recording=self._meta.recording_id, stream=self._stream_id)
         log.info("recording begins", extra=told)
         name = f"recording {self._meta.recording_id}"
@@ -145,7 +151,9 @@ class LiveRecording:
 
     async def _follow(self, meta: SpoolMeta) -> None:
         """Upload what is written and store it at the end, as long as we hold the lease."""
-        uploader = Uploader(self._path(meta), meta, index=self._index, store=self._store)
+        uploader = Uploader(
+            self._path(meta), meta, index=self._index, store=self._store, tail_s=self._tail_s
+        )
         async with self._index.lease(meta.recording_id).kept() as lease:
             self._lease = lease
             await self._list(meta)
@@ -187,6 +195,13 @@ class LiveRecording:
         if thread.full:
             return self._quota.full
         return DISK_FULL if isinstance(thread.failed, SpoolFull) else DISK_FAILED
+
+    async def _identify(self) -> None:
+        """Ask for the user's account. Without an answer, the index gives it to the name's later."""
+        try:
+            self._account = await self._index.account_of(self._username)
+        except RedisUnavailable as error:
+            log.warning("stream %s: its user's account is unknown: %s", self._stream_id, error)
 
     async def _measure(self) -> None:
         """Ask how much the user has stored. While Redis is away the last answer counts."""

@@ -11,6 +11,7 @@ from foundation.ids import ALPHABET
 KEY_PREFIX = "recordings/"
 _ID = re.compile(rf"[{ALPHABET}]{{26}}")
 _USERNAME = re.compile(r"[a-z0-9_-]{3,32}")
+_ACCOUNT = re.compile(r"[0-9a-f]{0,32}")
 _STREAM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _KEY = re.compile(
     rf"{KEY_PREFIX}(?P<username>{_USERNAME.pattern})/"
@@ -28,6 +29,8 @@ class Copy(StrEnum):
 EXTENSIONS = {Copy.FLAC: ".flac", Copy.SMALL: ".m4a"}
 MEDIA_TYPES = {Copy.FLAC: "audio/flac", Copy.SMALL: "audio/mp4"}
 
+TAIL_EXTENSION = ".tail"
+
 _NOT_IN_FILE_NAME = re.compile(r"""[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069/\\:*?"<>|%;]""")
 _FILE_NAME = re.compile(rf"[A-Za-z0-9](?:(?!{_NOT_IN_FILE_NAME.pattern}).){{0,254}}")
 
@@ -44,6 +47,13 @@ def check_username(username: str) -> str:
     if not _USERNAME.fullmatch(username):
         raise ValueError(f"a username has 3 to 32 of a-z 0-9 _ -, got {username!r}")
     return username
+
+
+def check_account(account: str) -> str:
+    """Return the id. Raises ValueError unless it is an account's, or empty."""
+    if not _ACCOUNT.fullmatch(account):
+        raise ValueError(f"not an account's id: {account!r}")
+    return account
 
 
 def check_stream_id(stream_id: str) -> str:
@@ -68,6 +78,11 @@ def id_in_key(key: str) -> str | None:
 def peaks_key(key: str) -> str:
     """Get the key of the peaks stored beside a recording."""
     return f"{key.removesuffix('.wav')}.peaks.json"
+
+
+def tail_key(key: str) -> str:
+    """Get the key of what is not yet a part of a recording in progress."""
+    return f"{key.removesuffix('.wav')}{TAIL_EXTENSION}"
 
 
 def copy_key(key: str, copy: Copy) -> str:

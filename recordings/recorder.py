@@ -8,20 +8,23 @@ from pathlib import Path
 
 from foundation.redis import RedisUnavailable
 from foundation.tasks import TaskSet
-from recordings.abandoned import abort_old_uploads, recover_abandoned
+from recordings.abandoned import Look, abort_old_uploads, recover_abandoned
 from recordings.copies import CopyMaker
 from recordings.index import RecordingIndex
 from recordings.live import LiveRecording
 from recordings.quota import UNLIMITED, Quota
-from recordings.recovery import recover
+from recordings.recovery import recover, tell_some_accounts
 from recordings.retention import KEEP_ALL, Retention, apply_retention, delete_due
 from recordings.store import RecordingStore, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 RECOVERY_INTERVAL_S = 10.0
-SWEEP_INTERVAL_S = 30
+SWEEP_INTERVAL_S = 15
+UPLOADS_INTERVAL_S = 300
+"""How often the store is asked for uploads that the index does not know."""
 RETENTION_INTERVAL_S = 3600
+ACCOUNTS_INTERVAL_S = 3600
 DELETION_INTERVAL_S = 2.0
 COPY_INTERVAL_S = 1.0
 UNTOUCHED_S = 5.0
@@ -39,10 +42,12 @@ class Recorder:
         retention: Retention = KEEP_ALL,
         quota: Quota = UNLIMITED,
         other_disks: Sequence[Path] = (),
+        tail_s: float = 0.0,
     ) -> None:
         self._retention = retention
         self._quota = quota
         self._other_disks = other_disks
+        self._tail_s = tail_s
         self._index = index
         self._store = store
         self._spool_dir = spool_dir
@@ -69,6 +74,7 @@ class Recorder:
             in_background=self._tasks,
             quota=self._quota,
             other_disks=self._other_disks,
+            tail_s=self._tail_s,
             tell=tell,
         )
 
@@ -96,8 +102,15 @@ class Recorder:
             try:
                 async with self._turn("sweep", SWEEP_INTERVAL_S) as ours:
                     if ours:
-                        await recover_abandoned(self._index, self._store)
+                        await recover_abandoned(self._index, self._store, Look.INDEX)
+                async with self._turn("uploads", UPLOADS_INTERVAL_S) as ours:
+                    if ours:
+                        await recover_abandoned(self._index, self._store, Look.UPLOADS)
                         await abort_old_uploads(self._index, self._store)
+                async with self._turn("accounts", ACCOUNTS_INTERVAL_S) as ours:
+                    if ours:
+                        await self._index.give_to_accounts()
+                await tell_some_accounts(self._index, self._store)
                 if self._retention:
                     async with self._turn("retention", RETENTION_INTERVAL_S) as ours:
                         if ours:

@@ -1,7 +1,7 @@
 """What a recording is: its entry in the index, its states, and news of it."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -38,7 +38,8 @@ class Reason(StrEnum):
 class Recording:
     """A stream's recorded sound. `started_at`: epoch seconds; `peaks`: up to 1,000 numbers 0..1.
 
-    `copies`: the formats in which it is stored besides the WAV.
+    `copies`: the formats in which it is stored besides the WAV. `account`: the id of the account
+    that it belongs to, empty if nobody knows; None before 0.3, when only the name counted.
     """
 
     id: str
@@ -52,6 +53,12 @@ class Recording:
     key: str
     title: str | None = None
     copies: tuple[Copy, ...] = ()
+    account: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """Name whose lists it is in; see `owner_of`."""
+        return owner_of(self.username, self.account)
 
     @classmethod
     def of(cls, meta: SpoolMeta, state: RecordingState = RecordingState.RECORDING) -> Self:
@@ -66,19 +73,30 @@ class Recording:
             state=state,
             peaks=(),
             key=recording_key(meta.username, meta.started_at, meta.recording_id),
+            account=meta.account or None,
         )
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote, also that of a later release."""
         fields: dict[str, Any] = json.loads(text)
         state, peaks = RecordingState(fields.pop("state")), tuple(fields.pop("peaks"))
         copies = tuple(map(Copy, fields.pop("copies", ())))
-        return cls(**fields, state=state, peaks=peaks, copies=copies)
+        known = {name: value for name, value in fields.items() if name in cls.__dataclass_fields__}
+        return cls(**known, state=state, peaks=peaks, copies=copies)
+
+    def found(self) -> Self:
+        """Get the entry of what was found in a spool or the bucket: a name alone claims nothing."""
+        return replace(self, account=self.account or "")
 
     def to_json(self) -> str:
         """Write every field."""
         return json.dumps(asdict(self))
+
+
+def owner_of(username: str, account: str | None) -> str:
+    """Name an account as the index does: `#ID`, or its user's name if that is all that is known."""
+    return username if account is None else f"#{account}"
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,12 @@ class Difference:
     """Keys whose name or header is not ours. They stay."""
     absent: tuple[Recording, ...]
     """Recordings that went down with their node before anything was stored."""
+    unclaimed: tuple[Recording, ...] = ()
+    """Objects that were not in the index, of accounts that are not here: nobody gets them."""
 
     def __bool__(self) -> bool:
-        return any((self.restored, self.deleted, self.lost, self.foreign, self.absent))
+        found = (self.restored, self.deleted, self.lost, self.foreign, self.absent, self.unclaimed)
+        return any(found)
 
 
 async def recover(
@@ -85,7 +88,9 @@ async def reconcile(index: RecordingIndex, store: RecordingStore) -> Difference:
     Live streams and uploads in progress do not count as differences. Raises RedisUnavailable or
     StoreUnavailable; safe to repeat at any time.
     """
-    restored, deleted, foreign = [], [], []
+    await tell_accounts(index, store)
+    deleted, foreign = [], []
+    restored, unclaimed = list[Recording](), list[Recording]()
     keys = await asyncio.to_thread(lambda: list(store.list_keys()))
     for key in keys:
         recording_id = id_in_key(key)
@@ -100,13 +105,42 @@ async def reconcile(index: RecordingIndex, store: RecordingStore) -> Difference:
         except ObjectMissing:  # deleted since we listed it
             continue
         if await index.put(recording):
-            restored.append(recording)
+            (restored if await index.belongs(recording) else unclaimed).append(recording)
         else:
             await asyncio.to_thread(store.delete, key)
             deleted.append(key)
     lost = await _lost(keys, index, store)
     absent = await index.absent()
-    return Difference(tuple(restored), tuple(deleted), tuple(lost), tuple(foreign), tuple(absent))
+    return Difference(
+        tuple(restored),
+        tuple(deleted),
+        tuple(lost),
+        tuple(foreign),
+        tuple(absent),
+        tuple(unclaimed),
+    )
+
+
+async def tell_accounts(index: RecordingIndex, store: RecordingStore) -> None:
+    """Give what was made before 0.3 to the accounts that have the names, also in the bucket.
+
+    Raises RedisUnavailable or StoreUnavailable; safe to repeat at any time.
+    """
+    await index.give_to_accounts()
+    while await tell_some_accounts(index, store):
+        pass
+
+
+async def tell_some_accounts(index: RecordingIndex, store: RecordingStore) -> bool:
+    """Write into the bucket whose some recordings are; returns whether there were any."""
+    ids = await index.untold()
+    for recording_id in ids:
+        kept = await _known(recording_id, index)
+        if kept and kept.state in STORED:
+            beside = kept.peaks, kept.title, kept.account
+            await asyncio.to_thread(store.put_peaks, kept.key, *beside)
+        await index.told(recording_id)
+    return bool(ids)
 
 
 async def _known(recording_id: str, index: RecordingIndex) -> Recording | None:

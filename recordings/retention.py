@@ -47,7 +47,7 @@ async def apply_retention(
         elif not _has_room(recording, kept_bytes, retention):
             reason = Reason.QUOTA
         else:
-            kept_bytes[recording.username] += recording.size_bytes
+            kept_bytes[recording.owner] += recording.size_bytes
             continue
         log.info(
             "recording exceeds the retention limits and is deleted",
@@ -88,6 +88,6 @@ def _too_old(recording: Recording, retention: Retention) -> bool:
 
 
 def _has_room(recording: Recording, kept: Counter[str], retention: Retention) -> bool:
-    if retention.max_user_bytes is None or not kept[recording.username]:
+    if retention.max_user_bytes is None or not kept[recording.owner]:
         return True
-    return kept[recording.username] + recording.size_bytes <= retention.max_user_bytes
+    return kept[recording.owner] + recording.size_bytes <= retention.max_user_bytes

@@ -10,24 +10,29 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from recordings.account_objects import AccountObjects
 from recordings.errors import ObjectMissing, RangeNotSatisfiable, StoreUnavailable
 from recordings.index import Recording
 from recordings.multipart import AUDIO, PartStore
 from recordings.names import (
     KEY_PREFIX,
     MEDIA_TYPES,
+    TAIL_EXTENSION,
     Copy,
     attachment,
     copy_key,
     peaks_key,
     recording_key,
+    tail_key,
 )
 from recordings.s3 import Addressing, connect, content_md5, new_session, translated
+from recordings.tail import TailStore
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 __all__ = [
+    "Beside",
     "ObjectMissing",
     "RangeNotSatisfiable",
     "RecordingStore",
@@ -67,6 +72,15 @@ class StoreConfig:
     authority: Path | None = None
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What is stored beside a recording. `account`: the id of the one that it belongs to."""
+
+    peaks: tuple[float, ...]
+    title: str | None = None
+    account: str | None = None
+
+
 class StoredBody:
     """An object's bytes as they arrive: iterate, then call `close`, even if nothing was read."""
 
@@ -104,6 +118,8 @@ class RecordingStore:
             self._quick_client = self._connect(config.endpoint, 2, attempts=1)
             self._signing_client = self._connect(self._public_endpoint, wait_s, attempts=1)
         self.parts = PartStore(self._client, config.bucket)
+        self.tails = TailStore(self._client, config.bucket)
+        self.accounts = AccountObjects(self._client, config.bucket)
 
     def _connect(
         self, endpoint: str | None, wait_s: float, *, attempts: int, signed: bool = True
@@ -146,6 +162,10 @@ class RecordingStore:
     def key_for(self, recording: Recording) -> str:
         """Make a recording's key. Raises ValueError if a name would be unsafe in it."""
         return recording_key(recording.username, recording.started_at, recording.id)
+
+    def put_bytes(self, data: bytes, key: str) -> None:
+        """Store a short recording, or what there is of it, in one PUT."""
+        self._put(key, data, AUDIO)
 
     def put(self, path: Path, key: str) -> None:
         """Store a file: one PUT, or parts if it is long. The server checks the MD5 of each."""
@@ -191,23 +211,31 @@ class RecordingStore:
         finally:
             stored.close()
 
-    def put_peaks(self, key: str, peaks: Iterable[float], title: str | None = None) -> None:
-        """Store `{"peaks": [...], "title": ...}` beside a recording."""
-        told: dict[str, Any] = {"peaks": list(peaks)} | ({"title": title} if title else {})
+    def put_peaks(
+        self,
+        key: str,
+        peaks: Iterable[float],
+        title: str | None = None,
+        account: str | None = None,
+    ) -> None:
+        """Store `{"peaks": [...], "title": ..., "account": ...}` beside a recording."""
+        told: dict[str, Any] = {"peaks": list(peaks)}
+        told |= {"title": title} if title else {}
+        told |= {"account": account} if account else {}
         self._put(peaks_key(key), json.dumps(told).encode(), "application/json")
 
     def get_peaks(self, key: str) -> tuple[float, ...]:
         """Get the peaks of a recording. Raises ObjectMissing."""
-        return self.get_peaks_and_title(key)[0]
+        return self.get_beside(key).peaks
 
-    def get_peaks_and_title(self, key: str) -> tuple[tuple[float, ...], str | None]:
+    def get_beside(self, key: str) -> Beside:
         """Get what is stored beside a recording. Raises ObjectMissing."""
         stored = self.open(peaks_key(key))
         try:
             told = json.loads(b"".join(stored))
         finally:
             stored.close()
-        return tuple(told["peaks"]), told.get("title")
+        return Beside(tuple(told["peaks"]), told.get("title"), told.get("account"))
 
     def presign(
         self,
@@ -264,21 +292,28 @@ class RecordingStore:
         return True
 
     def delete(self, key: str) -> None:
-        """Delete a recording, its peaks and its copies, if they exist."""
+        """Delete a recording and all that is beside it, if they exist."""
+        beside = (tail_key(key), peaks_key(key), *(copy_key(key, copy) for copy in Copy))
         with translated(key):
-            for each in (key, peaks_key(key), *(copy_key(key, copy) for copy in Copy)):
+            for each in (key, *beside):
                 self._client.delete_object(Bucket=self.config.bucket, Key=each)
 
     def list_keys(self) -> Iterator[str]:
-        """Iterate over the keys of all recordings, without their peaks."""
+        """Iterate over the keys of all recordings, without what is beside them."""
+        return (key for key in self._all_keys() if key.endswith(".wav"))
+
+    def list_tails(self) -> Iterator[str]:
+        """Iterate over the keys of recordings that have a tail."""
+        tails = (key for key in self._all_keys() if key.endswith(TAIL_EXTENSION))
+        return (f"{key.removesuffix(TAIL_EXTENSION)}.wav" for key in tails)
+
+    def _all_keys(self) -> Iterator[str]:
         with translated():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.config.bucket, Prefix=KEY_PREFIX
             )
             for page in pages:
-                for entry in page.get("Contents", []):
-                    if entry["Key"].endswith(".wav"):
-                        yield entry["Key"]
+                yield from (entry["Key"] for entry in page.get("Contents", []))
 
     def check(self) -> None:
         """Check that the bucket exists. Otherwise raises StoreUnavailable within seconds."""

@@ -34,27 +34,36 @@ def describe(key: str, store: RecordingStore, state: RecordingState) -> Recordin
     if recording.key != key:
         raise HeaderError(f"its header belongs under {recording.key}")
     try:
-        peaks, title = store.get_peaks_and_title(key)
-        return replace(recording, peaks=peaks, title=title)
+        beside = store.get_beside(key)
     except ObjectMissing:
-        return recording
+        return recording.found()
+    account = beside.account or recording.account
+    return replace(recording, peaks=beside.peaks, title=beside.title, account=account).found()
 
 
 def make_whole(
-    key: str, store: RecordingStore, parts: Sequence[Part] = (), *, title: str | None = None
+    key: str,
+    store: RecordingStore,
+    parts: Sequence[Part] = (),
+    *,
+    title: str | None = None,
+    account: str | None = None,
 ) -> Recording:
     """Give an object that was made of parts its true header and its peaks. Idempotent.
 
+    It belongs to `account`, or if that is None to the account in its header.
     Reads the object once and logs parts that differ from their CRCs. Raises HeaderError,
     ObjectMissing or StoreUnavailable.
     """
     header, size_bytes = _header_of(key, store)
-    true_header = pack_header(unpack_header(header), samples_in(size_bytes))
+    meta = unpack_header(header)
+    true_header = pack_header(meta, samples_in(size_bytes))
     if header != true_header:
         store.parts.replace_head(key, true_header)
     body = store.open(key)
     try:
-        store.put_peaks(key, peaks_of(_checked(body, key, parts), size_bytes), title)
+        peaks = peaks_of(_checked(body, key, parts), size_bytes)
+        store.put_peaks(key, peaks, title, account or meta.account)
     finally:
         body.close()
     return describe(key, store, RecordingState.RECOVERED)

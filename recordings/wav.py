@@ -1,14 +1,15 @@
 """Our WAV header: RIFF or RF64, always the same length, with user, ids and start time in it.
 
 Chunks, in order: JUNK, which becomes ds64 when sizes need 64 bits (EBU Tech 3306); bext (EBU
-Tech 3285, version 1); fmt; data, which ends with the file. 48 kHz, mono, PCM16.
+Tech 3285, version 1; the account's id ends its reserved bytes); fmt; data, which ends with the
+file. 48 kHz, mono, PCM16.
 """
 
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from recordings.names import check_recording_id, check_stream_id, check_username
+from recordings.names import check_account, check_recording_id, check_stream_id, check_username
 
 SAMPLE_RATE = 48_000
 SAMPLE_BYTES = 2
@@ -16,7 +17,8 @@ SAMPLE_BYTES = 2
 _LAYOUT = struct.Struct(
     "<4sI4s"  # RIFF or RF64, size, WAVE
     "4sIQQQI"  # JUNK or ds64: RIFF size, data size, samples, no table
-    "4sI256s32s32s10s8sQH254x"  # bext: what, who, id, date, time, samples since midnight, version
+    "4sI256s32s32s10s8sQH222x32s"  # bext: what, who, id, date, time, samples since midnight,
+    # version, account
     "4sIHHIIHH"  # fmt
     "4sI"  # data
 )
@@ -35,6 +37,7 @@ class HeaderError(ValueError):
 class SpoolMeta:
     """Whose sound it is and when it began (`started_at`, epoch seconds). The header holds it all.
 
+    `account` is empty where it is not known, as in headers made before 0.3.
     Raises ValueError for names that could do harm in a path or a key.
     """
 
@@ -42,8 +45,10 @@ class SpoolMeta:
     username: str
     stream_id: str
     started_at: float
+    account: str = ""
 
     def __post_init__(self) -> None:
+        check_account(self.account)
         check_recording_id(self.recording_id)
         check_username(self.username)
         check_stream_id(self.stream_id)
@@ -65,7 +70,7 @@ def pack_header(meta: SpoolMeta, samples: int | None) -> bytes:
         *(b"bext", _BEXT_BYTES, f"{_DESCRIPTION}{meta.stream_id}".encode()),
         *(meta.username.encode(), meta.recording_id.encode()),
         *(started.strftime("%Y-%m-%d").encode(), started.strftime("%H:%M:%S").encode()),
-        *(int(meta.started_at % _DAY_S * SAMPLE_RATE), 1),
+        *(int(meta.started_at % _DAY_S * SAMPLE_RATE), 1, meta.account.encode()),
         *(b"fmt ", _FMT_BYTES, 1, 1),
         *(SAMPLE_RATE, SAMPLE_RATE * SAMPLE_BYTES, SAMPLE_BYTES, 8 * SAMPLE_BYTES),
         *(b"data", _MAX_32 if large else data_bytes),
@@ -80,10 +85,10 @@ def unpack_header(header: bytes) -> SpoolMeta:
     if len(header) < HEADER_BYTES:
         raise HeaderError(f"expected {HEADER_BYTES} bytes of header, got {len(header)}")
     fields = _LAYOUT.unpack_from(header)
-    if fields[0] not in (b"RIFF", b"RF64") or (fields[9], fields[18]) != (b"bext", b"fmt "):
+    if fields[0] not in (b"RIFF", b"RF64") or (fields[9], fields[19]) != (b"bext", b"fmt "):
         raise HeaderError("not a hushcast WAV header")
-    description, username, recording_id, date = (
-        field.rstrip(b"\0").decode("ascii", "replace") for field in fields[11:15]
+    description, username, recording_id, date, account = (
+        field.rstrip(b"\0").decode("ascii", "replace") for field in (*fields[11:15], fields[18])
     )
     try:
         midnight = datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC)
@@ -92,6 +97,7 @@ def unpack_header(header: bytes) -> SpoolMeta:
             username=username,
             stream_id=description.removeprefix(_DESCRIPTION),
             started_at=midnight.timestamp() + fields[16] / SAMPLE_RATE,
+            account=account,
         )
     except ValueError as error:
         raise HeaderError(str(error)) from error

@@ -12,7 +12,9 @@ from typing import Any
 
 from actors.access import AccessEnded, tell
 from foundation.redis import RedisClient
+from recordings.index import account_key
 from serve_app import passwords, security
+from serve_app.account_copies import UNCOPIED
 from serve_app.friend_scripts import LEAVE
 from serve_app.friends import AccountError, Friends, NoSuchUser
 from serve_app.invitations import REFUSED, InvitationRefused, invitation_key
@@ -24,7 +26,6 @@ from serve_app.sign_ins import (
     InvalidToken,
     SignIn,
     SignIns,
-    account_key,
     index_key,
 )
 
@@ -82,24 +83,27 @@ class AccountInfo:
 Document = dict[str, Any]
 """An account as it is kept: `password`, `id`, `created_at`, and `disabled` where that is so."""
 
-# KEYS: account, and the invitation if one is needed. ARGV: document. In one script, so that neither
-# a taken name uses an invitation up nor two people use the same one.
+# KEYS: account, the uncopied (see account_copies.py), and the invitation if one is needed. ARGV:
+# document, id, name. In one script, so that neither a taken name uses an invitation up nor two
+# people use the same one.
 _CREATE = """
-if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 0 then return 'refused' end
+if KEYS[3] and redis.call('EXISTS', KEYS[3]) == 0 then return 'refused' end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX') then return 'taken' end
-if KEYS[2] and redis.call('DECR', KEYS[2]) == 0 then redis.call('DEL', KEYS[2]) end
+redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+if KEYS[3] and redis.call('DECR', KEYS[3]) == 0 then redis.call('DEL', KEYS[3]) end
 return 'created'
 """
 
-# KEYS: account. ARGV: the document as it was, as it is.
+# KEYS: account, the uncopied. ARGV: the document as it was, as it is, name.
 _REPLACE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
+redis.call('HSET', KEYS[2], cjson.decode(ARGV[2]).id, ARGV[3])
 return 1
 """
 
-# KEYS: account, index of sign-ins, last-used, index of links. ARGV[1]: the name. Returns whose
-# lists changed, and the links that ended.
+# KEYS: account, index of sign-ins, last-used, index of links, the uncopied. ARGV[1]: the name.
+# Returns whose lists changed, and the links that ended.
 _DELETE = (
     LEAVE
     + END_ALL
@@ -107,6 +111,9 @@ _DELETE = (
 for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   redis.call('DEL', 'hushcast:sign-in:' .. id)
 end
+local account = redis.call('GET', KEYS[1])
+local id = account and cjson.decode(account).id
+if id then redis.call('HSET', KEYS[5], id, ARGV[1]) end
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('HDEL', KEYS[3], ARGV[1])
 return {leave(ARGV[1]), end_links(KEYS[4])}
@@ -140,8 +147,10 @@ class Accounts(Friends):
             "id": secrets.token_hex(8),
             "created_at": time.time(),
         }
-        keys = [account_key(username), *([invitation_key(invitation)] if invitation else [])]
-        result = str(await self._create(keys=keys, args=[json.dumps(document)]))
+        keys = [account_key(username), UNCOPIED]
+        keys += [invitation_key(invitation)] if invitation else []
+        args = [json.dumps(document), str(document["id"]), username]
+        result = str(await self._create(keys=keys, args=args))
         if result == "refused":
             raise InvitationRefused(REFUSED)
         if result == "taken":
@@ -275,6 +284,7 @@ class Accounts(Friends):
     async def delete(self, username: str) -> None:
         """Delete an account, with all that it has here; its tokens stop working at once."""
         keys = [account_key(username), index_key(username), LAST_USED, links_key(username)]
+        keys.append(UNCOPIED)
         others, links = await self._delete(keys=keys, args=[username])
         security.note("account deleted", username)
         await self.links.tell_ended(username, map(str, links))
@@ -298,7 +308,8 @@ class Accounts(Friends):
     async def _replaced(self, username: str, document: str, fields: Document) -> bool:
         """Change an account's document; False if it is no longer as in `document`."""
         changed = json.dumps(json.loads(document) | fields)
-        return bool(await self._replace(keys=[account_key(username)], args=[document, changed]))
+        keys = [account_key(username), UNCOPIED]
+        return bool(await self._replace(keys=keys, args=[document, changed, username]))
 
 
 def _wrong(username: str) -> WrongPassword:

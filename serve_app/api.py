@@ -76,6 +76,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         asyncio.create_task(services.presence.run(), name="presence"),
         asyncio.create_task(services.ends.run(), name="ends"),
         asyncio.create_task(services.streams.run(), name="actors"),
+        asyncio.create_task(services.account_copies.run(), name="account copies"),
     ]
     for task in tasks:
         task.add_done_callback(_report)
@@ -91,8 +92,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
 
 def _report(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()):
-        told = "%s has ended; this replica no longer reports changes"
-        log.critical(told, task.get_name(), exc_info=error)
+        log.critical("%s has ended; this replica goes on without", task.get_name(), exc_info=error)
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:

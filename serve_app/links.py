@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 
 from actors.access import LINK_ENDED, AccessEnded, Guest, guest_name, link_key, tell
 from foundation.redis import RedisClient
+from recordings.index import account_key
 from serve_app import security
-from serve_app.sign_ins import account_key
 
 TOKEN = re.compile(r"[0-9a-f]{32}")
 """128 random bits. A sign-in's token has dots."""

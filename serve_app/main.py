@@ -11,12 +11,16 @@ from actors.stream import StreamActorConfig
 from actors.stream_core import StreamTimes
 from deployments.directory import StreamDirectory
 from deployments.pool import PoolConfig
+from deployments.recovery import RecoveryConfig
 from deployments.stream_actors import StreamActorOptions
 from foundation.redis import unfit
 from recordings.retention import Retention
 from serve_app.cluster import refuse_an_open_cluster
 from serve_app.ingress import Ingress
 from serve_app.settings import Settings, SettingsError, read_settings
+
+TAIL_S = 8.0
+"""`tail_s` in a cluster, where a node can be lost without the others."""
 
 
 class AppArgs(BaseModel):
@@ -47,6 +51,7 @@ def pool_config(settings: Settings, other_disks: tuple[str, ...] = ()) -> PoolCo
         model=settings.model,
         device="cuda" if settings.actor_num_gpus else "cpu",
         streams_per_actor=settings.streams_per_actor,
+        listeners_per_actor=settings.listeners_per_actor,
         ice_addresses=settings.ice_addresses,
         udp_ports=settings.udp_ports,
         public_ips=settings.public_ips,
@@ -59,6 +64,7 @@ def pool_config(settings: Settings, other_disks: tuple[str, ...] = ()) -> PoolCo
         retention=_retention(settings),
         quota=settings.quota,
         other_disks=other_disks,
+        tail_s=settings.tail_s,
         logs=settings.logs,
     )
     options = StreamActorOptions(actor, settings.actor_num_cpus, settings.actor_num_gpus)
@@ -78,18 +84,41 @@ def build_app(args: AppArgs) -> serve.Application:
             raise ValueError(f"a cluster needs HUSHCAST_{name.upper()}, or `{name}` in its args")
     if "sign_up" not in settings.model_fields_set:  # Serve's `http_options` say where it listens
         settings = settings.changed(sign_up="invite")
+    if "tail_s" not in settings.model_fields_set:
+        settings = settings.changed(tail_s=TAIL_S)
     if wrong := asyncio.run(unfit(settings.redis_url or "")):
         raise SettingsError(wrong)
-    return bind(settings)
+    return bind(settings, recovery=recovery_config(settings))
 
 
-def bind(settings: Settings, other_disks: tuple[str, ...] = ()) -> serve.Application:
+def recovery_config(settings: Settings) -> RecoveryConfig:
+    """Configure the actors that finish what is left on the nodes of a cluster."""
+    assert settings.redis_url is not None
+    return RecoveryConfig(
+        redis_url=settings.redis_url,
+        store=settings.store_config,
+        spool_dir=str(settings.spool_dir),
+        version=settings.release,
+        num_cpus=settings.actor_num_cpus,
+        num_gpus=settings.actor_num_gpus,
+        logs=settings.logs,
+    )
+
+
+def bind(
+    settings: Settings,
+    other_disks: tuple[str, ...] = (),
+    *,
+    recovery: RecoveryConfig | None = None,
+) -> serve.Application:
     """Bind the deployments of an application whose settings are complete.
 
-    Nothing is recorded while the disk of the spool, or of one of `other_disks`, is full.
+    Nothing is recorded while the disk of the spool, or of one of `other_disks`, is full. Without
+    `recovery` only stream actors look for what is left on their nodes.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    directory = _deployment(StreamDirectory).bind(pool_config(settings, other_disks))
+    pool = pool_config(settings, other_disks)
+    directory = _deployment(StreamDirectory).bind(pool, recovery)
     return _deployment(Ingress).bind(settings.to_json(), directory)
 
 

@@ -19,6 +19,7 @@ from deployments.streams import Directory, Streams
 from foundation.redis import RedisClient, connect
 from recordings.index import RecordingIndex
 from recordings.store import PEOPLE_WAIT_S, RecordingStore
+from serve_app.account_copies import AccountCopies
 from serve_app.accounts import Accounts
 from serve_app.addresses import Proxies
 from serve_app.friends import CHANNEL as FRIENDS_CHANNEL
@@ -55,6 +56,11 @@ class Services:
     def invitations(self) -> Invitations:
         """The invitations of new people."""
         return Invitations(self.redis)
+
+    @cached_property
+    def account_copies(self) -> AccountCopies:
+        """The copies of accounts in the bucket."""
+        return AccountCopies(self.redis, self.store, self.settings.secret_key)
 
     @cached_property
     def proxies(self) -> Proxies:

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from actors.admission import MAX_LISTENERS
 from actors.models import DEFAULT_MODEL, ModelName
 from foundation.logs import Form, LogConfig
 from recordings.quota import Quota
@@ -291,6 +292,8 @@ class Settings(BaseSettings):
     """Access key; without it boto3 finds credentials as AWS's tools do: variables, files, roles."""
     s3_secret_key: str | None = Field(None, repr=False)
     """Secret key for `s3_access_key`."""
+    tail_s: float = Field(0, ge=0, json_schema_extra=_shown("8 in a cluster, else 0"))
+    """How many seconds of a recording a lost node may cost; 0 for up to a minute of it."""
     keep_days: float | None = Field(None, gt=0)
     """Recordings that ended this many days ago are deleted within the hour; without it none are."""
     max_gb_per_user: float = Field(10, ge=0)
@@ -342,6 +345,8 @@ class Settings(BaseSettings):
     """How many actors without streams, and places in all, wait for the next streams."""
     streams_per_actor: int = Field(8, ge=1)
     """How many streams may share a process and its model; 8 take half a core."""
+    listeners_per_actor: int = Field(MAX_LISTENERS, ge=1)
+    """How many may listen to the streams of one process; further ones are refused."""
     actor_num_cpus: float = Field(0.8, gt=0)
     """CPUs that Ray reserves for each actor."""
     actor_num_gpus: float = Field(0.0, ge=0)

@@ -15,6 +15,7 @@ import jwt
 
 from actors.access import sign_in_key
 from foundation.redis import RedisClient
+from recordings.index import account_key
 
 TTL_S = 30 * 24 * 3600
 RENEWAL_S = 300
@@ -177,11 +178,6 @@ class SignIns:
         except jwt.PyJWTError as error:
             raise InvalidToken from error
         return claims
-
-
-def account_key(username: str) -> str:
-    """Name the key of an account."""
-    return f"hushcast:account:{username}"
 
 
 def index_key(username: str) -> str:

@@ -22,6 +22,7 @@ OWNERS = {
         "serve_app/",
         "deployments/directory.py",
         "deployments/gcs.py",
+        "deployments/recovery.py",
         "deployments/stream_actors.py",
         "actors/stream.py",
     ),

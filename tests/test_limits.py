@@ -4,7 +4,17 @@ import inspect
 from asyncio.constants import SSL_HANDSHAKE_TIMEOUT
 from pathlib import Path
 
-from actors import audience, ice_lite, live_stream, preview, previews, sdp, sessions, stream
+from actors import (
+    admission,
+    audience,
+    ice_lite,
+    live_stream,
+    preview,
+    previews,
+    sdp,
+    sessions,
+    stream,
+)
 from commands import cli
 from deployments import presence, subscription
 from recordings import index, writer
@@ -123,6 +133,8 @@ IN_CODE: dict[str, object] = {
     "of these, sessions that are still connecting": audience.MAX_CONNECTING_OF_A_LISTENER,
     "guests of a link": audience.MAX_GUESTS_OF_A_LINK,
     "of these, guests who are still connecting": audience.MAX_CONNECTING_GUESTS_OF_A_LINK,
+    "listeners of an actor": setting("listeners_per_actor"),
+    "listeners who wait to join at an actor": admission.MAX_WAITING,
     "sessions of an actor that are still connecting": stream.MAX_CONNECTING,
     "seconds until a session is connected": setting("connect_timeout_s"),
     "addresses that a session hears": ice_lite.MAX_SOURCES,

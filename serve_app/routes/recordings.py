@@ -74,7 +74,8 @@ async def change_recording(
     if changed is None:
         raise NoSuchRecording
     if changed.state in STORED:  # from where it comes back if Redis loses everything
-        await run_in_threadpool(use.store.put_peaks, changed.key, changed.peaks, changed.title)
+        beside = changed.peaks, changed.title, changed.account
+        await run_in_threadpool(use.store.put_peaks, changed.key, *beside)
     return recording_of(changed, MAX_PEAKS)
 
 
@@ -146,6 +147,8 @@ async def restore_recording(recording_id: RecordingId, caller: Caller, use: Use)
         deleted = None
     if deleted is None or not await _may_hear(caller, deleted.username, use):
         raise NoSuchRecording
+    if not await use.index.belongs(deleted):
+        raise NoSuchRecording
     if deleted.username != caller:
         raise NotYours("Only the owner can restore a recording.")
     restored = await use.index.restore(deleted)
@@ -185,7 +188,7 @@ async def find_recording(recording_id: str, use: Use) -> KeptRecording:
 async def _audible(recording_id: str, caller: str | Link, use: Use) -> KeptRecording:
     """Get a recording that the caller may hear; to a stranger it does not exist."""
     kept = await find_recording(recording_id, use)
-    if not await _may_hear(caller, kept.username, use):
+    if not await _may_hear(caller, kept.username, use) or not await use.index.belongs(kept):
         raise NoSuchRecording
     return kept
 

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from foundation.ids import new_id
-from recordings.index import Reason, Recording, RecordingState
+from recordings.index import Reason, Recording, RecordingState, account_key
 from recordings.names import Copy, recording_key
 from recordings.retention import delete_due
-from recordings.store import ObjectMissing, RecordingStore, StoreConfig, StoreUnavailable
+from recordings.store import Beside, ObjectMissing, RecordingStore, StoreConfig, StoreUnavailable
 from tests.edge.conftest import PASSWORD, Edge, MakeEdge
 
 SOUND = bytes(range(256)) * 8
@@ -28,7 +28,8 @@ def recording_of(username: str, state: RecordingState = RecordingState.READY) ->
 
 async def stored(edge: Edge, username: str, folder: Path) -> Recording:
     """Keep a sound in bucket and index."""
-    recording = recording_of(username)
+    account = await edge.services.index.account_of(username)
+    recording = replace(recording_of(username), account=account)
     path = folder / f"{recording.id}.wav"
     path.write_bytes(SOUND)
     await asyncio.to_thread(edge.services.store.put, path, recording.key)
@@ -239,7 +240,8 @@ async def test_a_title_belongs_to_the_owner(edge: Edge, tmp_path: Path) -> None:
         assert (await ada.http.patch(path, json=wrong)).status_code == 422, wrong
     assert (await bob.http.patch(path, json={"title": "mine"})).status_code == 403
     assert (await edge.services.index.put(recording)) == replace(recording, title="x" * 80)
-    assert edge.services.store.get_peaks_and_title(recording.key) == ((0.5,), "x" * 80)
+    beside = Beside((0.5,), "x" * 80, recording.account)
+    assert edge.services.store.get_beside(recording.key) == beside
 
 
 async def test_formats_are_made_when_they_are_asked_for(
@@ -309,3 +311,35 @@ async def test_the_caller_learns_what_they_use_and_may_use(make_edge: MakeEdge) 
         storage = (await ada.http.get("/api/me")).json()["storage"]
         assert storage["limit_bytes"] == 500_000 and storage["full"] is full
     assert storage["used_bytes"] == 498_930
+
+
+async def test_whoever_has_a_name_later_gets_none_of_its_recordings(
+    edge: Edge, tmp_path: Path
+) -> None:
+    """By id neither: not to hear, name, delete or restore, nor for friends of the name."""
+    ada, bob = await edge.person("ada"), await edge.person("bob")
+    await edge.befriend("ada", "bob")
+    kept, deleted = [await stored(edge, "ada", tmp_path) for _ in range(2)]
+    assert (await ada.http.get(f"/api/recordings/{kept.id}")).status_code == 200
+    await edge.services.index.delete(deleted, Reason.OWNER)
+    document = await edge.redis.get(account_key("ada"))
+    await edge.redis.delete(account_key("ada"))  # Redis is lost; the index comes back
+    heir = await edge.person("ada")
+    path = f"/api/recordings/{kept.id}"
+    assert (await heir.http.get("/api/users/ada/recordings")).json() == []
+    assert (await bob.http.get("/api/users/ada/recordings")).json() == []
+    for answer in (
+        await heir.http.get(path),
+        await bob.http.get(f"{path}/audio"),
+        await heir.http.get(f"{path}/audio?format=flac"),
+        await heir.http.patch(path, json={"title": "Mine"}),
+        await heir.http.delete(path),
+        await heir.http.post(f"/api/recordings/{deleted.id}/restore"),
+    ):
+        assert answer.status_code == 404
+    assert (await heir.http.get("/api/me")).json()["storage"]["used_bytes"] == 0
+    assert (await heir.delete_account()).status_code == 204
+    assert await asyncio.to_thread(edge.services.store.exists, kept.key)
+    assert document is not None
+    await edge.redis.set(account_key("ada"), document)
+    assert [each.id for each in await edge.services.index.list("ada")] == [kept.id]

@@ -15,6 +15,7 @@ from actors.access import Guest
 from actors.audience import MAX_CONNECTING_OF_A_LISTENER
 from actors.denoiser import load_model
 from actors.errors import NoPlace, NotLive, OfferRefused, OriginalNotShared, TooManySessions
+from actors.heartbeat import Heartbeat
 from actors.live_stream import MAX_PUBLISHERS, LiveStream
 from actors.sound_thread import SoundThread
 from actors.status import StatusStore, StreamState
@@ -65,6 +66,8 @@ class Stage:
         self.states: list[str] = []
         self.peers: list[PublisherPeer | ListenerPeer] = []
         self.sound_thread = sound_thread
+        self.heartbeat = Heartbeat(self.redis_url)
+        self.heartbeat.start()
         self.times = times
         self.stream = self.make("alice")
         self.life = asyncio.create_task(self.stream.run())
@@ -76,6 +79,7 @@ class Stage:
             actor="actor-1",
             lease=self.status.lease(username, actor="actor-1"),
             sound_thread=self.sound_thread,
+            heartbeat=self.heartbeat,
             times=self.times,
             store=self.status,
             recorder=self.recorder,
@@ -144,6 +148,7 @@ class Stage:
         for peer in self.peers:
             await peer.close()
         await self.recorder.wait_stored()
+        self.heartbeat.close()
         await self.redis.flushdb()
         await self.redis.aclose()
 

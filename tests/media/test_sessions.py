@@ -11,7 +11,7 @@ from aiortc.sdp import SessionDescription
 
 from actors.aiortc_internals import sockets
 from actors.errors import FragmentRefused, IceRestartRefused, OfferRefused
-from actors.fanout import EncodedFrame, Fanout
+from actors.fanout import BATCH, MAX_WAITING_FRAMES, EncodedFrame, Fanout
 from actors.receive import Packet
 from actors.rtp_sender import MAX_UNSENT_BYTES
 from actors.sessions import ListenerSession, PublisherSession, Session, SessionState
@@ -79,6 +79,66 @@ async def test_two_listeners_hear_the_same_packets() -> None:
     sessions[1].close()
     await tasks[1]
     await peers[1].close()
+
+
+class Ear:
+    """A listener that notes what it is sent."""
+
+    original = False
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+
+    def send(self, payload: bytes, position: int) -> None:
+        """Note it."""
+        self.heard.append(position)
+
+
+async def test_a_large_audience_leaves_the_event_loop_to_others() -> None:
+    """It is served in batches, frames in order; who leaves in between gets no more."""
+    fanout, ears, others = Fanout(), [Ear() for _ in range(5 * BATCH)], []
+    for ear in ears:
+        fanout.add(ear)
+    for frame in range(3):
+        fanout.push(EncodedFrame(frame, denoised=b"opus", original=None))
+    assert sum(len(ear.heard) for ear in ears) == BATCH
+    leaving = next(ear for ear in ears if not ear.heard)
+    fanout.remove(leaving)
+
+    async def others_turn() -> bool:
+        others.append(sum(len(ear.heard) for ear in ears))
+        return others[-1] == 3 * (len(ears) - 1)
+
+    await until(others_turn, interval_s=0)
+    assert all(later - earlier <= BATCH for earlier, later in zip(others, others[1:], strict=False))
+    assert all(ear.heard == [0, 1, 2] for ear in ears if ear is not leaving)
+    assert not leaving.heard and not fanout.dropped
+
+
+async def test_frames_that_cannot_be_sent_in_time_are_dropped() -> None:
+    """The oldest ones, and counted: memory stays bounded, and sound catches up."""
+    fanout, ears = Fanout(), [Ear() for _ in range(2 * BATCH)]
+    for ear in ears:
+        fanout.add(ear)
+    for frame in range(MAX_WAITING_FRAMES + 10):
+        fanout.push(EncodedFrame(frame, denoised=b"opus", original=None))
+    await until(lambda: all(ear.heard[-1:] == [MAX_WAITING_FRAMES + 9] for ear in ears))
+    assert fanout.dropped == 10
+    assert max(len(ear.heard) for ear in ears) == MAX_WAITING_FRAMES + 1
+
+
+async def test_a_session_that_ends_in_its_handshake_waits_for_the_thread() -> None:
+    """Whatever moment it is closed in: the peer is told, no error, no thread in what is freed."""
+    for after_s in (0.0, 0.002, 0.005, 0.01, 0.02):
+        session = ListenerSession("l", connect_timeout_s=10, listener="l", original=False)
+        peer = ListenerPeer()
+        task = await begin(session, peer)
+        await until(lambda s=session: s.ice.selected is not None)  # type: ignore[misc]
+        await asyncio.sleep(after_s)
+        session.close()
+        await asyncio.wait_for(task, 10)
+        assert session.state is SessionState.CLOSED
+        await peer.close()
 
 
 async def test_a_listeners_statistics_are_right() -> None:

@@ -88,6 +88,7 @@ async def test_streams_share_a_process_and_end_on_their_own(
     await host._tasks.cancel()
     assert host._sound_thread is not None
     await asyncio.to_thread(host._sound_thread.close)
+    host._heartbeat.close()
     await host._store._redis.aclose()  # an actor's ends with its process
     await redis.aclose()
 

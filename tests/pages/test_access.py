@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from actors.access import link_key
-from serve_app.sign_ins import account_key
+from recordings.index import account_key
 from tests.edge.conftest import MakeEdge
 from tests.edge.test_recordings import recording_of
 from tests.pages.site import beat, served

@@ -10,8 +10,7 @@ import pytest
 import soundfile
 from playwright.async_api import Locator, Page, expect
 
-from recordings.index import Recording
-from serve_app.sign_ins import account_key
+from recordings.index import Recording, account_key
 from tests.app.browser import PHONE
 from tests.edge.conftest import Edge
 from tests.edge.test_recordings import recording_of

@@ -1,8 +1,9 @@
 """Shared by several of these tests: spools with sound in them, and a connection to cut."""
 
 import asyncio
+import json
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,15 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foundation.ids import new_id
+from foundation.redis import RedisClient
+from recordings.index import account_key
 from recordings.writer import RecordingWriter, SpoolMeta
 
 STARTED_AT = 1_790_000_000.25
 """2026-09-21 14:13:20.25 UTC."""
 
 
-def some_meta(username: str = "anna") -> SpoolMeta:
+def some_meta(username: str = "anna", account: str = "") -> SpoolMeta:
     """Describe a new recording."""
-    return SpoolMeta(new_id(), username, "stream-1", STARTED_AT)
+    return SpoolMeta(new_id(), username, "stream-1", STARTED_AT, account)
+
+
+async def register(redis: RedisClient, accounts: Mapping[str, str]) -> None:
+    """Make accounts with these names and ids."""
+    for username, account in accounts.items():
+        await redis.set(account_key(username), json.dumps({"id": account}))
 
 
 def some_sound(samples: int, seed: int = 1) -> NDArray[np.float32]:
@@ -27,9 +36,11 @@ def some_sound(samples: int, seed: int = 1) -> NDArray[np.float32]:
     return (pcm / 32768).astype(np.float32)
 
 
-def write_spool(folder: Path, sound: NDArray[np.float32], username: str = "anna") -> Path:
+def write_spool(
+    folder: Path, sound: NDArray[np.float32], username: str = "anna", account: str = ""
+) -> Path:
     """Write and close a spool."""
-    meta = some_meta(username)
+    meta = some_meta(username, account)
     path = folder / f"{meta.recording_id}.wav"
     writer = RecordingWriter(path, meta)
     writer.write(sound)

@@ -2,19 +2,21 @@
 
 import asyncio
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from foundation.redis import RedisClient
-from recordings.abandoned import abort_old_uploads, recover_abandoned
+from recordings.abandoned import Look, abort_old_uploads, recover_abandoned
 from recordings.finish import discard
 from recordings.index import Reason, Recording, RecordingIndex, RecordingState
 from recordings.multipart import PART_BYTES
 from recordings.peaks import peaks_of
 from recordings.recovery import reconcile, recover
-from recordings.store import RecordingStore
+from recordings.store import RecordingStore, StoreConfig
 from recordings.uploader import Uploader
 from recordings.uploads import Upload
 from recordings.wav import HEADER_BYTES, SAMPLE_BYTES, SAMPLE_RATE, pack_header
@@ -26,18 +28,23 @@ PART_SAMPLES = PART_BYTES // SAMPLE_BYTES
 
 
 async def lose_a_node(
-    spool_dir: Path, index: RecordingIndex, store: RecordingStore, samples: int
+    spool_dir: Path,
+    index: RecordingIndex,
+    store: RecordingStore,
+    samples: int,
+    *,
+    tail_s: float = 0.0,
 ) -> tuple[Path, Upload | None]:
     """Record and upload as a live stream would; nobody finishes it."""
     meta = some_meta()
     writer = RecordingWriter(spool_dir / f"{meta.recording_id}.wav", meta)
     await index.put(Recording.of(meta))
-    uploader = Uploader(writer.path, meta, index=index, store=store)
+    uploader = Uploader(writer.path, meta, index=index, store=store, tail_s=tail_s)
     over = asyncio.Event()
     running = asyncio.create_task(uploader.run(until=over))
     upload: Upload | None = None
     writer.write(some_sound(samples))
-    whole = writer.path.stat().st_size // PART_BYTES
+    whole, rest = divmod(writer.path.stat().st_size, PART_BYTES)
 
     async def put() -> bool:
         nonlocal upload
@@ -45,10 +52,17 @@ async def lose_a_node(
         return len(upload.parts if upload else ()) == whole
 
     await until(put)
+    if tail_s:
+        await until(lambda: size_of_tail(store, Recording.of(meta).key) == rest)
     over.set()
     await running
     writer.close()
     return writer.path, upload
+
+
+def size_of_tail(store: RecordingStore, key: str) -> int:
+    tail = store.tails.get(key)
+    return len(tail.data) if tail else 0
 
 
 async def recover_now(index: RecordingIndex, store: RecordingStore) -> list[Recording]:
@@ -84,6 +98,78 @@ async def test_parts_become_a_recording_exactly_once(
     assert await index.unfinished() == []
     assert await index.uploads.read(recording.id) is None
     assert await recover_now(index, store) == []
+
+
+@pytest.mark.parametrize("samples", [6 * SAMPLE_RATE, PART_SAMPLES + 6 * SAMPLE_RATE])
+async def test_with_tails_a_lost_node_costs_only_what_came_after_the_last(
+    samples: int, spool_dir: Path, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """What is not yet a part is in the recording too, with parts before it or without."""
+    path, _ = await lose_a_node(spool_dir, index, store, samples, tail_s=0.1)
+    (recording,) = await recover_now(index, store)
+    wav = wav_of(store, recording.key)
+    assert len(wav) == recording.size_bytes and wav == path.read_bytes()
+    assert (recording.state, recording.duration_s) == ("recovered", samples / SAMPLE_RATE)
+    assert len(recording.peaks) == 1000
+    assert list(store.list_tails()) == [] and list(store.parts.open_uploads()) == []
+    assert await recover_now(index, store) == []
+
+
+async def test_a_tail_is_not_joined_on_twice(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """If the node was lost between storing a part and removing its tail, the part counts once."""
+    path, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES + SAMPLE_RATE)
+    assert upload is not None
+    spool = path.read_bytes()
+    store.tails.put(upload.key, 0, spool[: PART_BYTES - 4000])
+    (recording,) = await recover_now(index, store)
+    assert wav_of(store, recording.key)[HEADER_BYTES:] == spool[HEADER_BYTES:PART_BYTES]
+    assert list(store.list_tails()) == []
+
+
+async def test_a_tail_whose_part_is_missing_is_not_joined_on(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """Sound that does not follow what there is would be heard at the wrong time."""
+    _, upload = await lose_a_node(spool_dir, index, store, PART_SAMPLES + SAMPLE_RATE)
+    assert upload is not None
+    store.tails.put(upload.key, 2 * PART_BYTES, bytes(4000))
+    (recording,) = await recover_now(index, store)
+    assert recording.size_bytes == PART_BYTES
+
+
+async def test_a_tail_alone_survives_a_lost_redis(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: RedisClient
+) -> None:
+    """The bucket alone is enough for a recording that was too short for a part."""
+    path, _ = await lose_a_node(spool_dir, index, store, 2 * SAMPLE_RATE, tail_s=0.1)
+    await redis.flushdb()
+    assert await recover_abandoned(index, store, Look.UPLOADS, idle_s=-5, look_again_s=0) == []
+    (recording,) = await recover_now(index, store)
+    assert recording.id == path.stem and wav_of(store, recording.key) == path.read_bytes()
+
+
+async def test_a_tail_that_still_changes_is_left_alone(
+    spool_dir: Path, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """An actor that is cut off from Redis alone goes on storing: it is not taken for dead."""
+    await lose_a_node(spool_dir, index, store, SAMPLE_RATE, tail_s=0.1)
+    assert await recover_abandoned(index, store, idle_s=60, look_again_s=0) == []
+    assert len(list(store.list_tails())) == 1
+
+
+async def test_the_store_is_not_asked_while_all_recordings_have_owners(
+    spool_dir: Path, index: RecordingIndex, store_config: StoreConfig
+) -> None:
+    """Looking is free: a cluster looks every few seconds."""
+    meta = some_meta()
+    await index.put(Recording.of(meta))
+    away = RecordingStore(replace(store_config, endpoint="http://127.0.0.1:9"))
+    async with index.lease(meta.recording_id).kept():
+        await until(lambda: index.leased(meta.recording_id))
+        assert await recover_abandoned(index, away, Look.INDEX, idle_s=-5, look_again_s=0) == []
+    away.close()
 
 
 async def test_a_node_that_comes_back_brings_the_rest(
@@ -164,7 +250,7 @@ async def test_a_recoverer_that_dies_in_the_middle(
         Bucket=store.config.bucket, Key=upload.key.removesuffix(".wav") + ".peaks.json"
     )
     difference = await reconcile(index, store)
-    assert len(difference.restored) == 1 and difference.restored[0].peaks
+    assert len(difference.unclaimed) == 1 and difference.unclaimed[0].peaks
 
 
 async def test_nothing_stored_is_listed_to_nobody_until_the_node_is_back(

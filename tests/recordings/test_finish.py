@@ -357,7 +357,7 @@ async def test_deleting_an_account_takes_its_recordings(
     """All of a user's entries, objects and peaks go; another user's stay."""
     for username in ("anna", "anna", "bert"):
         await finish(write_spool(spool_dir, SOUND, username), index=index, store=store)
-    await discard_user("anna", index=index, store=store)
+    await discard_user("anna", None, index=index, store=store)
     (other,) = [recording async for recording in index.everything()]
     assert other.username == "bert"
     assert list(store.list_keys()) == [other.key]

@@ -158,7 +158,7 @@ async def test_removing_a_user_leaves_the_others(index: RecordingIndex, redis: R
     for recording in (*mine, other):
         await index.put(recording)
     await index.delete(mine[0], Reason.OWNER)
-    removed = await index.remove_user("anna")
+    removed = await index.remove_user("anna", None)
     assert {r.id for r in removed} == {r.id for r in mine}
     assert await index.list("bert") == [other]
     left = {key.decode() if isinstance(key, bytes) else key for key in await redis.keys("*")}

@@ -59,7 +59,7 @@ async def test_used_bytes_follow_every_change(index: RecordingIndex, redis: Redi
     assert await index.used_bytes("anna") == first.size_bytes + 11_000_000_000
     await index.set_absent(first)
     assert await index.used_bytes("anna") == 11_000_000_000
-    await index.remove_user("anna")
+    await index.remove_user("anna", None)
     assert await index.used_bytes("anna") == await index.used_bytes("nobody") == 0
     assert not await redis.keys("hushcast:recordings:bytes:*")
 

@@ -13,7 +13,7 @@ from recordings.recovery import Difference, reconcile, recover
 from recordings.store import RecordingStore, StoreConfig
 from recordings.wav import HEADER_BYTES, SAMPLE_RATE
 from recordings.writer import RecordingWriter
-from tests.recordings.spools import files_in, some_meta, some_sound, write_spool
+from tests.recordings.spools import files_in, register, some_meta, some_sound, write_spool
 
 SOUND = some_sound(SAMPLE_RATE)
 NOTHING = Difference((), (), (), (), ())
@@ -111,12 +111,15 @@ async def test_an_empty_redis_is_rebuilt_from_the_bucket(
     spool_dir: Path, index: RecordingIndex, store: RecordingStore, redis: RedisClient
 ) -> None:
     """Everything people see of a recording is in its object; only the state `recovered` is lost."""
+    accounts = {"anna": "a1", "bert": "b1"}
+    await register(redis, accounts)
     before = [
-        await finish(write_spool(spool_dir, SOUND, name), index=index, store=store)
+        await finish(write_spool(spool_dir, SOUND, name, accounts[name]), index=index, store=store)
         for name in ("anna", "anna", "bert")
     ]
     assert await reconcile(index, store) == NOTHING
     await redis.flushdb()
+    await register(redis, accounts)
     difference = await reconcile(index, store)
     assert set(difference.restored) == set(before)
     assert difference == replace(NOTHING, restored=difference.restored)

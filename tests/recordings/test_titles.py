@@ -35,7 +35,7 @@ async def test_a_title_may_be_set_at_any_time(
     [kept] = await index.list("anna")
     assert kept.state is RecordingState.READY and kept.title == "Cake"
     await redis.flushdb()
-    assert [each.title for each in (await reconcile(index, store)).restored] == ["Cake"]
+    assert [each.title for each in (await reconcile(index, store)).unclaimed] == ["Cake"]
 
 
 async def test_a_title_survives_its_process(

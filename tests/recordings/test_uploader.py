@@ -128,6 +128,65 @@ async def test_a_short_stream_is_one_put(
     assert entry is not None and store.size(entry.key) == entry.size_bytes
 
 
+async def test_a_tail_lasts_until_its_part_is_stored(
+    index: RecordingIndex, store: RecordingStore, spool_dir: Path
+) -> None:
+    """It grows with the sound, goes with its part, and begins again behind that."""
+    changes: list[int | str] = []
+    put, delete = store.tails.put, store.tails.delete
+
+    def noted_put(key: str, start: int, data: bytes) -> None:
+        put(key, start, data)
+        changes.append(start)
+
+    def noted_delete(key: str) -> None:
+        delete(key)
+        changes.append("deleted")
+
+    store.tails.put, store.tails.delete = noted_put, noted_delete  # type: ignore[method-assign]
+    recorder = Recorder(index, store, spool_dir, tail_s=0.2)
+    async with recorder.record("anna", "stream-1") as recording:
+        recording.begin(STARTED_AT)
+        key, written = await key_of(recording, index), HEADER_BYTES
+        for samples in (SAMPLE_RATE, PART_SAMPLES, SAMPLE_RATE):
+            recording.push(some_sound(samples))
+            written += SAMPLE_BYTES * samples
+            await until(lambda all=written: end_of_tail(store, key) == all)  # type: ignore[misc]
+    await recorder.wait_stored()
+    order = [
+        each for before, each in zip([None, *changes], changes, strict=False) if each != before
+    ]
+    assert order == [0, "deleted", PART_BYTES, "deleted"]
+
+
+def end_of_tail(store: RecordingStore, key: str) -> int:
+    tail = store.tails.get(key)
+    return tail.start + len(tail.data) if tail else 0
+
+
+async def key_of(recording: LiveRecording, index: RecordingIndex) -> str:
+    await until(lambda: listed(index, recording.recording_id or ""))
+    entry = await index.get(recording.recording_id or "")
+    assert entry is not None
+    return entry.key
+
+
+async def test_a_recording_that_was_completed_under_us_is_uploaded_again(
+    take: MakeTake, index: RecordingIndex, store: RecordingStore
+) -> None:
+    """After a cut somebody may have finished it: the next loss must not cost all that follows."""
+    async with take() as made:
+        made.recording.push(some_sound(PART_SAMPLES))
+        upload = await made.parts(index, 1)
+        store.parts.complete(upload.key, upload.upload_id, upload.parts)
+        made.recording.push(some_sound(PART_SAMPLES, seed=2))
+        again = await made.parts(index, 2)
+        assert again.upload_id != upload.upload_id
+        await made.keep_spool()
+    assert stored(store, upload.key) == made.spool.read_bytes()
+    assert list(store.parts.open_uploads()) == []
+
+
 async def test_an_upload_that_was_ended_by_somebody_costs_nothing(
     take: MakeTake, index: RecordingIndex, store: RecordingStore
 ) -> None:

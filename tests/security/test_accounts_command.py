@@ -16,8 +16,9 @@ from commands import cli
 from commands.local.signals import Signals
 from foundation.logs import read_line
 from recordings.store import ObjectMissing, StoreConfig
+from serve_app.account_copies import AccountCopies
 from tests import statuses
-from tests.edge.conftest import PASSWORD, Edge, MakeEdge
+from tests.edge.conftest import PASSWORD, SECRET, Edge, MakeEdge
 from tests.edge.made_up import live
 from tests.edge.test_recordings import SOUND, stored
 
@@ -103,6 +104,23 @@ async def test_accounts_are_listed(edge: Edge, call: Call, tmp_path: Path) -> No
     assert ada["created_at"].endswith("Z") and ada["last_used_at"].endswith("Z")
     lines = (await call("list", admins=("root",)))[1].splitlines()
     assert len(lines) == 3 and lines[1].startswith("ada ") and lines[2].endswith("admin")
+
+
+async def test_accounts_are_restored_from_their_copies(edge: Edge, call: Call) -> None:
+    """After a loss of Redis they are who they were, with the same password."""
+    store = edge.services.store
+    for each in list(store.accounts.ids()):
+        store.accounts.delete(each)
+    assert (await call("restore"))[1] == "There are no copies of accounts.\n"
+    await edge.person("ada")
+    account = await edge.services.index.account_of("ada")
+    await AccountCopies(edge.redis, store, SECRET).copy_some()
+    await edge.redis.flushdb()
+    assert "HUSHCAST_SECRET_KEY" in (await call("restore"))[1]
+    told = json.loads((await call("restore", "--json", secret_key=SECRET))[1])
+    assert told == [{"username": "ada", "id": account, "result": "restored"}]
+    assert await signs_in(edge, "ada", PASSWORD) == 200
+    assert "is here" in (await call("restore", "--without-passwords", secret_key=SECRET))[1]
 
 
 async def test_invitations_are_printed(make_edge: MakeEdge, call: Call) -> None:

@@ -1,0 +1,154 @@
+"""A small actor on every media node of a cluster: it finishes what dead actors left in its spool.
+
+Stream actors do this too, but nobody puts one on a node that has just come back, so what a lost
+node had recorded would wait for the next stream there. This module loads no media path.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+import ray.actor
+from ray.exceptions import RayActorError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from foundation import logs
+from foundation.logs import LogConfig, fields
+from foundation.redis import connect
+from foundation.tasks import TaskSet
+from recordings.index import RecordingIndex
+from recordings.recorder import Recorder
+from recordings.store import RecordingStore, StoreConfig
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+NAMESPACE = "hushcast"
+NAME_PREFIX = "hushcast-recovery-"
+LOOK_INTERVAL_S = 5.0
+CALL_TIMEOUT_S = 10.0
+ORPHAN_TIMEOUT_S = 300.0
+"""A recovery actor that no directory has asked for this long exits, as after an update."""
+
+
+@dataclass(frozen=True)
+class RecoveryConfig:
+    """What a recovery actor needs to know, and which nodes need one: those with room for media."""
+
+    redis_url: str = field(repr=False)
+    store: StoreConfig
+    spool_dir: str
+    version: str
+    num_cpus: float = 0.0
+    num_gpus: float = 0.0
+    """What a stream actor takes."""
+    logs: LogConfig = LogConfig()
+
+
+class NodeRecovery:
+    """Finishes spools on its node from the first call of `watch` on."""
+
+    def __init__(self, config: RecoveryConfig) -> None:
+        logs.configure("recovery", config.logs)
+        self._recorder = Recorder(
+            RecordingIndex(connect(config.redis_url)),
+            RecordingStore(config.store),
+            Path(config.spool_dir),
+        )
+        self._tasks = TaskSet()
+        self._asked_at = time.monotonic()
+
+    async def watch(self) -> None:
+        """Go on: an actor that nobody asks to exits after a while."""
+        self._asked_at = time.monotonic()
+        if not self._tasks:
+            self._tasks.start(self._recorder.recover(), name="recovery")
+            self._tasks.start(self._leave_when_orphaned(), name="orphan watch")
+
+    async def leave(self) -> None:
+        """End this process. A spool that is being stored is left to the next one."""
+        ray.actor.exit_actor()  # type: ignore[no-untyped-call]  # ray leaves it untyped
+
+    async def _leave_when_orphaned(self) -> None:
+        while True:
+            await asyncio.sleep(ORPHAN_TIMEOUT_S / 4)
+            if time.monotonic() - self._asked_at > ORPHAN_TIMEOUT_S:
+                ray.get_runtime_context().current_actor.leave.remote()
+
+
+class RecoveryKeeper:
+    """Keeps a recovery actor on every media node. Several keepers side by side do no harm."""
+
+    def __init__(self, config: RecoveryConfig) -> None:
+        self._config = config
+        self._actors: dict[str, Any] = {}
+        self._tasks = TaskSet()
+        # Calls to Ray's GCS wait for it; only these threads do.
+        self._threads = ThreadPoolExecutor(2, "ray recovery")
+
+    async def run(self) -> None:
+        """Start actors where there is none, and keep those there are, until cancelled."""
+        try:
+            while True:
+                await self._look()
+                await asyncio.sleep(LOOK_INTERVAL_S)
+        finally:
+            await self._tasks.cancel()
+
+    async def _look(self) -> None:
+        try:
+            nodes = await self._blocking(ray.nodes)
+        except (RayError, TimeoutError) as error:
+            log.warning("recovery: cannot list the nodes: %r", error)
+            return
+        media = {node["NodeID"] for node in nodes if node["Alive"] and self._has_media(node)}
+        self._actors = {node: actor for node, actor in self._actors.items() if node in media}
+        await asyncio.gather(*map(self._keep, media))
+
+    def _has_media(self, node: Mapping[str, Any]) -> bool:
+        """Tell whether stream actors may run on a node."""
+        cpus, gpus = (node["Resources"].get(name, 0.0) for name in ("CPU", "GPU"))
+        return bool(cpus >= max(self._config.num_cpus, 0.01) and gpus >= self._config.num_gpus)
+
+    async def _keep(self, node: str) -> None:
+        """Ask the actor of a node to go on, after starting it if there is none."""
+        try:
+            if node not in self._actors:
+                self._actors[node] = await self._blocking(lambda: self._start(node))
+                log.info("node has a recovery actor", extra=fields(node=node))
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await self._actors[node].watch.remote()
+        except RayActorError:
+            self._actors.pop(node, None)
+            log.warning("recovery actor is gone", extra=fields(node=node))
+        except (RayError, TimeoutError) as error:
+            log.warning("recovery actor does not answer: %r", error, extra=fields(node=node))
+
+    def _start(self, node: str) -> Any:
+        """Start a node's actor, or get the one that another keeper has started.
+
+        It takes no CPUs, so that a node without streams is idle for Ray's autoscaler.
+        """
+        return RecoveryActor.options(
+            name=f"{NAME_PREFIX}{self._config.version}-{node}",
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}},
+        ).remote(self._config)
+
+    async def _blocking(self, call: Callable[[], T]) -> T:
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+RecoveryActor = ray.remote(NodeRecovery)
