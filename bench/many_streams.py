@@ -126,6 +126,10 @@ class NoDirectory:
         """Name none."""
         return []
 
+    async def problems(self) -> list[str]:
+        """Know of none."""
+        return []
+
 
 def _serve(redis_url: str, port: int) -> None:
     settings = read_settings({"redis_url": redis_url, "secret_key": SECRET, "s3_bucket": "none"})

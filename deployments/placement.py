@@ -12,8 +12,8 @@ from actors.stream import ActorDescription
 
 FULL_LOAD = 0.9
 """An actor that takes this share of a core has no room: beyond it, its event loop runs late."""
-LATE_MS = 200.0
-"""Nor has one whose event loop runs this late."""
+LATE_MS = 500.0
+"""Nor has one whose event loop was this late in the last seconds: sound is 20 ms a packet."""
 ALONE_LOAD = 0.2
 """The share of a core that a stream takes in a process of its own (docs/benchmarks.md)."""
 
