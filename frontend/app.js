@@ -70,7 +70,7 @@ export class App {
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         if (!error.passing) return null;
-        notice.show(error.message);
+        notice.complain(error.message);
         await pause(backoff.next(error.retryAfterMs), new AbortController().signal);
       }
     }
@@ -88,7 +88,7 @@ export class App {
     this.#visit = visit;
     visit.presence.addEventListener("control", (/** @type {CustomEvent} */ { detail }) => {
       if (detail.action !== "signed_out" || visit !== this.#visit) return;
-      this.#expire(words.errors.told(detail.reason));
+      this.#expire(detail.reason);
     });
     const onOpen = (/** @type {CustomEvent<string>} */ { detail }) => this.#go(detail);
     visit.notifier.addEventListener("open", onOpen);

@@ -65,7 +65,7 @@ export class GuestPage {
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         if (error.status === 401) return null;
-        this.#shell.notice.show(error.message);
+        this.#shell.notice.complain(error.message);
         await pause(backoff.next(error.retryAfterMs), this.#abort.signal);
       }
     }

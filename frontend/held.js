@@ -33,6 +33,7 @@ export class HeldConnection extends EventTarget {
   #renew = null;
   /** @type {ApiError | null} */
   #trouble = null;
+  #parting = false;
 
   /**
    * @param {Api} api
@@ -46,6 +47,11 @@ export class HeldConnection extends EventTarget {
 
   get phase() {
     return this.#phase;
+  }
+
+  /** Whether the server has closed the session, and it is not yet known why. */
+  get isParting() {
+    return this.#parting;
   }
 
   /** Why the last attempt failed, while another one follows; empty otherwise. */
@@ -153,6 +159,7 @@ export class HeldConnection extends EventTarget {
     this.#abort?.abort();
     this.#abort = null;
     this.#trouble = null;
+    this.#parting = false;
     this.#setPhase("off");
     this.#session = null;
     await Promise.all([...this.#open].map((connection) => connection.close({ tell })));
@@ -190,6 +197,7 @@ export class HeldConnection extends EventTarget {
         current = next;
         this.#setPhase("connected");
         const reason = await Promise.race([current.lost, renewed, aborted(signal)]);
+        this.#parting = reason === "closed";
         this.#setPhase("reconnecting");
         if (reason !== "renew") {
           this.#drop(current, { tell: this.deletesReplaced && reason === "failed" });
@@ -282,7 +290,11 @@ export class HeldConnection extends EventTarget {
     if (reason !== "closed") return this.isWanted(reason, signal);
     const renewed = this.#renewed();
     const news = await Promise.race([renewed, pause(GOODBYE_MS, signal)]);
-    return this.isWanted(news ?? "closed", signal);
+    if (!this.presence.isOnline) this.#part();
+    const wanted = await this.isWanted(news ?? "closed", signal);
+    signal.throwIfAborted();
+    if (wanted) this.#part();
+    return wanted;
   }
 
   /**
@@ -305,6 +317,12 @@ export class HeldConnection extends EventTarget {
   async #drop(connection, options) {
     await connection.close(options);
     this.#open.delete(connection);
+  }
+
+  /** A goodbye that nothing explains is a loss. */
+  #part() {
+    this.#parting = false;
+    this.dispatchEvent(new Event("change"));
   }
 
   /** @param {ApiError | null} trouble */

@@ -15,13 +15,15 @@
  *   `away`: the server cannot be reached; `ended`: this page listened until the stream's end;
  *   `problem`: why listening ended, or why the last attempt failed.
  * @typedef {{
- *   badge: Badge, word: string, sentence: string, announcement: string,
+ *   badge: Badge, word: string, sentence: string, announcement: string, isLoss: boolean,
  *   canListen: boolean, isListening: boolean,
  * }} View
- *   `announcement` is for screen readers, empty while a state lasts a moment only.
+ *   `announcement` is for screen readers, empty while a state lasts a moment only; `isLoss`: it may
+ *   turn out to be an end in a moment, as when a page says goodbye.
  */
 
 const AUDIBLE = ["live", "reconnecting"];
+const LOSSES = ["lost", "reconnecting"];
 
 /** @typedef {Exclude<keyof typeof en.listen.sentences, "problem">} Sentence */
 
@@ -29,12 +31,13 @@ const AUDIBLE = ["live", "reconnecting"];
  * Say all that is to be said.
  * @param {Facts} facts
  * @param {typeof en.listen} words
+ * @param {{ mine?: boolean }} [whose] whether it is the stream of who reads this
  * @returns {View}
  */
-export function view(facts, words) {
+export function view(facts, words, { mine = false } = {}) {
   const badge = badgeOf(facts);
   const key = facts.phase === "off" ? waitingFor(facts) : listeningTo(facts);
-  const sentence = key === "problem" ? facts.problem : words.sentences[key](facts.name);
+  const sentence = key === "problem" ? facts.problem : sentenceOf(key, facts.name, words, mine);
   const isShort = key === "connecting" || key === "waiting";
   const same = key === "hearingOriginal" ? words.sentences.hearing(facts.name) : sentence;
   return {
@@ -42,9 +45,22 @@ export function view(facts, words) {
     word: words.states[badge],
     sentence,
     announcement: isShort ? "" : same,
+    isLoss: LOSSES.includes(key),
     canListen: facts.phase === "off" && AUDIBLE.includes(facts.stream?.state ?? "off"),
     isListening: facts.phase !== "off",
   };
+}
+
+/**
+ * @param {Sentence} key
+ * @param {string} name
+ * @param {typeof en.listen} words
+ * @param {boolean} mine
+ */
+function sentenceOf(key, name, words, mine) {
+  /** @type {Partial<Record<Sentence, string>>} */
+  const own = mine ? words.own : {};
+  return own[key] ?? words.sentences[key](name);
 }
 
 /**

@@ -11,6 +11,8 @@ const VOLUME = "hushcast.volume";
 const RATE = "hushcast.rate";
 const DATE = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
 
+const EXACT = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
+
 /** The speeds that the pages offer. */
 export const RATES = [0.75, 1, 1.25, 1.5, 2];
 
@@ -20,6 +22,24 @@ export const RATES = [0.75, 1, 1.25, 1.5, 2];
  */
 export function titleOf({ title, started_at: startedAt }) {
   return title || DATE.format(new Date(startedAt));
+}
+
+/**
+ * What each recording of a list is called, by its id: those that would be called the same have
+ * their seconds too.
+ * @param {{ id: string, title?: string | null, started_at: string }[]} recordings
+ * @returns {Map<string, string>}
+ */
+export function namesOf(recordings) {
+  const counts = new Map();
+  for (const each of recordings) counts.set(titleOf(each), (counts.get(titleOf(each)) ?? 0) + 1);
+  return new Map(
+    recordings.map((each) => {
+      const exact = EXACT.format(new Date(each.started_at));
+      const unique = each.title ? `${each.title}, ${exact}` : exact;
+      return [each.id, counts.get(titleOf(each)) > 1 ? unique : titleOf(each)];
+    }),
+  );
 }
 
 /**

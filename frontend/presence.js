@@ -1,7 +1,8 @@
 import { ApiError } from "./api.js";
 import { Backoff, pause } from "./waiting.js";
+import { words } from "./words.js";
 
-/** @import { Api, Stream } from "./api.js" */
+/** @import { Api, Control, Stream } from "./api.js" */
 
 const POLL_MS = 3_000;
 /** How long what a page shows first waits for the first connection. */
@@ -19,7 +20,8 @@ const MISSING = 2;
  *
  * Dispatches `stream` {username, stream} for every change, `snapshot` when a connection has
  * begun, `friends`, `recording` {recording}, `listeners` {listeners}: who hears the own stream,
- * `control` {action, stream_id, session, reason, at}, and `link` when `isOnline` or `isAway` changes.
+ * `control` {action, stream_id, session, reason, at}, its reason in the page's language, and `link`
+ * when `isOnline` or `isAway` changes.
  */
 export class Presence extends EventTarget {
   #api;
@@ -54,6 +56,11 @@ export class Presence extends EventTarget {
   /** Whether the socket is up and its snapshot has come. */
   get isOnline() {
     return this.#online;
+  }
+
+  /** Whether there was a connection since the page loaded. */
+  get hasBegun() {
+    return this.#hasBegun;
   }
 
   /** Whether neither the socket nor requests reach the server. */
@@ -218,9 +225,11 @@ export class Presence extends EventTarget {
       case "friends":
         this.dispatchEvent(new Event("friends"));
         break;
+      case "control":
+        this.dispatchEvent(new CustomEvent("control", { detail: spoken(message) }));
+        break;
       case "recording":
       case "listeners":
-      case "control":
         this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
         break;
     }
@@ -282,4 +291,13 @@ export class Presence extends EventTarget {
     clearInterval(this.#poll);
     this.#poll = undefined;
   }
+}
+
+/**
+ * Get a control message with its reason in the page's language.
+ * @param {any} message
+ * @returns {Control}
+ */
+function spoken(message) {
+  return message.reason ? { ...message, reason: words.errors.told(message.reason) } : message;
 }

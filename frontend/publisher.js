@@ -117,10 +117,12 @@ export class Publisher extends HeldConnection {
   get facts() {
     const { stream, phase } = this;
     const left = phase === "off" && stream?.stream_id === this.#leftStream;
+    const undecided = this.#isUndecided;
     return /** @type {Facts} */ ({
       phase,
+      undecided,
       starting: this.#starting,
-      stream: left ? null : stream,
+      stream: left ? null : undecided ? (stream ?? this.#known) : stream,
       wasLive: this.#seenStream !== null,
       ended: this.#ended,
       problem: this.#problem,
@@ -131,6 +133,14 @@ export class Publisher extends HeldConnection {
       serverAway: this.#serverAway,
       hadListeners: this.#hadListeners,
     });
+  }
+
+  /** Whether it ends or goes elsewhere, or is lost: the news will say it, or the sound will. */
+  get #isUndecided() {
+    if (!this.#seenStream) return false;
+    const isHeard = Date.now() - this.#heardAt < NO_PATH_MS;
+    const isWithdrawn = this.phase === "connected" && !this.stream && isHeard;
+    return this.isParting || isWithdrawn;
   }
 
   /** "off", "connecting", "live" or "reconnecting": what the page shows the user. */
@@ -189,7 +199,8 @@ export class Publisher extends HeldConnection {
     const wasOn = this.phase !== "off";
     this.#vigil.stop();
     this.#microphone.stop();
-    this.#leftStream = this.stream?.stream_id ?? null;
+    const isGone = this.#ended !== "taken over";
+    this.#leftStream = (isGone && this.stream?.stream_id) || null;
     if (wasOn) this.#ended ??= "stopped";
     if (wasOn) this.title = "";
     this.#pc = this.#sender = this.#known = null;
@@ -356,7 +367,6 @@ export class Publisher extends HeldConnection {
   async #yield() {
     this.#ended = "taken over";
     const stopped = this.stop({ tell: false });
-    this.#leftStream = null;
     this.say(words.stream.sentences.ended["taken over"]);
     this.#changed();
     await stopped;

@@ -8,12 +8,13 @@
  * @typedef {"off" | "connecting" | "live" | "reconnecting"} State
  * @typedef {"stopped" | "ended" | "absent" | "late" | "unheard" | "taken over" | "failed"} End
  * @typedef {{
- *   phase: Phase, starting: boolean, stream: Stream | null, wasLive: boolean, ended: End | null,
+ *   phase: Phase, undecided: boolean, starting: boolean, stream: Stream | null, wasLive: boolean, ended: End | null,
  *   problem: string, obstacle: "unreachable" | "no path" | "busy" | null, muted: boolean, systemMuted: boolean, silent: boolean,
  *   serverAway: boolean, hadListeners: boolean,
  * }} Facts
  *   `stream` is null when there is none, or none but the one that this page has just left;
- *   `wasLive`: whether this page's stream was heard since Start; `ended`: how its last one ended;
+ *   `undecided`: the server has closed the session or withdrawn the stream, and the news that says
+ *   why is not there yet: nothing is said until it is; `wasLive`: whether this page's stream was heard since Start; `ended`: how its last one ended;
  *   `problem`: why it failed for good; `obstacle`: why the last attempt failed, while another one
  *   follows; `muted`: by the person; `silent`: the
  *   microphone sends digital silence; `serverAway`: news do not come.
@@ -29,9 +30,10 @@
  * @param {Facts} facts
  * @returns {State}
  */
-export function stateOf({ phase, starting, stream, wasLive }) {
+export function stateOf({ phase, undecided, starting, stream, wasLive }) {
   if (starting) return "connecting";
   if (phase === "off") return stream?.state ?? "off";
+  if (undecided) return "live";
   if (phase !== "connected") return phase;
   if (stream) return wasLive && stream.state === "connecting" ? "reconnecting" : stream.state;
   return wasLive ? "reconnecting" : "connecting";

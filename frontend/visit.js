@@ -61,9 +61,11 @@ export class Visit {
       part.addEventListener("notice", tell, { signal });
     }
     const say = (/** @type {CustomEvent<Control>} */ { detail }) => {
-      if (detail.action === "quota") this.notice.show(words.errors.told(detail.reason ?? ""));
+      if (detail.action === "quota") this.notice.show(detail.reason ?? "");
     };
     this.presence.addEventListener("control", say, { signal });
+    const back = () => this.presence.isAway || this.notice.retract(words.errors.unreachable);
+    this.presence.addEventListener("link", back, { signal });
     this.positions.start(signal);
     this.mediaControls.start();
     this.notifier.start();
@@ -101,7 +103,7 @@ export class Visit {
       return true;
     } catch (error) {
       if (!(error instanceof ApiError || error instanceof MicrophoneError)) throw error;
-      this.notice.show(error.message);
+      this.notice.complain(error.message);
       return false;
     }
   }

@@ -59,8 +59,9 @@ class Declined(AccountError):
 
     def __init__(self, username: str, retry_after_s: int) -> None:
         days = -(-retry_after_s // 86_400)
-        when = "tomorrow" if days <= 1 else f"in {days} days"
-        super().__init__(f"{username} has declined. You can ask again {when}.")
+        tomorrow = f"{username} has declined. You can ask again tomorrow."
+        later = f"{username} has declined. You can ask again in {days} days."
+        super().__init__(tomorrow if days <= 1 else later)
         self.retry_after_s = retry_after_s
 
 

@@ -96,7 +96,8 @@ export class AccountPanel {
     const wanted = this.#notify.input.checked;
     const on = await this.#visit.notifier.turn(wanted);
     this.#notify.input.checked = on;
-    this.#visit.notice.show(wanted && !on ? words.account.notifyRefused : "");
+    if (wanted && !on) this.#visit.notice.complain(words.account.notifyRefused);
+    else this.#visit.notice.clear();
   }
 
   /** @param {SignIn} signIn */
@@ -166,7 +167,7 @@ export class AccountPanel {
   #refuse({ status, message }) {
     if (status === 403) this.#current.refuse(message);
     else if (status === 422) this.#new.refuse(message);
-    else this.#visit.notice.show(message);
+    else this.#visit.notice.complain(message);
   }
 
   async #delete() {

@@ -29,7 +29,7 @@ export class Audience {
 
   start() {
     const { signal } = this.#abort;
-    const { presence, username } = this.#visit;
+    const { presence, publisher, username } = this.#visit;
     const take = (/** @type {CustomEvent<{ listeners: Listening[] }>} */ { detail }) =>
       this.#show(detail.listeners);
     presence.addEventListener("listeners", take, { signal });
@@ -38,6 +38,9 @@ export class Audience {
       if (detail.username === username && !detail.stream) this.#show([]);
     };
     presence.addEventListener("stream", follow, { signal });
+    // After Stop nobody listens, even if the server cannot be told yet.
+    const leave = () => publisher.state === "off" && this.#people.size && this.#show([]);
+    publisher.addEventListener("change", leave, { signal });
     this.#load();
   }
 

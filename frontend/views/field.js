@@ -1,6 +1,10 @@
+import { ApiError } from "../api.js";
 import { el } from "../dom.js";
 
 /** @import { Attributes } from "../dom.js" */
+
+/** What the server answers to what somebody typed. */
+const REFUSALS = [400, 403, 404, 409, 422, 429];
 
 let made = 0;
 
@@ -9,16 +13,19 @@ export class Field {
   #rule;
   #error;
 
-  /** @param {Attributes & { label: string, rule?: string }} about */
-  constructor({ label, rule = "", ...attributes }) {
+  /**
+   * `terse`: the label is in the placeholder, and read out.
+   * @param {Attributes & { label: string, rule?: string, terse?: boolean }} about
+   */
+  constructor({ label, rule = "", terse = false, ...attributes }) {
     const id = attributes.id ?? `field-${++made}`;
     this.#rule = el("span", { id: `${id}-rule`, class: "hint rule", hidden: !rule }, rule);
     this.#error = el("span", { id: `${id}-error`, class: "error", role: "alert" });
-    this.input = el("input", { ...attributes, id });
+    this.input = el("input", { ...(terse ? { placeholder: label } : {}), ...attributes, id });
     this.element = el(
       "div",
       { class: "field" },
-      el("label", { for: id }, label),
+      el("label", { for: id, class: terse ? "unseen" : "" }, label),
       this.input,
       this.#rule,
       this.#error,
@@ -66,6 +73,25 @@ export class Field {
   #describe() {
     const shown = [this.#error.textContent ? this.#error : null, this.#rule.hidden ? null : this.#rule];
     this.input.setAttribute("aria-describedby", shown.map((part) => part?.id ?? "").join(" ").trim());
+  }
+}
+
+/**
+ * Do what a form asks for, and say at its field what the server has against it. Resolves to
+ * whether it succeeded; raises ApiError for what has nothing to do with the field.
+ * @param {Field} field
+ * @param {() => unknown} action
+ */
+export async function accepted(field, action) {
+  field.accept();
+  try {
+    await action();
+    return true;
+  } catch (error) {
+    const isRefusal = error instanceof ApiError && REFUSALS.includes(error.status);
+    if (!isRefusal) throw error;
+    field.refuse(error.message);
+    return false;
   }
 }
 

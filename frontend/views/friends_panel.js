@@ -1,6 +1,7 @@
 import { button, el, icon, link } from "../dom.js";
 import { words } from "../words.js";
 import { confirm } from "./confirm.js";
+import { Field, accepted, right } from "./field.js";
 import { KeyedList } from "./keyed_list.js";
 import { Timer } from "./timer.js";
 
@@ -14,10 +15,10 @@ const OPEN_UP_TO = 3; // more requests begin collapsed
 export class FriendsPanel {
   #visit;
   #abort = new AbortController();
-  #name = el("input", {
+  #name = new Field({
     testid: "friend-add-name",
-    "aria-label": words.friends.name,
-    placeholder: words.friends.name,
+    label: words.friends.name,
+    terse: true,
     autocomplete: "off",
     autocapitalize: "none",
     spellcheck: "false",
@@ -25,8 +26,8 @@ export class FriendsPanel {
   });
   #form = el(
     "form",
-    { class: "row add" },
-    this.#name,
+    { class: "row add", novalidate: true },
+    this.#name.element,
     button({ type: "submit", testid: "friend-add" }, words.friends.add),
   );
   #incoming;
@@ -44,6 +45,9 @@ export class FriendsPanel {
   /** @type {KeyedList<FriendRow>} */
   #rows;
   #empty = el("p", { class: "empty-list" }, words.friends.none);
+  #news = el("p", { class: "unseen", role: "status", testid: "friend-news" });
+  /** @type {string[] | null} those who have asked so far, once known */
+  #asked = null;
 
   /** @param {Visit} visit */
   constructor(visit) {
@@ -60,6 +64,7 @@ export class FriendsPanel {
       this.#outgoing.element,
       this.#filterField,
       this.#found,
+      this.#news,
       this.#list,
       this.#empty,
     );
@@ -84,11 +89,20 @@ export class FriendsPanel {
   /** @param {SubmitEvent} event */
   async #add(event) {
     event.preventDefault();
-    const name = this.#name.value.trim().toLowerCase();
-    if (!name) return this.#name.focus();
+    const name = this.#name.value.toLowerCase();
+    const { friends } = this.#visit;
+    const ready = right([
+      [this.#name, !name && words.friends.nameMissing],
+      [this.#name, friends.friends.includes(name) && words.friends.alreadyFriends(name)],
+      [this.#name, friends.outgoing.includes(name) && words.friends.alreadyAsked(name)],
+    ]);
+    if (!ready) return;
     let state;
-    const went = await this.#visit.attempt(async () => {
-      state = await this.#visit.friends.add(name);
+    let went = false;
+    await this.#visit.attempt(async () => {
+      went = await accepted(this.#name, async () => {
+        state = await friends.add(name);
+      });
     });
     if (!went) return;
     this.#name.value = "";
@@ -102,7 +116,21 @@ export class FriendsPanel {
     this.#outgoing.show(outgoing);
     this.#filterField.hidden = friends.length < FILTERED_FROM;
     const { isKnown } = this.#visit.friends;
+    if (isKnown) this.#announce(incoming);
     this.#empty.hidden = !isKnown || friends.length + incoming.length + outgoing.length > 0;
+  }
+
+  /**
+   * Tell screen readers who has asked since the page was opened.
+   * @param {string[]} incoming
+   */
+  #announce(incoming) {
+    const asked = this.#asked;
+    this.#asked = incoming;
+    const isNew = (/** @type {string} */ name) => asked && !asked.includes(name);
+    const told = incoming.filter(isNew).map(words.friends.wants).join(". ");
+    const isOver = incoming.length < (asked?.length ?? 0);
+    if (told || isOver) this.#news.textContent = told;
   }
 
   /** @param {{ username: string }} change */

@@ -1,6 +1,6 @@
 import { ApiError } from "../api.js";
 import { el } from "../dom.js";
-import { titleOf } from "../player.js";
+import { namesOf } from "../player.js";
 import { isKept } from "../recording_words.js";
 import { words, writeMoment } from "../words.js";
 import { KeyedList } from "./keyed_list.js";
@@ -83,15 +83,15 @@ export class GuestRecordings {
   #row(id) {
     const recording = /** @type {Recording} */ (this.#recordings.get(id));
     const path = `/api/recordings/${encodeURIComponent(id)}/audio?link=${this.#visit.link.id}`;
-    const title = titleOf(recording);
+    const name = namesOf([...this.#recordings.values()]).get(id) ?? "";
     const audio = el(
       "audio",
-      { controls: true, preload: "none", "aria-label": title },
+      { controls: true, preload: "none", "aria-label": name },
       recording.formats.includes("small") ? el("source", { src: `${path}&format=small` }) : null,
       el("source", { src: path }),
     );
     const when = recording.title ? writeMoment(recording.started_at) : "";
-    const what = el("span", { class: "what" }, el("span", {}, title), el("span", { class: "hint" }, when));
+    const what = el("span", { class: "what" }, el("span", {}, recording.title || name), el("span", { class: "hint" }, when));
     return { element: el("li", { class: "row between", testid: `recording-${id}` }, what, audio) };
   }
 }

@@ -2,7 +2,7 @@ import { ApiError } from "../api.js";
 import { button, el } from "../dom.js";
 import { words, writeDay, writeMoment } from "../words.js";
 import { confirm } from "./confirm.js";
-import { Field } from "./field.js";
+import { Field, accepted } from "./field.js";
 import { KeyedList } from "./keyed_list.js";
 
 /**
@@ -113,16 +113,17 @@ export class LinksPanel {
       recordings: this.#recordings.checked,
     };
     this.#make.disabled = true;
-    await this.#visit.attempt(async () => {
+    const make = async () => {
       const { url } = await this.#visit.api.post("/api/links", wanted);
       // As this browser reaches the server, whatever stands between.
-      this.#address.value = new URL(new URL(url).pathname, location.href).href;
+      this.#address.value = new URL(new URL(url, location.href).pathname, location.href).href;
       this.#made.hidden = false;
       this.#copy.textContent = words.common.copy;
       this.#form.reset();
       this.#new.open = false;
       this.#copy.focus();
-    });
+    };
+    await this.#visit.attempt(() => accepted(this.#label, make));
     this.#make.disabled = false;
     await this.#load();
   }

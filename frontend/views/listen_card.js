@@ -17,6 +17,8 @@ const SOUNDS = /** @type {const} */ (["denoised", "original"]);
 export class ListenCard {
   #visit;
   #username;
+  #mine;
+  #hint;
   #abort = new AbortController();
   #status;
   #listen;
@@ -32,6 +34,8 @@ export class ListenCard {
   constructor(visit, username, { mine }) {
     this.#visit = visit;
     this.#username = username;
+    this.#mine = mine;
+    this.#hint = el("p", { class: "hint", testid: "mine", hidden: true }, words.listen.mine);
     this.#status = new StreamStatus(visit);
     this.#listen = new ListenButton(visit, username);
     this.#hold = new HoldButton(visit.listener);
@@ -46,7 +50,7 @@ export class ListenCard {
       el("div", { class: "row between" }, el("h1", {}, username), this.#status.badge),
       ...this.#status.elements,
       el("div", { class: "row actions" }, this.#listen.element, this.#hold.element, this.#sounds, this.#volume.element),
-      mine ? el("p", { class: "hint" }, words.listen.mine) : null,
+      this.#hint,
     );
   }
 
@@ -71,13 +75,16 @@ export class ListenCard {
   #render() {
     const { listener } = this.#visit;
     const facts = listener.facts(this.#username);
-    const shown = view(facts, words.listen);
+    const shown = view(facts, words.listen, { mine: this.#mine });
     // What concerns the player is announced by the bar, whichever view is shown.
     const announcement = listener.concern === this.#username ? "" : shown.announcement;
     this.#status.render(facts, { ...shown, announcement });
     this.element.dataset.state = this.#status.badge.dataset.state;
     this.element.classList.toggle("noisy", facts.sound === "original");
     this.#listen.render();
+    const isHeard = shown.canListen || shown.isListening;
+    this.#listen.element.hidden = this.#mine && !isHeard;
+    this.#hint.hidden = !this.#mine || !isHeard;
     this.#renderOriginal(shown.isListening && listener.hasOriginal, facts.sound);
   }
 

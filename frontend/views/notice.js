@@ -31,9 +31,27 @@ export class Notice {
     this.#action.hidden = !action;
     this.#run = action?.run ?? (() => {});
     this.element.classList.toggle("empty", !message);
+    this.element.classList.remove("wrong");
+  }
+
+  /**
+   * Show what went wrong, in the colour that says so.
+   * @param {string} message
+   */
+  complain(message) {
+    this.show(message);
+    this.element.classList.add("wrong");
   }
 
   clear() {
     this.show("");
+  }
+
+  /**
+   * Take a message back, if it is still shown.
+   * @param {string} message
+   */
+  retract(message) {
+    if (this.#text.textContent === message) this.clear();
   }
 }

@@ -3,6 +3,7 @@ import { button, el, icon, link } from "../dom.js";
 import { view } from "../listen_state.js";
 import { RATES, titleOf } from "../player.js";
 import { words } from "../words.js";
+import { Announcement } from "./announcement.js";
 import { Volume } from "./volume.js";
 
 /**
@@ -36,7 +37,7 @@ export class PlayerBar {
     icon("close"),
   );
   #volume;
-  #announcement = el("p", { class: "unseen", role: "status" });
+  #announcement = new Announcement();
   #bar;
 
   /** @param {Visit} visit */
@@ -54,7 +55,7 @@ export class PlayerBar {
       this.#volume.element,
       this.#close,
     );
-    this.element = el("div", { class: "player-place" }, this.#bar, this.#announcement, visit.player.audio);
+    this.element = el("div", { class: "player-place" }, this.#bar, this.#announcement.element, visit.player.audio);
   }
 
   start() {
@@ -77,6 +78,7 @@ export class PlayerBar {
 
   close() {
     this.#abort.abort();
+    this.#announcement.close();
     this.#volume.close();
     this.element.remove();
   }
@@ -122,7 +124,7 @@ export class PlayerBar {
     this.#close.hidden = Boolean(isListening);
     if (live) this.#renderLive(live);
     else if (recording) this.#renderRecording(recording);
-    if (!live) this.#announcement.textContent = "";
+    if (!live) this.#announcement.say({ announcement: "", isLoss: false });
   }
 
   /** @param {string} username */
@@ -135,9 +137,7 @@ export class PlayerBar {
     this.#title.textContent = username;
     this.#title.href = `/u/${username}`;
     this.#about.textContent = said.sentence;
-    if (this.#announcement.textContent !== said.announcement) {
-      this.#announcement.textContent = said.announcement;
-    }
+    this.#announcement.say(said);
   }
 
   /** @param {Recording} recording */

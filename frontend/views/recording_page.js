@@ -71,7 +71,7 @@ export class RecordingView {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (this.#abort.signal.aborted) return;
-      if (error.status !== 404) this.#visit.notice.show(error.message);
+      if (error.status !== 404) this.#visit.notice.complain(error.message);
       else if (this.#recording?.state !== "deleted") this.#showMissing();
     }
   }
@@ -152,9 +152,13 @@ class Parts {
     this.#player = el(
       "div",
       { class: "row" },
-      this.#skip(-SKIP_S, words.recordings.back(SKIP_S)),
-      this.#play,
-      this.#skip(SKIP_S, words.recordings.ahead(SKIP_S)),
+      el(
+        "div",
+        { class: "row skips" },
+        this.#skip(-SKIP_S, words.recordings.back(SKIP_S)),
+        this.#play,
+        this.#skip(SKIP_S, words.recordings.ahead(SKIP_S)),
+      ),
       this.#time,
       this.#rate,
     );
@@ -383,7 +387,7 @@ class Parts {
       });
       while (!(await api.get(this.#path)).formats.includes(format)) await pause(ASK_AGAIN_MS, signal);
     } catch (error) {
-      if (error instanceof ApiError) notice.show(error.message);
+      if (error instanceof ApiError) notice.complain(error.message);
       else if (!signal.aborted) throw error;
       return;
     }

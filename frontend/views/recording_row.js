@@ -27,6 +27,7 @@ export class RecordingRow extends EventTarget {
   #tools;
   #waveform = new Waveform();
   #isCurrent = false;
+  #name = "";
 
   /**
    * @param {Visit} visit
@@ -56,8 +57,22 @@ export class RecordingRow extends EventTarget {
     return isKept(this.recording);
   }
 
+  get #called() {
+    return this.#name || titleOf(this.recording);
+  }
+
   get #path() {
     return `/api/recordings/${encodeURIComponent(this.recording.id)}`;
+  }
+
+  /**
+   * Call it what tells it from the other rows.
+   * @param {string} name
+   */
+  call(name) {
+    if (name === this.#name) return;
+    this.#name = name;
+    this.set(this.recording);
   }
 
   /**
@@ -65,13 +80,14 @@ export class RecordingRow extends EventTarget {
    * @param {Recording} recording
    */
   set(recording) {
+    if (recording.title !== this.recording.title) this.#name = "";
     this.recording = recording;
-    const title = titleOf(recording);
+    const title = this.#called;
     const kept = this.#kept;
     const mine = recording.username === this.#visit.username;
     const gone = recording.state === "deleted";
     this.element.dataset.state = recording.state;
-    this.#title.textContent = title;
+    this.#title.textContent = recording.title || title;
     this.#when.textContent = recording.title ? writeMoment(recording.started_at) : "";
     this.#waveform.label = words.recordings.positionIn(title);
     this.#waveform.set(recording.peaks, recording.duration_s, { enabled: kept });
@@ -128,7 +144,7 @@ export class RecordingRow extends EventTarget {
     const say = playing ? words.listen.pause : words.listen.play;
     this.element.classList.toggle("playing", playing);
     this.#play.replaceChildren(icon(playing ? "pause" : "play"));
-    this.#play.setAttribute("aria-label", say(titleOf(this.recording)));
+    this.#play.setAttribute("aria-label", say(this.#called));
     this.#renderPosition();
   }
 

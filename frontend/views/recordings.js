@@ -1,6 +1,6 @@
 import { ApiError } from "../api.js";
 import { button, el, icon } from "../dom.js";
-import { titleOf } from "../player.js";
+import { namesOf, titleOf } from "../player.js";
 import { words, writeMoment } from "../words.js";
 import { KeyedList } from "./keyed_list.js";
 import { RecordingRow } from "./recording_row.js";
@@ -119,7 +119,7 @@ export class Recordings {
       return true;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (!this.#abort.signal.aborted) this.#visit.notice.show(error.message);
+      if (!this.#abort.signal.aborted) this.#visit.notice.complain(error.message);
       return false;
     } finally {
       this.#isLoading = false;
@@ -169,6 +169,8 @@ export class Recordings {
     const all = [...this.#known.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
     const shown = all.filter((recording) => searchable(recording).includes(wanted));
     this.#rows.show(shown.map(({ id }) => id));
+    const names = namesOf(all);
+    for (const row of this.#rows.rows) row.call(names.get(row.recording.id) ?? "");
     this.#findField.hidden = this.#isComplete && all.length < FILTER_FROM && !wanted;
     this.#older.hidden = this.#isComplete || !all.length || Boolean(wanted);
     this.#empty.textContent = wanted

@@ -56,6 +56,8 @@ export class Shell {
     root.prepend(skip, header, this.#outlet, this.dock, this.audio);
     this.#outlet.addEventListener("titlechange", () => this.#renderTitle());
     new FocusKeeper(root);
+    const { style } = document.documentElement;
+    new ResizeObserver(() => style.setProperty("--dock", `${this.dock.offsetHeight}px`)).observe(this.dock);
   }
 
   /** @param {View} view */
@@ -178,9 +180,10 @@ class AccountParts {
   #renderLink() {
     clearTimeout(this.#patience);
     this.#link.textContent = "";
-    if (this.#visit.presence.isOnline) return;
+    const { presence } = this.#visit;
+    if (presence.isOnline) return;
     this.#patience = setTimeout(() => {
-      this.#link.textContent = words.shell.reconnecting;
+      this.#link.textContent = presence.hasBegun ? words.shell.reconnecting : words.shell.connecting;
     }, LINK_PATIENCE_MS);
   }
 }

@@ -9,6 +9,7 @@ import { confirm } from "./confirm.js";
 import { ConnectionQuality } from "./connection_quality.js";
 import { Meter } from "./meter.js";
 import { onPress } from "./press.js";
+import { Problem } from "./problem.js";
 import { Spectrogram } from "./spectrogram.js";
 import { StateBadge } from "./state_badge.js";
 import { StreamSettings } from "./stream_settings.js";
@@ -37,7 +38,7 @@ export class StreamCard {
   #quality = new ConnectionQuality();
   #listeners = el("span", { class: "listeners", testid: "listeners" });
   #sentence = el("p", { class: "sentence", role: "status", testid: "stream-sentence" });
-  #problem = el("p", { class: "error", role: "alert", testid: "stream-problem" });
+  #problem = new Problem({ testid: "stream-problem" });
   #storage = el("p", { class: "hint", testid: "storage", hidden: true });
   #startIcon = el("span", { class: "icon-slot" }, icon("microphone"));
   #startText = el("span", {}, say.start);
@@ -83,7 +84,7 @@ export class StreamCard {
         this.#stopElsewhere,
         this.#check.toggle,
       ),
-      this.#problem,
+      this.#problem.element,
       this.#audience.element,
       this.#check.element,
       this.#settings.element,
@@ -100,12 +101,13 @@ export class StreamCard {
     on("columns", ({ detail }) => this.#spectrogram.push(detail));
     on("quality", ({ detail }) => this.#quality.show(detail));
     onPress(this.#main, () => this.#press());
-    onPress(this.#mute, () => this.#attempt(() => publisher.mute(!publisher.isMutedByPerson)));
+    onPress(this.#mute, () => this.#problem.attempt(() => publisher.mute(!publisher.isMutedByPerson)));
     onPress(this.#stopElsewhere, () => this.#end());
     const onRecording = (/** @type {CustomEvent} */ { detail }) => {
       if (detail.recording.username === username) this.#ask();
     };
     presence.addEventListener("recording", onRecording, { signal });
+    this.#problem.follow(presence, signal);
     publisher.isShown = true;
     this.#audience.start();
     this.#check.start();
@@ -148,28 +150,19 @@ export class StreamCard {
       yes: say.stop,
     };
     if (listening && !(await confirm(question))) return;
-    await this.#attempt(() => (publisher.isElsewhere ? publisher.stopElsewhere() : publisher.stop()));
-  }
-
-  /** @param {() => Promise<void>} action */
-  async #attempt(action) {
-    this.#problem.textContent = "";
-    try {
-      await action();
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      this.#problem.textContent = error.message;
-    }
+    await this.#problem.attempt(() => (publisher.isElsewhere ? publisher.stopElsewhere() : publisher.stop()));
   }
 
   #render() {
     const { publisher } = this.#visit;
-    const shown = view(publisher.facts, words);
+    const { facts } = publisher;
+    const shown = view(facts, words);
     const { state, elsewhere } = shown;
     const here = publisher.phase !== "off";
     this.element.dataset.state = state;
+    this.#problem.during(state);
     this.#badge.set(state);
-    this.#timer.set(state === "off" ? null : (publisher.stream?.started_at ?? null));
+    this.#timer.set(state === "off" ? null : (facts.stream?.started_at ?? null));
     this.#listeners.textContent = shown.listeners;
     this.#say(shown);
     this.#renderButtons(state === "off" || elsewhere, elsewhere);

@@ -1,7 +1,7 @@
-import { ApiError } from "../api.js";
 import { el, toggle } from "../dom.js";
-import { MicrophoneError, microphones } from "../microphone.js";
+import { microphones } from "../microphone.js";
 import { words } from "../words.js";
+import { Problem } from "./problem.js";
 
 /** @import { Visit } from "../visit.js" */
 /** @typedef {Parameters<Visit["publisher"]["change"]>[0]} Change */
@@ -42,7 +42,7 @@ export class StreamSettings {
   #device = el("select", { id: "device", testid: "microphone", "aria-describedby": "device-note" });
   #deviceNote = el("p", { id: "device-note", class: "hint", role: "status", testid: "microphone-note" });
   #title = el("input", { id: "title", testid: "title", maxlength: MAX_TITLE, autocomplete: "off", "aria-describedby": "title-hint" });
-  #problem = el("p", { class: "error", role: "alert", testid: "settings-problem" });
+  #problem = new Problem({ testid: "settings-problem" });
 
   /**
    * @param {Visit} visit
@@ -67,13 +67,14 @@ export class StreamSettings {
         this.#title,
         el("p", { id: "title-hint", class: "hint" }, say.titleHint),
       ),
-      this.#problem,
+      this.#problem.element,
     );
   }
 
   start() {
     const { signal } = this.#abort;
-    const { publisher } = this.#visit;
+    const { publisher, presence } = this.#visit;
+    this.#problem.follow(presence, signal);
     publisher.addEventListener("change", () => this.#render(), { signal });
     this.#amount.addEventListener("input", () => this.#slide());
     this.#device.addEventListener("change", () => this.#choose());
@@ -94,6 +95,7 @@ export class StreamSettings {
     const known = live ?? { title: publisher.title, ...publisher.settings.choices };
     const { title, denoise, attenuation_limit_db: limit, share_original: share } =
       /** @type {typeof known} */ (Object.assign({}, known, ...this.#asked));
+    this.#problem.during(publisher.state);
     const busy = publisher.state === "connecting"; // the offer is on its way with them
     for (const input of [this.#denoise.input, this.#share.input, this.#title]) input.disabled = busy;
     this.#denoise.input.checked = denoise;
@@ -159,13 +161,7 @@ export class StreamSettings {
 
   /** @param {() => Promise<void>} action */
   async #attempt(action) {
-    this.#problem.textContent = "";
-    try {
-      await action();
-    } catch (error) {
-      if (!(error instanceof ApiError || error instanceof MicrophoneError)) throw error;
-      this.#problem.textContent = error.message;
-    }
+    await this.#problem.attempt(action);
     this.#render();
   }
 

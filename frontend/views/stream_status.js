@@ -1,4 +1,5 @@
 import { el, setText } from "../dom.js";
+import { Announcement } from "./announcement.js";
 import { LiveWaveform } from "./live_waveform.js";
 import { Timer } from "./timer.js";
 
@@ -14,7 +15,7 @@ export class StreamStatus {
   #timer;
   #title = el("p", { class: "stream-title", testid: "stream-title" });
   #sentence = el("p", { class: "sentence", testid: "listen-sentence" });
-  #announcement = el("p", { class: "unseen", role: "status" });
+  #announcement = new Announcement();
   #waveform;
 
   badge = el("span", { class: "badge" }, this.#word);
@@ -31,20 +32,20 @@ export class StreamStatus {
 
   /** What stands below the badge, in order. */
   get elements() {
-    const texts = [this.#title, this.#sentence, this.#announcement];
+    const texts = [this.#title, this.#sentence, this.#announcement.element];
     return [this.clock, ...texts, this.#waveform.element];
   }
 
   /**
    * Show these facts, with these words.
    * @param {Facts} facts
-   * @param {Pick<View, "badge" | "word" | "sentence" | "announcement">} view
+   * @param {Pick<View, "badge" | "word" | "sentence" | "announcement" | "isLoss">} view
    */
-  render({ stream, phase }, { badge, word, sentence, announcement }) {
+  render({ stream, phase }, { badge, word, sentence, announcement, isLoss }) {
     this.badge.dataset.state = badge === "muted" ? "live" : badge;
     setText(this.#word, word);
     setText(this.#sentence, sentence);
-    setText(this.#announcement, announcement);
+    this.#announcement.say({ announcement, isLoss });
     setText(this.#title, stream?.title ?? "");
     this.#timer.set(stream?.started_at ?? null);
     this.#waveform.run(phase === "connected");
@@ -52,10 +53,11 @@ export class StreamStatus {
 
   /** A page that opens is read from its heading on: announce only what changes. */
   hush() {
-    this.#announcement.textContent = "";
+    this.#announcement.hush();
   }
 
   close() {
+    this.#announcement.close();
     this.#timer.close();
     this.#waveform.close();
   }

@@ -102,6 +102,7 @@ export const en = {
     accountNavigation: "Account",
     admin: "Admin",
     yourStream: "Your stream",
+    connecting: "Connecting…",
     reconnecting: "Reconnecting…",
     homeTitle: "Home",
     /** The window's title while the user is live; the dot is read out as nothing. */
@@ -127,7 +128,7 @@ export const en = {
       noPath: "The sound does not get through to the server. Still trying.",
       live: "Your friends can hear you.",
       newsAway:
-        "Your friends can still hear you, but the server sends no news. Changes take effect later.",
+        "hushcast cannot be reached. Your stream ends soon unless it can be reached again.",
       muted: "You are muted. Your friends hear silence.",
       systemMuted: "Your microphone is muted by the system or on the device: nobody hears you.",
       silent:
@@ -249,6 +250,15 @@ export const en = {
       hearingOriginal: (/** @type {string} */ name) => `You hear ${name} with the noise.`,
       hearingMuted: (/** @type {string} */ name) => `You are listening. ${name} has muted the microphone.`,
     },
+    /** Of one's own stream, on one's own page. */
+    own: {
+      off: "You are not live. This is the page that your friends see.",
+      soon: "You are about to go live.",
+      live: "You are live now.",
+      liveMuted: "You are live, but your microphone is muted.",
+      lost: "Your stream has lost its connection.",
+      ended: "Your stream has ended.",
+    },
     interrupted: "The sound was paused. Press Listen to go on.",
     blocked: "The browser blocked the sound. Press Listen again.",
     listen: "Listen",
@@ -288,6 +298,8 @@ export const en = {
     name: "Friend's name",
     add: "Add",
     nameMissing: "Enter the name of a friend.",
+    alreadyFriends: (/** @type {string} */ name) => `You and ${name} are friends already.`,
+    alreadyAsked: (/** @type {string} */ name) => `You have asked ${name} already.`,
     find: "Find a friend",
     found: (/** @type {number} */ count) => (count === 1 ? "1 friend" : `${count} friends`),
     none: "No friends yet. Add one by name; they have to accept.",
@@ -315,7 +327,7 @@ export const en = {
       `${name} wants to be your friend. Friends can listen to each other.`,
     youAsked: (/** @type {string} */ name) =>
       `You sent ${name} a friend request. You can listen here once they accept.`,
-    askWhom: (/** @type {string} */ name) => `Ask ${name}`,
+    askWhom: (/** @type {string} */ name) => `Ask ${name} to be friends`,
     blockedPerson: (/** @type {string} */ name) =>
       `You have blocked ${name}, who cannot send you requests.`,
     block: (/** @type {string} */ name) => `Block ${name}`,

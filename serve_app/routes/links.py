@@ -17,8 +17,12 @@ router = APIRouter(prefix="/api", tags=["links"])
 
 
 @router.post("/links", status_code=201)
-async def make_link(body: NewLink, caller: Caller, request: Request, use: Use) -> MadeLink:
-    """Make a link by which people listen to the caller without an account."""
+async def make_link(body: NewLink, caller: Caller, use: Use) -> MadeLink:
+    """Make a link by which people listen to the caller without an account.
+
+    Its address begins with the site's, if that is set, and is a path otherwise: only the caller
+    knows how they reach us, and what `Host` says may be anybody's word.
+    """
     await use.rates.count("links", caller)
     token, made = await use.links.make(
         caller,
@@ -26,7 +30,7 @@ async def make_link(body: NewLink, caller: Caller, request: Request, use: Use) -
         expires_in_s=body.expires_in_s,
         recordings=body.recordings,
     )
-    site = use.settings.public_url or str(request.base_url).rstrip("/")
+    site = use.settings.public_url or ""
     return MadeLink(**_described(made, 0).model_dump(), url=f"{site}/l/{token}")
 
 

@@ -241,12 +241,14 @@ async def open_tab(
     viewport: dict[str, int] = DESKTOP,
     bypass_csp: bool = False,
     script: str | None = None,
+    locale: str = "en-US",
 ) -> Tab:
     """Open a page for somebody who is signed in; `script` runs before the page's own."""
     context = await browser.new_context(
         bypass_csp=bypass_csp,
         viewport={"width": viewport["width"], "height": viewport["height"]},
         permissions=["microphone"],
+        locale=locale,
     )
     await context.add_cookies([{"name": "hushcast", "value": person.token, "url": person.url}])
     if script:

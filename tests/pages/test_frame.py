@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from playwright.async_api import ConsoleMessage, Page, expect
 
+from tests.app.browser import PHONE
 from tests.edge.conftest import PASSWORD, Edge
 from tests.pages.site import beat, fill, served, sign_in
 
 pytestmark = pytest.mark.slow
 
-LAYOUT = """() => [document.documentElement.scrollHeight,
-  ...["main", "[data-testid=start]"].map((one) => document.querySelector(one).offsetTop)]"""
+LAYOUT = """() => ["main", "[data-testid=start]", "#friends"].map(
+  (one) => document.querySelector(one).offsetTop)"""
 
 
 def listen(page: Page) -> list[str]:
@@ -176,6 +177,106 @@ async def test_a_message_moves_nothing_and_titles_say_who_is_live(
         await page.wait_for_function("() => document.title.startsWith('bob is live')")
         edge.streams.stopped.append(("bob", None))
         await beating
+
+
+async def test_a_message_leaves_room_for_the_last_controls(edge: Edge, tmp_path: Path) -> None:
+    """On a phone too, the page scrolls far enough for them to be seen and pressed beside it."""
+    await edge.person("ada")
+    async with served(edge, tmp_path) as (page, url):
+        await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        await page.goto(url)
+        await sign_in(page, "ada")
+        await page.get_by_test_id("account").click()
+        told = "Your disk is full, and this sentence is long enough for two lines of a phone."
+        await edge.streams.store.tell_pages("ada", "quota", "01", "", reason=told)
+        notice = page.locator(".notice")
+        await expect(notice).to_contain_text(told)
+        last = page.get_by_test_id("delete-account")
+        await page.get_by_test_id("new-password").focus()
+        for _ in range(8):
+            await page.keyboard.press("Tab")
+            if await last.evaluate("(one) => one === document.activeElement"):
+                break
+        await expect(last).to_be_focused()
+        button, above = await last.bounding_box(), await notice.bounding_box()
+        assert button and above and button["y"] + button["height"] <= above["y"]
+        await last.click(timeout=5_000)
+        await expect(page.get_by_test_id("confirm-password")).to_be_focused()
+
+
+async def test_what_is_wrong_with_a_friend_s_name_is_said_at_its_field(
+    edge: Edge, tmp_path: Path
+) -> None:
+    """Whoever finds it, the page or the server; and nobody becomes a friend twice."""
+    await edge.person("ada")
+    await edge.person("bob")
+    await edge.person("eve")
+    await edge.befriend("ada", "bob")
+    async with served(edge, tmp_path) as (page, url):
+        await page.goto(url)
+        await sign_in(page, "ada")
+        await expect(page.get_by_test_id("friend-row-bob")).to_be_visible()
+        name = page.get_by_test_id("friend-add-name")
+        for tried, told in (
+            ("", "Enter the name of a friend."),
+            ("nobody", "There is no user called nobody."),
+            ("ada", "You cannot add yourself as a friend."),
+            ("bob", "You and bob are friends already."),
+        ):
+            await name.fill(tried)
+            await page.get_by_test_id("friend-add").click()
+            await expect(name).to_have_accessible_description(told)
+            await expect(name).to_have_attribute("aria-invalid", "true")
+            await expect(name).to_be_focused()
+            await expect(page.get_by_test_id("notice")).to_be_empty()
+        await name.fill("eve")
+        await name.press("Enter")
+        await expect(page.get_by_test_id("notice")).to_have_text("Friend request sent to eve.")
+        await expect(name).to_have_accessible_description("")
+
+
+async def test_what_a_page_could_not_do_offline_is_forgotten_once_it_is_back(
+    edge: Edge, tmp_path: Path
+) -> None:
+    """Its sentences are true while they stand there, at the stream and over the view."""
+    await edge.person("ada")
+    await edge.person("bob")
+    await edge.befriend("ada", "bob")
+    async with served(edge, tmp_path) as (page, url):
+        await page.goto(f"{url}/u/ada")
+        await sign_in(page, "ada")
+        own = page.get_by_test_id("listen-sentence")
+        await expect(own).to_contain_text("You are not live.")
+        await expect(page.get_by_test_id("listen")).to_be_hidden()
+        await expect(page.get_by_test_id("mine")).to_be_hidden()
+        beating = asyncio.create_task(beat(edge, "ada"))
+        await expect(own).to_have_text("You are live now.")
+        await expect(page.get_by_test_id("listen")).to_be_visible()
+        await page.goto(url)
+        await expect(page.get_by_test_id("stop")).to_be_visible()
+        await page.context.set_offline(True)
+        await page.get_by_test_id("stop").click()
+        await expect(page.get_by_test_id("stream-problem")).to_contain_text("cannot be reached")
+        await page.get_by_test_id("remove-bob").click()
+        await page.get_by_test_id("confirm").click()
+        await expect(page.get_by_test_id("notice")).to_contain_text("cannot be reached")
+        await page.context.set_offline(False)
+        await expect(page.get_by_test_id("stream-problem")).to_be_empty(timeout=15_000)
+        await expect(page.get_by_test_id("notice")).to_be_empty()
+        edge.streams.stopped.append(("ada", None))
+        await beating
+
+
+async def test_who_waits_for_the_first_connection_is_not_reconnecting(
+    edge: Edge, tmp_path: Path
+) -> None:
+    """Nothing was lost yet: the page says that it connects."""
+    await edge.person("ada")
+    async with served(edge, tmp_path) as (page, url):
+        await page.route_web_socket("**/api/presence", lambda _: None)  # it never answers
+        await page.goto(url)
+        await sign_in(page, "ada")
+        await expect(page.get_by_test_id("link-state")).to_have_text("Connecting…")
 
 
 async def test_people_are_told_who_goes_live_if_they_ask(edge: Edge, tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ async def stage(
 async def said(tab: Tab) -> list[str]:
     """Get what the watched element has said so far, but for gaps in the sound of a busy machine."""
     states: list[str] = await tab.page.evaluate("() => window.seen.map(({ state }) => state)")
-    lasting = [state for state in states if "Waiting" not in state and "bob" not in state]
+    others = ("Waiting", "You are not live")  # the latter on the own page
+    lasting = [state for state in states if not state.startswith(others)]
     return [state for state, _ in itertools.groupby(lasting)]
 
 
@@ -78,6 +79,44 @@ async def test_a_listener_reads_what_is_true(stage: Stage) -> None:
         "ada is live now.",
     ]
     assert not his.complaints
+    for person in (ada, bob):
+        await person.close()
+
+
+async def test_a_page_that_goes_is_announced_as_the_end_and_not_as_a_loss(stage: Stage) -> None:
+    """Reloading while live ends the stream: nobody is promised that the sound comes back."""
+    ada, bob = await stage.person("ada"), await stage.person("bob")
+    await stage.edge.befriend("ada", "bob")
+    hers = await stage.open(ada)
+    await go_live(hers)
+    his = await stage.open(bob)
+    await his.find("listen-ada").click()
+    announcement = his.find("announcement")
+    await expect(announcement).to_have_text("You hear ada.", timeout=15_000)
+    await his.watch("announcement")
+    hers.page.on("dialog", lambda dialog: dialog.accept())
+    await hers.page.reload()
+    await expect(announcement).to_have_text("ada's stream has ended.")
+    heard = await his.page.evaluate("window.seen.map(({ state }) => state)")
+    assert not [sentence for sentence in heard if "lost" in sentence], heard
+    for person in (ada, bob):
+        await person.close()
+
+
+async def test_who_is_removed_reads_why_in_their_language(stage: Stage) -> None:
+    """What the server says is said in German on a German page."""
+    ada, bob = await stage.person("ada"), await stage.person("bob")
+    await stage.edge.befriend("ada", "bob")
+    hers = await stage.open(ada)
+    await go_live(hers)
+    his = await stage.open(bob, "/u/ada", locale="de-DE")
+    await his.click("listen")
+    sentence = his.find("listen-sentence")
+    await expect(sentence).to_have_text("Du hörst ada.", timeout=15_000)
+    await hers.find("remove-listener-bob").click()
+    await hers.find("confirm").click()
+    await expect(sentence).to_have_text("ada hat dich aus diesem Stream entfernt.")
+    await expect(his.find("listening-to")).to_be_visible()
     for person in (ada, bob):
         await person.close()
 

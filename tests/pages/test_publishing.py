@@ -304,7 +304,7 @@ async def test_a_silent_microphone_is_told(
 async def test_the_page_says_when_the_server_is_gone(
     edge: Edge, redis_url: str, store_config: StoreConfig, tmp_path: Path
 ) -> None:
-    """Without news friends still hear; without the stream's end nothing begins when it is back."""
+    """The page says what will be; after the stream's end nothing begins when it is back."""
     times = StreamTimes(grace_s=2.0)
     async with on_stage(edge, redis_url, store_config, tmp_path, VOICE, times) as stage:
         ada = await stage.person("ada")
@@ -312,9 +312,7 @@ async def test_the_page_says_when_the_server_is_gone(
         await go_live(tab)
         sentence = tab.find("stream-sentence")
         async with stage.away():
-            await expect(sentence).to_contain_text(
-                "Your friends can still hear you", timeout=10_000
-            )
+            await expect(sentence).to_contain_text("Your stream ends soon", timeout=10_000)
             await stage.host.stop("ada", None, "the server ends it")
             await expect(sentence).to_contain_text("hushcast cannot be reached", timeout=10_000)
         ended = re.compile("Your stream (was ended|ended while)")
@@ -332,13 +330,38 @@ async def test_a_second_page_takes_over_and_the_first_says_so(stage: Stage) -> N
     before = await ada.stream()
     assert before is not None
     await expect(second.find("stream-sentence")).to_contain_text("another page or device")
+    await first.watch("stream-sentence")
     await second.find("start").click()
     await expect(first.find("stream-sentence")).to_contain_text("now comes from another page")
     await expect(second.find("stream-sentence")).to_have_text("Your friends can hear you.")
     assert await _has(ada, share_original=True, stream_id=before["stream_id"])
     await second.end_stream()
     await expect(first.find("stream-sentence")).to_contain_text("Your stream has ended")
+    assert await _said(first) == [
+        "Your friends can hear you.",
+        "Your stream now comes from another page or device.",
+        "Your stream has ended. Nobody hears you now.",
+    ]
     await ada.close()
+
+
+async def test_a_stop_from_another_page_is_not_called_a_loss(stage: Stage) -> None:
+    """The page that is live says that the stream has ended, and nothing before that."""
+    ada = await stage.person("ada")
+    first, second = await stage.open(ada), await stage.open(ada)
+    await go_live(first)
+    await first.watch("stream-sentence")
+    await second.find("stop").click()
+    await expect(first.find("stream-sentence")).to_contain_text("was ended from another page")
+    assert await _said(first) == [
+        "Your friends can hear you.",
+        "Your stream was ended from another page, or by the server.",
+    ]
+    await ada.close()
+
+
+async def _said(tab: Tab) -> list[str]:
+    return [seen["state"] for seen in await tab.page.evaluate("window.seen")]
 
 
 async def test_a_sign_in_that_ends_says_what_ended_with_it(stage: Stage) -> None:

@@ -53,3 +53,13 @@ async def test_no_redirect_believes_the_host(edge: Edge, path: str) -> None:
         answer = await ada.http.request(method, path, headers=ELSEWHERE)
         assert "location" not in answer.headers
         assert "evil" not in str(answer.headers) + answer.text
+
+
+@pytest.mark.parametrize("site", ["https://cast.example", None])
+async def test_a_link_s_address_does_not_believe_the_host(
+    make_edge: MakeEdge, site: str | None
+) -> None:
+    """It begins with the site's own address, or it is a path."""
+    ada = await make_edge(public_url=site).person("ada")
+    made = (await ada.http.post("/api/links", json={}, headers=ELSEWHERE)).json()
+    assert made["url"].startswith(f"{site or ''}/l/")

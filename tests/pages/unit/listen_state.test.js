@@ -51,6 +51,27 @@ test("a normal end is never called a lost connection, whichever news come first"
   ]);
 });
 
+test("nobody reads of themselves as of somebody else", () => {
+  const ended = { ...OFF, ended: true };
+  const states = [OFF, LIVE, ended, { ...LIVE, stream: stream({ muted: true }) }];
+  for (const words of [en, de]) {
+    for (const facts of states) {
+      assert.ok(!view(facts, words.listen, { mine: true }).sentence.includes("pub"));
+    }
+  }
+  assert.equal(view(HEARING, en.listen, { mine: true }).sentence, sentence("hearing"));
+});
+
+test("a loss may turn out to be an end, and nothing else may", () => {
+  const lost = { ...HEARING, stream: stream({ state: "reconnecting" }) };
+  const reconnecting = { ...HEARING, hearing: false, phase: "reconnecting" };
+  const told = [HEARING, lost, reconnecting, { ...lost, stream: null }, { ...OFF, ended: true }];
+  assert.deepEqual(
+    told.map((facts) => say(facts).isLoss),
+    [false, true, true, false, false],
+  );
+});
+
 test("nobody is told that they hear somebody while nothing arrives", () => {
   const nothing = { ...HEARING, hearing: false };
   for (const state of ["live", "reconnecting"]) {

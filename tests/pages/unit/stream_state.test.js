@@ -7,6 +7,7 @@ import { en } from "../../../frontend/words/en.js";
 
 const OFF = {
   phase: "off",
+  undecided: false,
   starting: false,
   stream: null,
   wasLive: false,
@@ -59,6 +60,15 @@ test("a stream from Start to Stop goes through every state, each said once", () 
 test("a stream that begins again is reconnecting, not new", () => {
   assert.equal(stateOf({ ...LIVE, stream: null }), "reconnecting");
   assert.equal(stateOf({ ...LIVE, stream: stream({ state: "connecting" }) }), "reconnecting");
+});
+
+test("an end or a takeover is never called a lost connection, whichever news come first", () => {
+  for (const phase of ["connected", "reconnecting"]) {
+    const parting = { ...LIVE, phase, undecided: true };
+    for (const known of [parting, { ...parting, stream: stream({ state: "reconnecting" }) }]) {
+      assert.deepEqual([stateOf(known), say(known).sentence], ["live", sentences.live]);
+    }
+  }
 });
 
 test("whoever is away or silent is told so, the gravest first", () => {

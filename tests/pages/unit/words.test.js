@@ -41,6 +41,7 @@ test("what the server says is said in German, with its names and numbers", () =>
   assert.equal(de.errors.told("Wrong password."), "Das Passwort ist falsch.");
   assert.equal(de.errors.told("There is no user called eve."), "Es gibt niemanden mit dem Namen eve.");
   assert.equal(de.errors.told("A password has 8 to 128 characters."), "Ein Passwort hat 8 bis 128 Zeichen.");
+  assert.equal(de.errors.told("You already listen to ada 4 times."), "Du hörst ada schon 4-mal.");
   assert.equal(de.errors.told("Something new."), "Something new.");
   assert.equal(en.errors.told("Wrong password."), "Wrong password.");
 });
