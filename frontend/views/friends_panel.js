@@ -40,7 +40,7 @@ export class FriendsPanel {
     autocomplete: "off",
   });
   #filterField = el("label", { class: "filter" }, icon("search"), this.#filter);
-  #found = el("p", { class: "unseen", role: "status" });
+  #found = el("p", { class: "empty-list unseen", role: "status" });
   #list = el("ul", { class: "friends", testid: "friends" });
   /** @type {KeyedList<FriendRow>} */
   #rows;
@@ -143,7 +143,9 @@ export class FriendsPanel {
 
   #find() {
     this.#arrange();
-    this.#found.textContent = words.friends.found(this.#rows.rows.length);
+    const found = this.#rows.rows.length;
+    this.#found.textContent = words.friends.found(found);
+    this.#found.classList.toggle("unseen", found > 0); // the list says it to whoever sees it
   }
 
   /** Show those that the filter lets through, in order. */

@@ -17,12 +17,8 @@ router = APIRouter(prefix="/api", tags=["links"])
 
 
 @router.post("/links", status_code=201)
-async def make_link(body: NewLink, caller: Caller, use: Use) -> MadeLink:
-    """Make a link by which people listen to the caller without an account.
-
-    Its address begins with the site's, if that is set, and is a path otherwise: only the caller
-    knows how they reach us, and what `Host` says may be anybody's word.
-    """
+async def make_link(body: NewLink, caller: Caller, request: Request, use: Use) -> MadeLink:
+    """Make a link by which people listen to the caller without an account."""
     await use.rates.count("links", caller)
     token, made = await use.links.make(
         caller,
@@ -30,7 +26,7 @@ async def make_link(body: NewLink, caller: Caller, use: Use) -> MadeLink:
         expires_in_s=body.expires_in_s,
         recordings=body.recordings,
     )
-    site = use.settings.public_url or ""
+    site = use.settings.public_url or _reached_at(request)
     return MadeLink(**_described(made, 0).model_dump(), url=f"{site}/l/{token}")
 
 
@@ -89,3 +85,12 @@ def _described(link: links.Link, guests: int) -> Link:
         recordings=link.recordings,
         guests=guests,
     )
+
+
+def _reached_at(request: Request) -> str:
+    """Get the address that a request came to; what `Host` says may be anybody's word."""
+    host, port = request.scope["server"]
+    name = f"[{host}]" if ":" in host else host
+    scheme = request.url.scheme
+    usual = port in (None, {"http": 80, "https": 443}[scheme])
+    return f"{scheme}://{name}" if usual else f"{scheme}://{name}:{port}"

@@ -74,7 +74,7 @@ async def make(url: str, voice: Sound, operator: Person) -> None:
             made = await ada.http.post("/api/links", json={"label": "The band"})
             context = await browser.new_context()
             guest = Tab(await context.new_page(), context)
-            await guest.page.goto(ada.url + made.json()["url"])
+            await guest.page.goto(made.json()["url"])
             await guest.find("listen").click()
             await asyncio.sleep(11)  # the spectrogram's ten seconds
             for tab, name in ((hers, "home"), (his, "friend"), (guest, "guest")):

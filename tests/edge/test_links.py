@@ -37,7 +37,7 @@ async def test_a_link_is_made_listed_and_revoked(edge: Edge) -> None:
     await statuses.write(edge.streams.store, live("ada"))
     made, token = await make(ada, label="  the   band ", expires_in_s=300, recordings=True)
     assert set(made) == {"id", "url", "label", "expires_at", "recordings", "guests"}
-    assert made["url"] == f"/l/{token}"
+    assert made["url"] == f"http://hushcast.test/l/{token}"
     assert (made["label"], made["recordings"], made["guests"]) == ("the band", True, 0)
     plain, _ = await make(ada)
     assert (plain["label"], plain["recordings"]) == (None, False)
