@@ -109,6 +109,7 @@ class LiveStream:
         """The sign-in of the session that publishes, or published last."""
         self._tasks = TaskSet()
         self._moves = False
+        """Whether its page is asked to go on elsewhere when it has ended."""
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -189,7 +190,7 @@ class LiveStream:
 
     async def move(self, reason: str) -> None:
         """End the stream and wait for it; its page is asked to begin anew, on another actor."""
-        self._moves = True
+        self._moves = self._moves or not self.stopping  # whoever has stopped it is not asked
         await self.stop(reason)
 
     # -- what people ask for
@@ -357,7 +358,7 @@ class LiveStream:
         """Write the status for as long as the lease is ours; without it the stream ends."""
         try:
             await self._heartbeat.run(self._announcer.run())
-            if self._moves:
+            if self._moves and not self._announcer.lost:
                 await self._announcer.tell_pages(self.username, "republish", "")
             if not self.stopping and (publisher := self._core.publisher) is not None:
                 await self._announcer.tell_pages(self.username, "taken_over", publisher)

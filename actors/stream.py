@@ -359,9 +359,9 @@ class StreamHost:
 
     async def _vacate(self, reason: str, ends_at: float | None) -> None:
         rest_ends_at = min(ends_at or math.inf, time.time() + LEAVING_MOST_S) - STORING_S
-        while streams := list(self._streams.values()):
+        while self._users():  # whoever has reserved a place may still begin
             over = time.time() >= rest_ends_at
-            going = [each for each in streams if over or each.has_page]
+            going = [each for each in self._streams.values() if over or each.has_page]
             await asyncio.gather(*(stream.move(reason) for stream in going))
             await asyncio.sleep(LEAVING_INTERVAL_S)
 

@@ -102,8 +102,10 @@ class StreamDirectory:
             drains=supplier.drains,
             keeps=lambda: supplier.keeps,
         )
-        keepers = [RecoveryKeeper(recovery).run()] if recovery else []
-        self._rounds = asyncio.gather(self._pool.run(), supplier.run(lambda: self._pool), *keepers)
+        rounds = [self._pool.run(), supplier.run(lambda: self._pool)]
+        if recovery:
+            rounds.append(RecoveryKeeper(recovery).run())
+        self._rounds = asyncio.gather(*rounds)
 
     def check_health(self) -> None:
         """Raise if a background task has ended, so that Serve replaces this replica."""

@@ -7,7 +7,7 @@ node had recorded would wait for the next stream there. This module loads no med
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,8 @@ import ray.actor
 from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from deployments.gcs import Gcs
+from deployments.nodes import ClusterNode
 from foundation import logs
 from foundation.logs import LogConfig, fields
 from foundation.redis import connect
@@ -89,33 +91,30 @@ class RecoveryKeeper:
     def __init__(self, config: RecoveryConfig) -> None:
         self._config = config
         self._actors: dict[str, Any] = {}
-        self._tasks = TaskSet()
-        # Calls to Ray's GCS wait for it; only these threads do.
+        self._gcs = Gcs()
+        # To start an actor waits for Ray's GCS; only these threads do.
         self._threads = ThreadPoolExecutor(2, "ray recovery")
 
     async def run(self) -> None:
         """Start actors where there is none, and keep those there are, until cancelled."""
-        try:
-            while True:
-                await self._look()
-                await asyncio.sleep(LOOK_INTERVAL_S)
-        finally:
-            await self._tasks.cancel()
+        while True:
+            await self._look()
+            await asyncio.sleep(LOOK_INTERVAL_S)
 
     async def _look(self) -> None:
         try:
-            nodes = await self._blocking(ray.nodes)
+            nodes = await self._gcs.nodes()
         except (RayError, TimeoutError) as error:
             log.warning("recovery: cannot list the nodes: %r", error)
             return
-        media = {node["NodeID"] for node in nodes if node["Alive"] and self._has_media(node)}
+        media = {node.node_id for node in nodes if self._has_media(node)}
         self._actors = {node: actor for node, actor in self._actors.items() if node in media}
         await asyncio.gather(*map(self._keep, media))
 
-    def _has_media(self, node: Mapping[str, Any]) -> bool:
+    def _has_media(self, node: ClusterNode) -> bool:
         """Tell whether stream actors may run on a node."""
-        cpus, gpus = (node["Resources"].get(name, 0.0) for name in ("CPU", "GPU"))
-        return bool(cpus >= max(self._config.num_cpus, 0.01) and gpus >= self._config.num_gpus)
+        config = self._config
+        return node.cpus >= max(config.num_cpus, 0.01) and node.gpus >= config.num_gpus
 
     async def _keep(self, node: str) -> None:
         """Ask the actor of a node to go on, after starting it if there is none."""

@@ -70,7 +70,7 @@ class Supply:
         if self.target.warm_actors + self.wanting > self.free:
             return ANYWHERE
         if len({*self._hosts, *(each.node_id for each in self.nodes)}) > 1:
-            for node in self._hosts:
+            for node in sorted(self._hosts):
                 if self._needed_without(node) > self.free - self._free_on(node):
                     return Start(avoid=frozenset([node]))
         return None

@@ -75,8 +75,8 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(services.presence.run(), name="presence"),
         asyncio.create_task(services.ends.run(), name="ends"),
-        asyncio.create_task(services.streams.run(), name="actors"),
         asyncio.create_task(services.account_copies.run(), name="account copies"),
+        asyncio.create_task(services.streams.run(), name="actors"),
     ]
     for task in tasks:
         task.add_done_callback(_report)

@@ -135,5 +135,6 @@ async def test_a_host_whose_node_leaves_moves_pages_at_once_and_ends_the_rest_in
     await host._tasks.cancel()
     assert host._sound_thread is not None
     await asyncio.to_thread(host._sound_thread.close)
+    host._heartbeat.close()
     await host._store._redis.aclose()  # an actor's ends with its process
     await redis.aclose()
