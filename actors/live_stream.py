@@ -189,8 +189,13 @@ class LiveStream:
             await self._ended.wait()
 
     async def move(self, reason: str) -> None:
-        """End the stream and wait for it; its page is asked to begin anew, on another actor."""
-        self._moves = self._moves or not self.stopping  # whoever has stopped it is not asked
+        """End the stream and wait for it; its page is asked to begin anew, on another actor.
+
+        It is told before to wait for that: it may hear of the end first.
+        """
+        if not self.stopping:
+            await self._announcer.tell_pages(self.username, "wait", "")
+            self._moves = not self.stopping  # whoever has stopped it meanwhile is not asked
         await self.stop(reason)
 
     # -- what people ask for

@@ -41,10 +41,11 @@ from deployments.stream_actors import RayStreamActors
 from foundation.ids import new_id
 from foundation.redis import RedisClient
 from foundation.redis import connect as connect_redis
+from recordings.index import account_key
 from serve_app.api import build_api
 from serve_app.services import build_services
 from serve_app.settings import read_settings
-from serve_app.sign_ins import SignIns, account_key
+from serve_app.sign_ins import SignIns
 from tests.waiting import until
 
 SECRET = "a key that signs nothing but the tokens of this benchmark"

@@ -20,6 +20,10 @@ class ClusterNode:
     free_gpus: float = 0.0
     leaves_at: float | None = None
 
+    def holds(self, num_cpus: float, num_gpus: float) -> bool:
+        """Tell whether it is large enough for an actor, when nothing else is there."""
+        return self.cpus >= num_cpus and self.gpus >= num_gpus
+
     def drained(self, drains: Mapping[str, float]) -> "ClusterNode":
         """Get it as it is if people have these nodes drained: by id or address, until when."""
         ends = [self.leaves_at, drains.get(self.node_id), drains.get(self.node_ip)]

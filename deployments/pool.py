@@ -384,7 +384,7 @@ class Pool:
                 node
                 for node in self._nodes.values()
                 if node.leaves_at is None
-                and target.hosted_by(node)
+                and node.holds(target.num_cpus, target.num_gpus)
                 and node.node_id not in self._avoided
             ],
             min(MAX_WANTING, sum(now - at < WANTED_S for at in self._wanting.values())),

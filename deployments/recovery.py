@@ -19,7 +19,6 @@ from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from deployments.gcs import Gcs
-from deployments.nodes import ClusterNode
 from foundation import logs
 from foundation.logs import LogConfig, fields
 from foundation.redis import connect
@@ -48,7 +47,7 @@ class RecoveryConfig:
     store: StoreConfig
     spool_dir: str
     version: str
-    num_cpus: float = 0.0
+    num_cpus: float
     num_gpus: float = 0.0
     """What a stream actor takes."""
     logs: LogConfig = LogConfig()
@@ -107,14 +106,10 @@ class RecoveryKeeper:
         except (RayError, TimeoutError) as error:
             log.warning("recovery: cannot list the nodes: %r", error)
             return
-        media = {node.node_id for node in nodes if self._has_media(node)}
+        actor = self._config.num_cpus, self._config.num_gpus
+        media = {node.node_id for node in nodes if node.holds(*actor)}
         self._actors = {node: actor for node, actor in self._actors.items() if node in media}
         await asyncio.gather(*map(self._keep, media))
-
-    def _has_media(self, node: ClusterNode) -> bool:
-        """Tell whether stream actors may run on a node."""
-        config = self._config
-        return node.cpus >= max(config.num_cpus, 0.01) and node.gpus >= config.num_gpus
 
     async def _keep(self, node: str) -> None:
         """Ask the actor of a node to go on, after starting it if there is none."""

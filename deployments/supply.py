@@ -28,10 +28,6 @@ class Target:
     num_cpus: float
     num_gpus: float = 0.0
 
-    def hosted_by(self, node: ClusterNode) -> bool:
-        """Tell whether a node is large enough for an actor, when nothing else is there."""
-        return node.cpus >= self.num_cpus and node.gpus >= self.num_gpus
-
 
 @dataclass(frozen=True)
 class Start:

@@ -107,6 +107,6 @@ if __name__ == "__main__":
         num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.1", _temp_dir=sys.argv[1]
     )
     store_config = StoreConfig(**given["store"])
-    asked = RecoveryConfig(given["redis_url"], store_config, given["spool_dir"], "v1")
+    asked = RecoveryConfig(given["redis_url"], store_config, given["spool_dir"], "v1", num_cpus=1)
     asyncio.run(main(asked, given["recording"]))
     ray.shutdown()
