@@ -108,7 +108,14 @@ class _Turns:
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
-        """Wait for a turn. Raises RedisUnavailable when nobody gets an answer meanwhile."""
+        """Wait for a turn. Raises RedisUnavailable when nobody gets an answer meanwhile.
+
+        A command that is cancelled while it is sent passes that on: `asyncio.wait_for`, by which
+        redis-py waits for this, loses a cancel that comes as it ends (Python 3.11).
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        cancels = task.cancelling()
         while self._free.locked():
             answered = self._answered
             try:
@@ -123,6 +130,8 @@ class _Turns:
         try:
             yield
             self._answered += 1
+            if task.cancelling() > cancels:
+                raise asyncio.CancelledError
         finally:
             self._free.release()
 

@@ -46,10 +46,9 @@ async def directory(
         yield supplier
         assert not any(each.done() for each in rounds)
     finally:
-        while not all(each.done() for each in rounds):
-            for each in rounds:
-                each.cancel()  # again: redis-py swallows one now and then on Python 3.11
-            await asyncio.wait(rounds, timeout=0.2)
+        for each in rounds:
+            each.cancel()
+        await asyncio.gather(*rounds, return_exceptions=True)
 
 
 async def test_one_directory_of_a_release_keeps_the_supply(redis: RedisClient) -> None:
