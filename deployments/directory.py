@@ -32,6 +32,8 @@ DIRECTORY_TIMEOUT_S = 4.0
 ASSIGN_LIMIT_S = 10.0
 """How long somebody waits for a place in all, whichever replicas are asked."""
 KEEPER_KEY = "hushcast:lease:supply"
+RELEASE_KEY = "hushcast:supply:release"
+"""The release that keeps the supply: of two that run, the one that came last."""
 KEEPER_TTL_S = 6.0
 DRAIN_INTERVAL_S = 1.0
 
@@ -48,6 +50,7 @@ class Supplier:
         self._drains = Drains(redis)
         self._lease = self._bid()
         self._held_until = 0.0
+        self._announced = False
 
     @property
     def keeps(self) -> bool:
@@ -61,7 +64,9 @@ class Supplier:
                 began = time.monotonic()
                 if self._lease.lost:
                     self._lease = self._bid()
-                if await self._lease.hold():
+                if not await self._is_latest():
+                    self._held_until = 0.0
+                elif await self._lease.hold():
                     self._held_until = began + KEEPER_TTL_S
                     for node in await self._drains.read(time.time()):
                         actors, streams = pool().left_on(node) or (None, 0)
@@ -77,8 +82,23 @@ class Supplier:
         except RedisUnavailable:
             return {}
 
+    async def _is_latest(self) -> bool:
+        """Tell whether no later release runs.
+
+        If two kept the supply during an update, each would let the other's actors exit.
+        """
+        ttl_ms = round(1000 * KEEPER_TTL_S)
+        latest = await self._redis.set(
+            RELEASE_KEY, self._version, px=ttl_ms, nx=self._announced, get=True
+        )
+        if self._announced and latest not in (None, self._version):
+            return False
+        self._announced = True
+        await self._redis.pexpire(RELEASE_KEY, ttl_ms)
+        return True
+
     def _bid(self) -> Lease:
-        # By release: while an update goes on, each release keeps its own actors.
+        # By release: a new one does not wait until the old one's has run out.
         key = f"{KEEPER_KEY}:{self._version}"
         return Lease(self._redis, key, holder=this_process(), ttl_s=KEEPER_TTL_S)
 
