@@ -52,8 +52,11 @@ async def test_a_stream_survives_its_node(cluster: Cluster, people: People) -> N
 
     async def stored() -> bool:
         kept = [each for publisher, _ in hit for each in await recordings_of(publisher.person)]
-        return begun == {each["id"] for each in kept
-                         if each["id"] in begun and each["state"] in ("ready", "recovered")}  # fmt: skip
+        return begun == {
+            each["id"]
+            for each in kept
+            if each["id"] in begun and each["state"] in ("ready", "recovered")
+        }
 
     try:
         await until(stored, timeout_s=150, interval_s=0.5)
