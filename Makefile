@@ -8,7 +8,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --no-header --python-version 3.11
+COMPILE := $(BIN)/uv pip compile --universal --no-strip-extras --generate-hashes --quiet --no-header --python-version 3.11
 PYTEST := HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest
 # What needs no Ray, browser or quiet machine; files spread over processes.
 FAST := -m "not slow and not soak" -n auto --maxprocesses 4 --dist loadfile

@@ -5,11 +5,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 import aioice
 import aiortc
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from actors.aiortc_internals import JITTER_BUFFER
 
@@ -155,3 +158,18 @@ def test_the_pages_load_nothing_from_elsewhere() -> None:
             foreign = re.findall(r"""(?:src|href|from|url)\W{1,4}(https?://[^\s"')]+)""",
                                  path.read_text())  # fmt: skip
             assert not foreign, f"{path}: {foreign}"
+
+
+def test_what_is_pinned_is_pinned_with_its_extras() -> None:
+    """pip takes the newest version of what a dependency wants with an extra unless the pin has it,
+    and then refuses that for want of a hash."""
+    for lock in ROOT.glob("requirements*.lock"):
+        lines = re.findall(r"^([\w.-]+)(?:\[([\w,]+)\])?==", lock.read_text(), re.MULTILINE)
+        pinned = {canonicalize_name(name): {*extras.split(",")} for name, extras in lines}
+        for name in pinned.keys() & {canonicalize_name(each.name) for each in distributions()}:
+            for text in distribution(name).requires or []:
+                wanted = Requirement(text)
+                needed = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
+                if needed and canonicalize_name(wanted.name) in pinned:
+                    missing = wanted.extras - pinned[canonicalize_name(wanted.name)]
+                    assert not missing, f"{lock.name}: {name} needs {text}"
