@@ -12,7 +12,8 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --quiet --no-head
 PYTEST := HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest
 # What needs no Ray, browser or quiet machine; files spread over processes.
 FAST := -m "not slow and not soak" -n auto --maxprocesses 4 --dist loadfile
-SLOW := -m "slow and not quiet and not soak"
+# Two folders at a time: each has Ray or a browser, which are many processes.
+SLOW := -m "slow and not quiet and not soak" -n 2 --dist loadscope
 # The floor in pyproject.toml is for all fast tests. With ARGS only a part may run, or none.
 COVERAGE := --cov $(if $(ARGS),--cov-fail-under=0)
 SOME := $(if $(ARGS),|| [ $$? -eq 5 ])

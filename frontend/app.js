@@ -3,6 +3,7 @@ import { routeOf } from "./routes.js";
 import { Visit } from "./visit.js";
 import { Backoff, pause } from "./waiting.js";
 import { AdminView } from "./views/admin.js";
+import { confirm } from "./views/confirm.js";
 import { HomeView } from "./views/home.js";
 import { NothingView } from "./views/nothing.js";
 import { ProfileView } from "./views/profile.js";
@@ -95,8 +96,17 @@ export class App {
     visit.start();
   }
 
+  /** Sign out; while people listen to a stream of this page, only after a question. */
   async #signOut() {
     this.#shell.notice.clear();
+    const { phase = "off", stream = null } = this.#visit?.publisher ?? {};
+    const listening = phase === "off" ? 0 : (stream?.listeners ?? 0);
+    const question = {
+      question: words.account.signOutQuestion,
+      consequence: words.stream.stopConsequence(listening),
+      yes: words.account.signOut,
+    };
+    if (listening && !(await confirm(question))) return;
     await this.#visit?.close();
     try {
       await this.#api.delete("/api/session");
@@ -124,7 +134,7 @@ export class App {
   /** Go back to the sign-in view once nobody is signed in. */
   #forget() {
     if (!this.#visit) return;
-    this.#visit.close();
+    this.#visit.close({ tell: false });
     this.#visit = null;
     this.#shell.attend(null);
     this.#turn();

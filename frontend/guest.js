@@ -109,6 +109,6 @@ class GuestVisit {
     this.mediaControls.close();
     this.player.close();
     this.presence.stop();
-    await this.listener.close();
+    await this.listener.close({ tell: false }); // the link has ended, and the server its sessions
   }
 }

@@ -171,10 +171,11 @@ export class Listener extends HeldConnection {
     this.#switch(before);
   }
 
-  close() {
+  /** @param {{ tell?: boolean }} [options] */
+  close(options) {
     this.#abort.abort();
     clearTimeout(this.#patience);
-    const stopped = this.stop();
+    const stopped = this.stop(options);
     this.#sound.release();
     return stopped;
   }

@@ -247,10 +247,11 @@ export class Publisher extends HeldConnection {
     this.#changed();
   }
 
-  close() {
+  /** @param {{ tell?: boolean }} [options] */
+  close(options) {
     this.#abort.abort();
     clearTimeout(this.#patience);
-    return this.stop();
+    return this.stop(options);
   }
 
   // -- of HeldConnection

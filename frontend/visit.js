@@ -76,13 +76,17 @@ export class Visit {
     this.listener.stop();
   }
 
-  async close() {
+  /**
+   * End everything; with `tell`, the server too. Once a sign-in has ended it knows, and refuses.
+   * @param {{ tell?: boolean }} [options]
+   */
+  async close(options) {
     this.#abort.abort();
     this.friends.close();
     this.notifier.close();
     this.mediaControls.close();
     this.player.close();
-    await Promise.all([this.publisher.close(), this.listener.close()]);
+    await Promise.all([this.publisher.close(options), this.listener.close(options)]);
     this.presence.stop();
   }
 

@@ -15,9 +15,10 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from foundation.logs import fields
 from recordings.errors import ObjectMissing, StoreUnavailable
 from recordings.index import RecordingIndex
-from recordings.names import Copy, copy_key, id_in_key
+from recordings.names import Copy, copy_key, file_name, id_in_key
 from recordings.peaks import sound_in
 from recordings.recording import STORED, Recording
 from recordings.store import RecordingStore, StoreConfig
@@ -113,6 +114,7 @@ class CopyMaker:
                 "store": asdict(self._store.config) | {"authority": self._authority},
                 "key": recording.key,
                 "copy": copy,
+                "tags": _tags(recording),
                 "folder": str(self._folder),
             }
             process.stdin.write(json.dumps(job).encode() + b"\n")  # and stays open while we live
@@ -126,6 +128,13 @@ class CopyMaker:
     def _authority(self) -> str | None:
         authority = self._store.config.authority
         return None if authority is None else str(authority)
+
+
+def _tags(recording: Recording) -> dict[str, str]:
+    """Say who and when. The owner may change the recording's title, but not these."""
+    name = file_name(recording.username, recording.started_at, None, None)
+    date = datetime.fromtimestamp(recording.started_at, UTC).date().isoformat()
+    return {"title": Path(name).stem, "artist": recording.username, "date": date}
 
 
 @contextmanager
@@ -152,7 +161,7 @@ def main() -> None:
     config["authority"] = config["authority"] and Path(config["authority"])
     store = RecordingStore(StoreConfig(**config))
     try:
-        make_copy(job["key"], Copy(job["copy"]), store, Path(job["folder"]))
+        make_copy(job["key"], Copy(job["copy"]), store, Path(job["folder"]), job["tags"])
     except StoreUnavailable as error:
         _tell(job["key"], f"the object storage {error.reason}")
         sys.exit(LATER)
@@ -176,8 +185,10 @@ def _end_with(pipe: FileIO) -> None:
     os._exit(LATER)
 
 
-def make_copy(key: str, copy: Copy, store: RecordingStore, folder: Path) -> None:
-    """Store a copy beside a recording.
+def make_copy(
+    key: str, copy: Copy, store: RecordingStore, folder: Path, tags: Mapping[str, str]
+) -> None:
+    """Store a copy beside a recording, with tags for players.
 
     Raises StoreUnavailable or OSError, after which to try again, or ObjectMissing or ValueError.
     """
@@ -192,7 +203,7 @@ def make_copy(key: str, copy: Copy, store: RecordingStore, folder: Path) -> None
             raise OSError(errno.ENOSPC, f"no space left in {folder}")
         with tempfile.TemporaryFile(dir=folder) as file:
             path = Path(f"/dev/fd/{file.fileno()}")
-            samples = encode(_pieces(body), copy, path)
+            samples = encode(_pieces(body), copy, path, tags)
             if samples != samples_in(size_bytes):
                 raise ValueError(f"expected {samples_in(size_bytes)} samples, got {samples}")
             store.put_copy(file, key, copy)

@@ -5,7 +5,7 @@ WebM, on phones, from 17.4; Firefox and Chromium play all three. An MP4 has an i
 front of the sound, so a player seeks by ranges without searching.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,20 @@ ENCODINGS = {
 }
 
 
-def encode(sound: Iterable[NDArray[np.int16]], copy: Copy, path: Path) -> int:
-    """Write mono sound, 48 kHz, in pieces [T] of any length, to a file; returns the samples."""
+def encode(
+    sound: Iterable[NDArray[np.int16]],
+    copy: Copy,
+    path: Path,
+    tags: Mapping[str, str] | None = None,
+) -> int:
+    """Write mono sound, 48 kHz, in pieces [T] of any length, to a file; returns the samples.
+
+    `tags` are what players show, by FFmpeg's names: title, artist, date.
+    """
     how = ENCODINGS[copy]
     samples = 0
     with av.open(str(path), "w", format=how.container, options=how.container_options) as file:
+        file.metadata.update(tags or {})
         stream: Any = file.add_stream(how.codec, rate=SAMPLE_RATE, options=how.codec_options)
         assert isinstance(stream, AudioStream)
         stream.layout = "mono"

@@ -31,7 +31,7 @@ MEDIA_TYPES = {Copy.FLAC: "audio/flac", Copy.SMALL: "audio/mp4"}
 
 TAIL_EXTENSION = ".tail"
 
-_NOT_IN_FILE_NAME = re.compile(r"""[\x00-\x1f\x7f-\x9f/\\:*?"<>|%;]""")
+_NOT_IN_FILE_NAME = re.compile(r"""[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069/\\:*?"<>|%;]""")
 _FILE_NAME = re.compile(rf"[A-Za-z0-9](?:(?!{_NOT_IN_FILE_NAME.pattern}).){{0,254}}")
 
 
@@ -97,7 +97,9 @@ def attachment(name: str) -> str:
     """
     if not _FILE_NAME.fullmatch(name):
         raise ValueError(f"not a plain file name: {name!r}")
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    stem, dot, extension = name.rpartition(".")
+    ascii = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    plain = " ".join(ascii.split()) + dot + extension
     told = f'attachment; filename="{plain}"'
     return told if plain == name else f"{told}; filename*=UTF-8''{quote(name, safe='')}"
 

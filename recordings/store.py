@@ -50,6 +50,8 @@ PEOPLE_WAIT_S = 4.0
 
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 _ONE_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)")
+_TOO_LARGE = re.compile(r"\d{19,}")
+"""Numbers that stores may not read; an object ends far before them."""
 
 
 @dataclass(frozen=True)
@@ -256,15 +258,20 @@ class RecordingStore:
             ExpiresIn=expires_s,
         )
 
-    def open(self, key: str, byte_range: str | None = None) -> StoredBody:
+    def open(
+        self, key: str, byte_range: str | None = None, if_range: str | None = None
+    ) -> StoredBody:
         """Start reading an object, or one range of it; ignores a header with several ranges.
 
-        `byte_range` is a Range header. Raises ObjectMissing or RangeNotSatisfiable. The caller
-        closes the body.
+        `byte_range` is a Range header, `if_range` an If-Range header: a range of anything else than
+        the object with that ETag is ignored too (RFC 9110, section 13.1.5). Raises ObjectMissing or
+        RangeNotSatisfiable. The caller closes the body.
         """
         one_range = byte_range if byte_range and _ONE_RANGE.fullmatch(byte_range) else None
-        wanted = {"Range": one_range} if one_range else {}
+        wanted = {"Range": _TOO_LARGE.sub("9" * 18, one_range)} if one_range else {}
         with translated(key):
+            if wanted and if_range and if_range != self._etag(key):
+                wanted = {}
             got: Any = self._client.get_object(Bucket=self.config.bucket, Key=key, **wanted)  # type: ignore[arg-type]
         headers = {"Accept-Ranges": "bytes", "Content-Length": str(got["ContentLength"])}
         headers["Content-Type"] = got.get("ContentType", AUDIO)
@@ -272,6 +279,9 @@ class RecordingStore:
             if field_name in got:
                 headers[name] = got[field_name]
         return StoredBody(206 if "ContentRange" in got else 200, headers, got["Body"])
+
+    def _etag(self, key: str) -> str:
+        return self._client.head_object(Bucket=self.config.bucket, Key=key)["ETag"]
 
     def exists(self, key: str) -> bool:
         """Tell whether an object exists under this key."""

@@ -22,7 +22,6 @@ TOKEN = re.compile(r"[0-9a-f]{32}")
 """128 random bits. A sign-in's token has dots."""
 MAX_LINKS = 50
 """The most of one user at a time."""
-MAX_LABEL_CHARS = 80
 SHORTEST_S, LONGEST_S = 300, 365 * 24 * 3600
 USUAL_S = 7 * 24 * 3600
 

@@ -1,5 +1,6 @@
 """The messages of the API, in and out. Times are RFC 3339 UTC."""
 
+import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -18,22 +19,38 @@ from recordings.index import Reason, RecordingChange, RecordingState
 from recordings.index import Recording as KeptRecording
 from recordings.peaks import fewer
 from recordings.recording import STORED
-from serve_app.links import LONGEST_S, MAX_LABEL_CHARS, SHORTEST_S, USUAL_S
+from serve_app.links import LONGEST_S, SHORTEST_S, USUAL_S
 from serve_app.settings import USERNAME
 from serve_app.settings import SignUp as SignUpMode
 
 Username = Annotated[str, Field(pattern=f"^{USERNAME}$", examples=["ada"])]
-Title = (
+MAX_LINE_CHARS = 80
+UNSEEN = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters that show nothing, besides the spaces and format characters of Unicode."""
+TURNING = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+"""Controls that turn the writing's direction, of what follows too."""
+
+
+def _shown(text: str) -> str | None:
+    """Get a line as it is shown, with single spaces; None if nothing would be seen of it."""
+    line = " ".join(text.translate(TURNING).split())
+    seen = (c not in UNSEEN and unicodedata.category(c) not in ("Cf", "Zs") for c in line)
+    return line if any(seen) else None
+
+
+Line = (
     Annotated[
         str,
         StringConstraints(
-            strip_whitespace=True, max_length=80, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
+            strip_whitespace=True,
+            max_length=MAX_LINE_CHARS,
+            pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$",
         ),
-        AfterValidator(lambda title: title or None),
+        AfterValidator(_shown),
     ]
     | None
 )
-"""One line of text; what is empty becomes null."""
+"""One line of text that people read; what shows nothing becomes null."""
 OptionalInQuery = BeforeValidator(lambda text: None if text in ("", "null") else text)
 """Query parameters know no null."""
 
@@ -129,7 +146,7 @@ class Listener(BaseModel):
 class NewLink(BaseModel):
     """What an invite link shall be. The label is for its owner, who sees it beside its guests."""
 
-    label: Annotated[str, Field(max_length=MAX_LABEL_CHARS)] | None = None
+    label: Line = None
     expires_in_s: Annotated[int, Field(strict=True, ge=SHORTEST_S, le=LONGEST_S)] = USUAL_S
     recordings: StrictBool = False
 
@@ -233,7 +250,7 @@ class StreamChange(BaseModel):
     )
     share_original: StrictBool = False
     muted: StrictBool = False
-    title: Title = None
+    title: Line = None
 
 
 class StreamStart(BaseModel):
@@ -245,7 +262,7 @@ class StreamStart(BaseModel):
     ] = None
     share_original: bool = False
     muted: bool = False
-    title: Annotated[Title, OptionalInQuery] = None
+    title: Annotated[Line, OptionalInQuery] = None
 
 
 class Recording(BaseModel):
@@ -270,7 +287,7 @@ class Recording(BaseModel):
 class RecordingTitle(BaseModel):
     """What the owner of a recording may change."""
 
-    title: Title
+    title: Line
 
 
 class Problem(BaseModel):

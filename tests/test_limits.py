@@ -83,7 +83,7 @@ IN_CODE: dict[str, object] = {
     "friends and pending requests of a user": friends.MAX_FRIENDS,
     "blocks of a user": friends.MAX_BLOCKS,
     "links of a user": links.MAX_LINKS,
-    "characters of a link's label": links.MAX_LABEL_CHARS,
+    "characters of a link's label": schemas.MAX_LINE_CHARS,
     "days that a link is valid": links.USUAL_S // DAY_S,
     "checks that /readyz makes": f"{1 / readiness.FRESH_S:g}/second",
     "length of a stream": f"{setting('max_stream_hours'):g} hours",

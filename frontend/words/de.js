@@ -51,6 +51,7 @@ export const de = {
     passwordRule: "Mindestens 8 Zeichen",
     invitation: "Einladung",
     signIn: "Anmelden",
+    signOutQuestion: "Abmelden und deinen Stream beenden?",
     create: "Konto anlegen",
     closed: "Ein Konto bekommst du von den Betreibern dieses hushcast.",
     personsPage: (name) =>

@@ -50,6 +50,7 @@ export const en = {
     passwordRule: "At least 8 characters",
     invitation: "Invitation",
     signIn: "Sign in",
+    signOutQuestion: "Sign out and stop your stream?",
     create: "Create account",
     closed: "Ask whoever runs this hushcast for an account.",
     personsPage: (/** @type {string} */ name) =>

@@ -22,7 +22,7 @@ async def make_link(body: NewLink, caller: Caller, request: Request, use: Use) -
     await use.rates.count("links", caller)
     token, made = await use.links.make(
         caller,
-        label=" ".join((body.label or "").split()) or None,
+        label=body.label,
         expires_in_s=body.expires_in_s,
         recordings=body.recordings,
     )

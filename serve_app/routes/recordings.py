@@ -107,7 +107,8 @@ async def audio(
         )
         return RedirectResponse(url, 307)
     try:
-        stored = await run_in_threadpool(use.store.open, key, request.headers.get("range"))
+        asked = [request.headers.get(name) for name in ("range", "if-range")]
+        stored = await run_in_threadpool(use.store.open, key, *asked)
     except ObjectMissing:
         if copy is None:
             raise

@@ -133,6 +133,13 @@ async def sign_up(url: str, username: str | None = None) -> Person:
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         created = await http.post("/api/accounts", json=credentials)
         assert created.status_code == 201, created.text
+    return await sign_in(url, **credentials)
+
+
+async def sign_in(url: str, username: str, password: str) -> Person:
+    """Sign in with an account that exists."""
+    credentials = {"username": username, "password": password}
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         session = await http.post("/api/session", json=credentials)
         assert session.status_code == 200, session.text
-    return Person(url, username, session.json()["token"], credentials["password"])
+    return Person(url, username, session.json()["token"], password)

@@ -69,6 +69,8 @@ async def test_a_link_is_made_listed_and_revoked(edge: Edge) -> None:
         {"expires_in_s": 300.5},
         {"label": "x" * 81},
         {"label": 7},
+        {"label": "a\x1b[31mb"},
+        {"label": "a\u2028b"},
         {"recordings": "yes"},
         [],
     ],

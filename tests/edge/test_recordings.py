@@ -222,11 +222,21 @@ async def test_a_title_belongs_to_the_owner(edge: Edge, tmp_path: Path) -> None:
     await edge.befriend("ada", "bob")
     recording = await stored(edge, "ada", tmp_path)
     path = f"/api/recordings/{recording.id}"
-    for title, kept in (("  Über 2 Brücken ", "Über 2 Brücken"), ("", None), ("x" * 80, "x" * 80)):
+    for title, kept in (
+        ("  Über 2 Brücken ", "Über 2 Brücken"),
+        ("", None),
+        ("\u200b \u3164\ufeff", None),  # nothing would be seen of it
+        ("\u202egpj.\u2066exe", "gpj.exe"),  # nor is it to be read backwards
+        (
+            "\U0001f469\u200d\U0001f3a4 \u05e9\u05dc\u05d5\u05dd",
+            "\U0001f469\u200d\U0001f3a4 \u05e9\u05dc\u05d5\u05dd",
+        ),
+        ("x" * 80, "x" * 80),
+    ):
         answer = await ada.http.patch(path, json={"title": title})
         assert answer.status_code == 200 and answer.json()["title"] == kept
         assert (await bob.http.get(path)).json()["title"] == kept
-    for wrong in ({"title": "x" * 81}, {"title": "a\nb"}, {"title": 5}, {}):
+    for wrong in ({"title": "x" * 81}, {"title": "a\nb"}, {"title": "a\u2029b"}, {"title": 5}, {}):
         assert (await ada.http.patch(path, json=wrong)).status_code == 422, wrong
     assert (await bob.http.patch(path, json={"title": "mine"})).status_code == 403
     assert (await edge.services.index.put(recording)) == replace(recording, title="x" * 80)

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import av
@@ -64,17 +65,27 @@ async def test_small_copies_and_flacs(
     assert await making and await maker.make_next() and not await maker.make_next()
     assert await index.get(recording.id) == replace(recording, copies=(Copy.FLAC, Copy.SMALL))
     path = body_of(copy_key(recording.key, Copy.SMALL), store, tmp_path)
-    data = path.read_bytes()
+    data, tags = path.read_bytes(), tags_of(recording)
     assert data[4:8] == b"ftyp" and 0 < data.index(b"moov") < data.index(b"mdat")
     with av.open(str(path)) as file:
         [stream] = file.streams.audio
+        assert tags.items() <= file.metadata.items()
         assert stream.codec_context.name == "opus" and stream.codec_context.channels == 1
         samples = sum(frame.samples for frame in file.decode(stream))
     assert abs(samples - SECONDS * SAMPLE_RATE) <= 960
     path = body_of(copy_key(recording.key, Copy.FLAC), store, tmp_path)
+    with av.open(str(path)) as file:
+        assert tags.items() <= {name.lower(): text for name, text in file.metadata.items()}.items()
     flac, _ = soundfile.read(path, dtype="int16")
     wav, _ = soundfile.read(body_of(recording.key, store, tmp_path), dtype="int16")
     assert np.array_equal(flac, wav) and len(wav) == SECONDS * SAMPLE_RATE
+
+
+def tags_of(recording: Recording) -> dict[str, str]:
+    """What a player shows."""
+    moment = datetime.fromtimestamp(recording.started_at, UTC)
+    title = f"{recording.username} {moment:%Y-%m-%d %H.%M.%S}"
+    return {"title": title, "artist": recording.username, "date": f"{moment:%Y-%m-%d}"}
 
 
 async def test_copies_go_with_their_recording(
@@ -173,6 +184,7 @@ def test_a_small_copy_is_small_whatever_is_in_it(tmp_path: Path) -> None:
         (None, None, "ada 2023-11-14 22.13.20.wav"),
         ('Tea / 4: "hot"?', Copy.FLAC, "ada 2023-11-14 22.13.20 Tea 4 hot.flac"),
         ("Über 🎙", Copy.SMALL, "ada 2023-11-14 22.13.20 Über 🎙.m4a"),
+        ("\u202egpj.exe", None, "ada 2023-11-14 22.13.20 gpj.exe.wav"),
         ("..", None, "ada 2023-11-14 22.13.20 ...wav"),
     ],
 )
@@ -182,10 +194,11 @@ def test_downloads_are_named_after_the_title(title: str | None, copy: Copy, name
     told = attachment(name)
     told.encode("latin-1")
     assert ("filename*=UTF-8''ada%20" in told) is not name.isascii()
+    assert name == "ada 2023-11-14 22.13.20 ...wav" or " ." not in told
 
 
 JOB = """{"store": {"bucket": "x", "endpoint": "http://127.0.0.1:9", "authority": null},
- "key": "recordings/x.wav", "copy": "flac", "folder": "/tmp"}"""
+ "key": "recordings/x.wav", "copy": "flac", "tags": {}, "folder": "/tmp"}"""
 SLOW = """import recordings.copies, time
 recordings.copies.make_copy = lambda *job: time.sleep(60)
 recordings.copies.main()"""
