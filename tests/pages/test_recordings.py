@@ -167,7 +167,8 @@ async def test_two_hundred_recordings(edge: Edge, tmp_path: Path) -> None:
         await expect(undo).to_be_focused()
         await undo.click()
         await expect(row.get_by_test_id("play")).to_be_focused()
-        assert await edge.services.index.get(wanted.id) == wanted
+        restored = await edge.services.index.get(wanted.id)
+        assert restored is not None and restored.title == wanted.title
         await row.get_by_role("link", name="Talk 77", exact=True).click()
         await expect(page.get_by_test_id("recording-title")).to_be_focused()
         assert page.url == f"{url}/r/{wanted.id}"
