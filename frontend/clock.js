@@ -4,7 +4,8 @@ const OLDEST_MS = 2_000; // how old a Date header may be
  * The server's time, learned from the Date header of its answers.
  *
  * A Date header is cut to whole seconds, and servers write the same one for up to a second, so one
- * answer only bounds the offset; the bounds narrow with every answer. While they include 0, the device's own clock counts as right.
+ * answer only bounds the offset; the bounds narrow with every answer. While they include 0, the
+ * device's own clock counts as right.
  */
 export class ServerClock {
   #low = -Infinity;

@@ -158,7 +158,7 @@ export class StreamSettings {
   /** @param {Change} change */
   #forget(change) {
     this.#asked.delete(change);
-    this.#render();
+    if (!this.#abort.signal.aborted) this.#render();
   }
 
   #choose() {
