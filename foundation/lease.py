@@ -200,7 +200,7 @@ class Lease:
         try:
             yield self
         finally:
-            # Not cancelled: on Python 3.11 redis-py may swallow that, and renewal would never stop.
+            # Not cancelled: that would close the connection of a renewal under way.
             leaving.set()
             await keeping
             if release:

@@ -1,5 +1,6 @@
 """The Redis client, one error for "Redis is away", and which Redis can serve hushcast."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,12 +80,28 @@ def _reason(error: Exception) -> str | None:
     return None
 
 
+@contextmanager
+def _command() -> Iterator[None]:
+    """Translate the errors of a command, and pass on a cancel that comes while it is sent.
+
+    `asyncio.wait_for`, by which redis-py waits for that, loses a cancel that comes as it ends
+    (Python 3.11): a loop of commands would go on for ever.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    cancels = task.cancelling()
+    with translated():
+        yield
+    if task.cancelling() > cancels:
+        raise asyncio.CancelledError
+
+
 class RedisClient(Redis):
     """redis-py's client, whose every command raises RedisUnavailable when Redis is away."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command and return the reply."""
-        with translated():
+        with _command():
             try:
                 return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
             except ReadOnlyError:
@@ -114,7 +131,7 @@ class RedisClient(Redis):
 
 class _Pipeline(Pipeline):
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        with translated():
+        with _command():
             return await super().execute(raise_on_error)
 
 

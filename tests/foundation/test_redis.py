@@ -41,6 +41,23 @@ async def test_databases_of_one_redis_hear_nothing_of_each_other(valkey: str) ->
         assert message["data"] == "ours"
 
 
+async def test_a_command_can_be_cancelled_at_any_moment(valkey: str) -> None:
+    """A loop of commands ends by one cancel, in whichever of its steps it comes."""
+    async with connect(valkey) as redis:
+
+        async def ask() -> None:
+            while True:
+                await redis.ping()
+
+        for steps in range(60):
+            asking = asyncio.create_task(ask())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking], timeout=1)
+            assert asking.cancelled()
+
+
 async def test_cluster_mode_is_refused(tmp_path: Path) -> None:
     """By a sentence before anything uses it, and by every write that gets there."""
     with valkey_with(tmp_path, "cluster-enabled yes") as port:
