@@ -12,8 +12,7 @@ COMPILE := $(BIN)/uv pip compile --universal --no-strip-extras --generate-hashes
 PYTEST := HUSHCAST_ICE_ADDRESSES=127.0.0.1 $(BIN)/python -m pytest
 # What needs no Ray, browser or quiet machine; files spread over processes.
 FAST := -m "not slow and not soak" -n auto --maxprocesses 4 --dist loadfile
-# Two folders at a time: each has Ray or a browser, which are many processes.
-SLOW := -m "slow and not quiet and not soak" -n 2 --dist loadscope
+SLOW := -m "slow and not quiet and not soak"
 # The floor in pyproject.toml is for all fast tests. With ARGS only a part may run, or none.
 COVERAGE := --cov $(if $(ARGS),--cov-fail-under=0)
 SOME := $(if $(ARGS),|| [ $$? -eq 5 ])

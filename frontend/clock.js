@@ -1,8 +1,11 @@
+const OLDEST_MS = 2_000; // how old a Date header may be
+
 /**
  * The server's time, learned from the Date header of its answers.
  *
- * A Date header is cut to whole seconds, so one answer only bounds the offset; the bounds
- * narrow with every answer. While they include 0, the device's own clock counts as right.
+ * A Date header is cut to whole seconds, and servers write the same one for up to a second, so one
+ * answer only bounds the offset; the bounds narrow with every answer. While they include 0, the
+ * device's own clock counts as right.
  */
 export class ServerClock {
   #low = -Infinity;
@@ -18,7 +21,7 @@ export class ServerClock {
     const stamp = Date.parse(date ?? "");
     if (!Number.isFinite(stamp)) return;
     const low = stamp - gotAt;
-    const high = stamp + 1000 - sentAt;
+    const high = stamp + OLDEST_MS - sentAt;
     this.#low = Math.max(this.#low, low);
     this.#high = Math.min(this.#high, high);
     if (this.#low > this.#high) [this.#low, this.#high] = [low, high]; // a clock was set

@@ -1,8 +1,6 @@
-"""What all tests share: the real servers, how made-up inputs are drawn, what runs side by side."""
+"""What all tests share: the real servers, and how made-up inputs are drawn."""
 
 import hypothesis
-import pytest
-import xdist.scheduler
 
 from actors.ice import gather_on
 
@@ -19,18 +17,3 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("hushcast")
-
-
-class Folders(xdist.scheduler.LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """Gives a process whole folders of slow tests: one hushcast serves all of tests/app."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return nodeid.rsplit("/", 1)[0]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(
-    config: pytest.Config, log: object
-) -> xdist.scheduler.LoadScopeScheduling | None:
-    """Spread the tests as --dist says, but folders with `--dist loadscope`."""
-    return Folders(config, log) if config.getoption("dist") == "loadscope" else None

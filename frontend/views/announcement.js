@@ -1,4 +1,4 @@
-import { el } from "../dom.js";
+import { el, setText } from "../dom.js";
 
 const LOSS_PATIENCE_MS = 1_000; // the news that a page said goodbye comes within this time
 
@@ -32,6 +32,6 @@ export class Announcement {
   }
 
   #write() {
-    if (this.element.textContent !== this.#told) this.element.textContent = this.#told;
+    setText(this.element, this.#told);
   }
 }

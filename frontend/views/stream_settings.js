@@ -8,6 +8,7 @@ import { Problem } from "./problem.js";
 
 const FULL_DB = 42; // the slider's end: no limit
 const PAUSE_MS = 120;
+const NEWS_MS = 1_000; // what the server has answered comes as news a little later
 const MAX_TITLE = 80;
 
 const say = words.stream;
@@ -22,7 +23,7 @@ export class StreamSettings {
   #abort = new AbortController();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #sliding;
-  /** Changes on their way to the server: shown until it answers. @type {Set<Change>} */
+  /** Changes on their way to the server and back: shown until the news has them. @type {Set<Change>} */
   #asked = new Set();
   #denoise = toggle({
     testid: "denoise-switch",
@@ -146,10 +147,18 @@ export class StreamSettings {
     return this.#attempt(async () => {
       try {
         await this.#visit.publisher.change(change);
-      } finally {
+        setTimeout(() => this.#forget(change), NEWS_MS);
+      } catch (error) {
         this.#asked.delete(change);
+        throw error;
       }
     });
+  }
+
+  /** @param {Change} change */
+  #forget(change) {
+    this.#asked.delete(change);
+    if (!this.#abort.signal.aborted) this.#render();
   }
 
   #choose() {

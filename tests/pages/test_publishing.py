@@ -23,6 +23,11 @@ from tests.waiting import until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 VOICE = mix(spoken_words(8), noise(8), snr_db=10)
+STAYS_CHECKED = """(input) => new Promise((done) => {
+  let stays = true;
+  const looking = setInterval(() => { stays &&= input.checked; }, 2);
+  setTimeout(() => { clearInterval(looking); done(stays); }, 800);
+})"""
 
 
 @pytest.fixture
@@ -155,9 +160,11 @@ async def test_a_setting_stays_as_it_was_set_while_the_server_is_asked(stage: St
     await expect(share).to_be_checked()
     await expect(limit).to_have_value("12")
     await expect(title).to_have_value("Rehearsal")
+    steady = asyncio.create_task(share.evaluate(STAYS_CHECKED))
     answers.set()
     stream = {"share_original": True, "attenuation_limit_db": 12, "title": "Rehearsal"}
     await until(lambda: _has(ada, **stream))
+    assert await steady  # from the answer to the news, too
     await tab.page.unroute("**/api/stream", later)
     await tab.page.route("**/api/stream", lambda route: route.fulfill(status=503, json={}))
     await share.click()

@@ -18,6 +18,13 @@ test("a device's clock counts as right while the server's answers allow it", (co
   assert.equal(clock.now(), AT + 400);
 });
 
+test("a Date header that was written a second ago moves nothing", (context) => {
+  context.mock.timers.enable({ apis: ["Date"], now: AT + 1_900 });
+  const clock = new ServerClock();
+  clock.learn("Thu, 26 Nov 2026 12:00:00 GMT", AT + 1_800, AT + 1_900);
+  assert.equal(clock.now(), AT + 1_900);
+});
+
 test("a device whose clock is an hour behind shows the server's time", (context) => {
   context.mock.timers.enable({ apis: ["Date"], now: AT - 3_600_000 });
   const clock = new ServerClock();
