@@ -5,6 +5,7 @@ Firefox puts what is bundled at port 0, marked bundle-only, and skips loopback a
 
 import asyncio
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -38,7 +39,7 @@ async def main() -> None:
                 return known[-1]
 
             try:
-                await firefox_everywhere(make, path / "profile")
+                await firefox_everywhere(make, path / "profile", step=int(sys.argv[1]))
             finally:
                 for person in known:
                     await person.close()

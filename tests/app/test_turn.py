@@ -58,7 +58,7 @@ def behind_turn(
         yield running
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("transport", ["udp", pytest.param("tcp", marks=pytest.mark.soak)])
 async def test_both_roles_through_a_relay(behind_turn: App, transport: str, tmp_path: Path) -> None:
     """With the credentials of the `Link` header alone, the page publishes and is heard."""
     ada, bob = await sign_up(behind_turn.url), await sign_up(behind_turn.url)
