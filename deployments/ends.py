@@ -5,6 +5,7 @@ Every ingress replica publishes ends and calls pages back; one suffices, and non
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -45,8 +46,9 @@ class Ends:
 
     async def _publish(self) -> None:
         while True:
+            began = time.time()
             try:
-                if _noted(await self._store.publish_expired()):
+                if _noted(await self._store.publish_expired(), began):
                     self._waiting.set()
             except RedisUnavailable as error:
                 log.warning("cannot publish the ends of streams: %s", error)
@@ -101,15 +103,17 @@ class _Witness:
             raise
 
     async def _publish_death(self, name: str) -> None:
+        began = time.time()
         try:
-            _noted(await self._store.publish_death(name))
+            _noted(await self._store.publish_death(name), began)
         except RedisUnavailable as error:
             log.warning("cannot publish the death of %s: %s", name, error)  # it will expire
 
 
-def _noted(ended: list[Expired]) -> bool:
-    """Log the ends that were published; returns whether there are any."""
+def _noted(ended: list[Expired], began: float) -> bool:
+    """Log the ends that were published since then; returns whether there are any."""
+    delay_ms = round((time.time() - began) * 1000)
     for end in ended:
-        told = fields(change=end.change_id, stream=end.stream_id)
+        told = fields(change=end.change_id, stream=end.stream_id, delay_ms=delay_ms)
         log.info("published the end, the actor died", extra=told)
     return bool(ended)

@@ -24,7 +24,7 @@ from deployments.stream_actors import (
     StreamActorOptions,
     StreamActors,
 )
-from deployments.supply import Start, Supply, Target
+from deployments.supply import ROUNDING, Start, Supply, Target
 from foundation.ids import new_id
 from foundation.logs import fields
 from foundation.tasks import TaskSet
@@ -46,6 +46,8 @@ UNFIT_S = 30.0
 """A node that refused is tried again after this long."""
 START_PATIENCE_S = 30.0
 """An actor that waits for a node is given up this long after it is needed no more."""
+SILENCE_S = 5.0
+"""An actor that is silent for longer gets a replacement, although it keeps its share of a node."""
 STARTING_S = 60.0
 """An actor that nobody has made ready for this long exits."""
 VACATED = "its node is being drained"
@@ -106,12 +108,14 @@ class Pool:
         self._drains = drains
         self._keeps = keeps
         self._known: dict[str, ActorDescription] = {}
-        self._silent: set[str] = set()
-        """Actors that did not answer when last asked."""
+        self._silent: dict[str, float] = {}
+        """Actors that did not answer when last asked, and since when."""
         self._nodes: dict[str, ClusterNode] = {}
         self._reserving: Counter[str] = Counter()
         """How many reservations are in progress, by actor."""
         self._starting: dict[str, Starting] = {}
+        self._replacements: set[str] = set()
+        """Actors that take nothing of their node in Ray's books: a silent one has it."""
         self._failures = 0
         """How many actors in a row failed to start."""
         self._unfit: dict[str, tuple[float, str]] = {}
@@ -231,7 +235,7 @@ class Pool:
                 continue
             finally:
                 self._reserving -= Counter([name])
-            self._silent.discard(name)
+            self._silent.pop(name, None)
             if host is not None:
                 self._host(host, username)
                 return host
@@ -283,7 +287,8 @@ class Pool:
         except ActorSilent as error:
             log.warning("cannot list the actors: %s", error)
             names = before  # they answer, or do not, without it
-        self._silent &= names
+        for name in set(self._silent) - names:
+            del self._silent[name]
         for name in before - names:
             self._forget(name, "the cluster no longer lists it")
             self._tasks.start(self._ask(name), name=f"last call to {name}")  # proves its death
@@ -349,7 +354,7 @@ class Pool:
 
     def _learn(self, actor: ActorDescription) -> None:
         self._known[actor.name] = actor
-        self._silent.discard(actor.name)
+        self._silent.pop(actor.name, None)
         self._unfit.pop(actor.node_id, None)
         self._tell()
 
@@ -361,10 +366,11 @@ class Pool:
     def _note_silent(self, name: str) -> None:
         if name not in self._silent:
             log.warning("actor %s does not answer", name)
-        self._silent.add(name)
+        self._silent.setdefault(name, _now())
 
     def _forget(self, name: str, why: object) -> None:
-        self._silent.discard(name)
+        self._silent.pop(name, None)
+        self._replacements.discard(name)
         if self._known.pop(name, None) is not None:
             log.info("actor is gone: %s", why, extra=fields(actor=name))
 
@@ -381,7 +387,7 @@ class Pool:
             {each.name: self._room(each) for each in answering},
             [each.start for each in self._starting.values()],
             [
-                node
+                replace(node, free_cpus=node.free_cpus + self._cpus_of_silent(node.node_id))
                 for node in self._nodes.values()
                 if node.leaves_at is None
                 and node.holds(target.num_cpus, target.num_gpus)
@@ -397,6 +403,16 @@ class Pool:
         now = _now()
         return frozenset(node for node, (until, _) in self._unfit.items() if now < until)
 
+    def _cpus_of_silent(self, node_id: str) -> float:
+        """Sum up what silent actors have of a node and do not use, less what replacements use."""
+        if self._config.target.num_gpus:  # a frozen actor keeps its memory of a GPU
+            return 0.0
+        here = {a.name for a in self._known.values() if a.node_id == node_id}
+        here |= {name for name, each in self._starting.items() if each.start.node_id == node_id}
+        silent = {n for n in here & set(self._silent) if _now() - self._silent[n] > SILENCE_S}
+        used = here & self._replacements - silent
+        return max(0, len(silent) - len(used)) * self._config.target.num_cpus
+
     def _fill(self) -> None:
         """Start actors until there are enough places; give up those that nobody needs."""
         supply = self._supply()
@@ -406,9 +422,12 @@ class Pool:
         for start in supply.starts():
             name = NAME_PREFIX + new_id()
             start = replace(start, avoid=start.avoid | refused | self._leaving)
-            if node := self._nodes.get(start.node_id or ""):  # as Ray will tell in a moment
+            if node := self._nodes.get(start.node_id or ""):
                 cpus = node.free_cpus - supply.target.num_cpus
-                self._nodes[node.node_id] = replace(node, free_cpus=cpus)
+                if cpus < -ROUNDING:
+                    self._replacements.add(name)
+                else:  # as Ray will tell in a moment
+                    self._nodes[node.node_id] = replace(node, free_cpus=cpus)
             task = self._tasks.start(self._start(name, start), name=f"start {name}")
             self._starting[name] = Starting(start, task, _now(), refused)
         self._give_up_waiting(supply)
@@ -420,19 +439,24 @@ class Pool:
     def _give_up_waiting(self, supply: Supply) -> None:
         """End starts that wait for a node although they are not needed, or a node may do again."""
         now = _now()
+        # Ray knows nothing of what silent actors do not use.
+        silent = supply.has_room() and any(map(self._cpus_of_silent, self._nodes))
         for name, waiting in list(self._starting.items()):
             if waiting.start.node_id is not None:
                 continue
             others = [each.start for other, each in self._starting.items() if other != name]
             if replace(supply, starting=others).lacking():
                 waiting.needed_at = now
-            if now - waiting.needed_at > START_PATIENCE_S or waiting.refused - self._avoided:
+            unneeded = now - waiting.needed_at > START_PATIENCE_S
+            if unneeded or waiting.refused - self._avoided or silent:
                 waiting.task.cancel()
 
     async def _start(self, name: str, start: Start) -> None:
-        began = time.monotonic()
+        began, options = time.monotonic(), self._config.actor
+        if name in self._replacements:
+            options = replace(options, num_cpus=0.0)
         try:
-            actor = await self._actors.start(name, self._config.actor, start)
+            actor = await self._actors.start(name, options, start)
             told = fields(actor=name, seconds=round(time.monotonic() - began, 1))
             log.info("actor is warm", extra=told)
             self._failures = 0
@@ -446,6 +470,8 @@ class Pool:
             await asyncio.sleep(min(RETRY_MOST_S, RETRY_S * 2 ** (self._failures - 1)))
         finally:
             self._starting.pop(name, None)
+            if name not in self._known:
+                self._replacements.discard(name)
             self._tell()
 
 

@@ -15,7 +15,8 @@ MAX_STARTING = 8
 """How many actors start at a time."""
 SURPLUS_IDLE_S = 300.0
 """An actor may be surplus once it has been idle for this long."""
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
+"""Sums of CPUs are not exact."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ class Supply:
 
     def _fits(self, node: ClusterNode) -> bool:
         target = self.target
-        cpus = node.free_cpus + _ROUNDING >= target.num_cpus
-        return cpus and node.free_gpus + _ROUNDING >= target.num_gpus
+        cpus = node.free_cpus + ROUNDING >= target.num_cpus
+        return cpus and node.free_gpus + ROUNDING >= target.num_gpus
 
     # -- steps
 

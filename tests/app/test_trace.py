@@ -69,7 +69,7 @@ def without_security(log: Path) -> str:
 
 
 async def test_a_killed_actor_is_followed_to_its_friends(app: App, people: People) -> None:
-    """The end is the directory's, once; its hops have delays like any other's."""
+    """The end is published once, by whoever sees it first; its hops have delays like others."""
     ada, bob = await people(), await people()
     await ada.befriend(bob)
     async with bob.presence() as presence:
@@ -80,7 +80,7 @@ async def test_a_killed_actor_is_followed_to_its_friends(app: App, people: Peopl
         await until(lambda: presence.states(ada.username)[-1] is None)
     lines = traced(app, "--stream", stream["stream_id"]).splitlines()
     [end] = [line for line in lines if "published the end, the actor died" in line]
-    assert "directory-" in end
+    assert "directory-" in end or "ingress-" in end
     hops = traced(app, end.rpartition("change=")[2]).splitlines()[1:]
     assert {line.split()[3] for line in hops} == {"published", "received", "forwarded"}
     assert all(0 <= int(line.split()[2]) < 2000 for line in hops) and len(hops) == 3

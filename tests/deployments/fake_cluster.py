@@ -33,6 +33,7 @@ class FakeActor:
     ended: list[tuple[str, ...]] = field(default_factory=list)
     node_id: str = "node-0"
     load: float = 0.0
+    num_cpus: float = 1.0
     frozen: bool = False
     leaving: bool = False
     fails: Exception | None = None
@@ -130,7 +131,7 @@ class FakeCluster:
         """How many actors fit on a node, each taking one CPU."""
         self.leaving: dict[str, float] = {}
         self.unfit: set[str] = set()
-        self._coming: list[str] = []
+        self._coming: list[tuple[str, float]] = []
         self._capacity = capacity
         self._leases: dict[str, str] = {}
         self._hold = hold or self._hold_in_memory
@@ -177,29 +178,31 @@ class FakeCluster:
     async def start(self, name: str, options: StreamActorOptions, where: Start) -> ActorDescription:
         """Start one, in a while, once a node has room."""
         self.started.append(name)
-        node = where.node_id if where.node_id and self._free(where.node_id) > 0 else None
+        free = where.node_id and (self._free(where.node_id) > 0 or not options.num_cpus)
+        node = where.node_id if free else None
         self.waiting.append(where)
         try:
             while node is None:
-                free = (n for n in self.cpus if n not in where.avoid and self._free(n) > 0)
-                if (node := next(free, None)) is None:
+                fit = (n for n in self.cpus if n not in where.avoid and self._free(n) > 0)
+                if (node := next(fit, None)) is None:
                     await asyncio.sleep(0.1)
         finally:
             self.waiting.remove(where)
-        self._coming.append(node)
+        self._coming.append((node, options.num_cpus))
         try:
             await asyncio.sleep(self.start_s)
         finally:
-            self._coming.remove(node)
+            self._coming.remove((node, options.num_cpus))
         if not self.startable:
             raise ActorFailed("the model has another checksum")
         if node in self.unfit:
             raise NodeUnfit(f"The spool on {node} cannot be written.", node)
-        return await self.add(name, node_id=node).describe()
+        return await self.add(name, node_id=node, num_cpus=options.num_cpus).describe()
 
     def _free(self, node: str) -> float:
-        here = sum(actor.node_id == node for actor in self.actors.values())
-        return self.cpus.get(node, 0) - here - self._coming.count(node)
+        here = sum(a.num_cpus for a in self.actors.values() if a.node_id == node)
+        coming = sum(cpus for where, cpus in self._coming if where == node)
+        return self.cpus.get(node, 0) - here - coming
 
     async def meet(self, names: Iterable[str]) -> None:
         """Know everybody already."""

@@ -13,6 +13,7 @@ from deployments.pool import (
     ASK_INTERVAL_S,
     ASK_TIMEOUT_S,
     ASSIGN_WAIT_S,
+    SILENCE_S,
     START_PATIENCE_S,
     UNFIT_S,
     WANTED_S,
@@ -297,6 +298,35 @@ def test_where_all_are_frozen_there_is_no_capacity() -> None:
             with pytest.raises(NoCapacity):
                 await pool.assign("ada")
             assert now() - began <= ASSIGN_WAIT_S + ASK_TIMEOUT_S
+
+    run(main())
+
+
+def test_frozen_actors_are_replaced_on_a_node_that_they_fill() -> None:
+    """Each by one at most: a frozen actor takes no time of the node's processors."""
+
+    async def main() -> None:
+        cluster = FakeCluster(room=2)
+        frozen = [cluster.add(f"actor-{n}") for n in range(2)]
+        async with running(cluster, warm_actors=1) as pool:
+            await asyncio.sleep(ASK_INTERVAL_S)
+            for actor in frozen:
+                actor.frozen = True
+            await asyncio.sleep(SILENCE_S + 4 * ASK_INTERVAL_S)
+            host = await pool.assign("ada")
+            assert host not in ("actor-0", "actor-1")
+            await asyncio.sleep(3 * ASK_INTERVAL_S)
+            await pool.assign("bob")
+            with pytest.raises(NoCapacity):
+                await pool.assign("cid")
+            await asyncio.sleep(30)
+            assert len(cluster.actors) == 4
+            for actor in frozen:
+                actor.frozen = False
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert await pool.assign("cid") in ("actor-0", "actor-1")
+            await asyncio.sleep(30)
+            assert len(cluster.actors) == 4
 
     run(main())
 

@@ -52,6 +52,9 @@ class MadeUpStreams(Streams):
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
 
+    async def run(self) -> None:
+        """Meet no actors."""
+
     async def publish(
         self,
         username: str,
