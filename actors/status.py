@@ -254,7 +254,8 @@ class StatusStore:
         """The keys and arguments of the scripts that end what a dead actor cannot end itself."""
         channels = [self._redis.channel(CHANNEL), self._redis.channel(CONTROL_CHANNEL)]
         keys = [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY, RETURNING_KEY]
-        return keys, [status_key(""), hosted_key(""), *channels, new_id()]
+        names = [status_key(""), hosted_key(""), *channels, new_id()]
+        return keys, [*names, asked_key(""), str(WAIT_S)]
 
     async def count_returning(self) -> int:
         """Count the pages that wait to be called back."""
@@ -265,7 +266,7 @@ class StatusStore:
 
         The longest waiting come first. Returns username and former stream id of each.
         """
-        prefixes = [status_key(""), lease_key("")]
+        prefixes = [status_key(""), lease_key(""), asked_key("")]
         limits = [max(places, MIN_CALLED), COMING_S, WAIT_S]
         called = await self._call_back(
             keys=[RETURNING_KEY, CALLED_KEY],
@@ -327,7 +328,22 @@ class StatusStore:
             "reason": reason,
             "at": at,
         }
-        await self._redis.publish(self._redis.channel(CONTROL_CHANNEL), json.dumps(message))
+        async with self._redis.pipeline() as pipeline:
+            if action in ("wait", "republish"):
+                pipeline.set(asked_key(username), json.dumps(message), ex=WAIT_S)
+            pipeline.publish(self._redis.channel(CONTROL_CHANNEL), json.dumps(message))
+            await pipeline.execute()
+
+    async def asked(self, username: str) -> tuple[str, str] | None:
+        """Get what a user's pages were asked lately, `wait` or `republish`, and of which stream.
+
+        A page whose socket was lost together with its stream learns it from here.
+        """
+        text = await self._redis.get(asked_key(username))
+        if not text:
+            return None
+        message = json.loads(text)
+        return str(message["action"]), str(message["stream_id"])
 
     async def tell_listeners(self, username: str, people: list[Listening]) -> None:
         """Tell a user's pages who listens now."""
@@ -366,6 +382,11 @@ def hosted_key(actor: str) -> str:
 def status_key(username: str) -> str:
     """Name the key that holds a user's live status."""
     return f"hushcast:stream:{username}"
+
+
+def asked_key(username: str) -> str:
+    """Name the key of what a user's pages were asked: to wait, or to publish again."""
+    return f"hushcast:asked:{username}"
 
 
 def lease_key(username: str) -> str:

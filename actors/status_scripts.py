@@ -61,16 +61,29 @@ return 1
 """
 )
 
+# Asks a user's pages to wait, or to publish again. What was asked is kept: the socket of such a
+# page is often lost together with its stream.
+_ASK = """
+local function ask(asked, life_s, control, username, action, stream_id)
+  local message = cjson.encode({username = username, action = action, stream_id = stream_id,
+    session = ''})
+  redis.call('SET', asked .. username, message, 'EX', life_s)
+  redis.call('PUBLISH', control, message)
+end
+"""
+
 # For what a dead actor cannot end itself. KEYS: version, streaming, deadlines, returning. ARGV:
-# prefixes of statuses and hosts' lists, channels of changes and control, id of the changes.
-# `bury(username)` publishes the end of a stream, once, and lets its page wait for its turn to come
-# back. `ended` has username, stream id and change id of each end.
+# prefixes of statuses and hosts' lists, channels of changes and control, id of the changes, prefix
+# and life (s) of what pages were asked. `bury(username)` publishes the end of a stream, once, and
+# lets its page wait for its turn to come back. `ended` has username, stream id and change id of
+# each end.
 _BURY = (
     NOW_LUA
     + _PUBLISH
+    + _ASK
     + """
 local version, streaming, deadlines, returning = unpack(KEYS)
-local statuses, hosted, channel, control, change_id = unpack(ARGV)
+local statuses, hosted, channel, control, change_id, asked, asked_life_s = unpack(ARGV)
 local at = now()
 
 local function actor_of(username)
@@ -89,8 +102,7 @@ local function bury(username)
   redis.call('DEL', statuses .. username)
   local change = change_id .. '-' .. #ended / 3 + 1
   publish(version, channel, username, nil, change, string.format('%.6f', at))
-  redis.call('PUBLISH', control, cjson.encode({username = username, action = 'wait',
-    stream_id = stream_id, session = ''}))
+  ask(asked, asked_life_s, control, username, 'wait', stream_id)
   redis.call('ZADD', returning, at, username .. ' ' .. stream_id)
   for _, each in ipairs({username, stream_id, change}) do table.insert(ended, each) end
 end
@@ -108,7 +120,7 @@ SWEEP = (
     _BURY
     + """
 local sweeps = KEYS[5]
-local pause, patience, life, most = unpack(ARGV, 6)
+local pause, patience, life, most = unpack(ARGV, 8)
 local last, from = unpack(redis.call('HMGET', sweeps, 'at', 'from'))
 if at - (last or 0) > tonumber(pause) then from = at + patience end
 redis.call('HSET', sweeps, 'at', at, 'from', from)
@@ -141,7 +153,7 @@ BURY_ACTOR = (
     lease.LUA
     + _BURY
     + """
-local actor, leases, void_s = unpack(ARGV, 6)
+local actor, leases, void_s = unpack(ARGV, 8)
 for _, username in ipairs(redis.call('SMEMBERS', hosted .. actor)) do
   if actor_of(username) == actor then bury(username) end
   revoke_from(leases .. username, actor, void_s)
@@ -151,15 +163,17 @@ return ended
 """
 )
 
-# KEYS: returning, called. ARGV: prefixes of statuses and leases, channel of control, how many may
-# be called and not be back yet, how long one who does not come counts among these, and how long
-# pages wait (s). Calls the pages whose turn it is, the longest waiting first; not those whose
-# lease somebody holds: a cut-off actor may still be heard. Returns username and stream id of each.
+# KEYS: returning, called. ARGV: prefixes of statuses, of leases and of what pages were asked,
+# channel of control, how many may be called and not be back yet, how long one who does not come
+# counts among these, and how long pages wait (s). Calls the pages whose turn it is, the longest
+# waiting first; not those whose lease somebody holds: a cut-off actor may still be heard. Returns
+# username and stream id of each.
 CALL_BACK = (
     NOW_LUA
+    + _ASK
     + """
 local returning, called = unpack(KEYS)
-local statuses, leases, control, most, coming, patience = unpack(ARGV)
+local statuses, leases, asked, control, most, coming, patience = unpack(ARGV)
 local at = now()
 redis.call('ZREMRANGEBYSCORE', returning, '-inf', at - patience)
 redis.call('ZREMRANGEBYSCORE', called, '-inf', at - coming)
@@ -172,8 +186,7 @@ for _, each in ipairs(redis.call('ZRANGE', returning, 0, -1)) do
   elseif redis.call('EXISTS', leases .. username) == 0 then
     redis.call('ZREM', returning, each)
     redis.call('ZADD', called, at, username)
-    redis.call('PUBLISH', control, cjson.encode({username = username, action = 'republish',
-      stream_id = stream_id, session = ''}))
+    ask(asked, patience, control, username, 'republish', stream_id)
     free = free - 1
     for _, name in ipairs({username, stream_id}) do table.insert(told, name) end
   end

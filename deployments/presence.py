@@ -237,6 +237,8 @@ class Presence:
         )
         if snapshot:
             subscription.tell(Snapshot(version, [status for _, status in found.values()]))
+            if not subscription.hearing and own not in found:
+                await self._repeat_what_was_asked(subscription)
         else:
             subscription.tell(FriendsChanged())
             for name, (written, status) in found.items():
@@ -246,6 +248,10 @@ class Presence:
         versions = {name: written for name, (written, _) in found.items()}
         for change in subscription.order.end_reading(version, versions):
             subscription.tell(StreamChanged(change.version, change.username, change.stream))
+
+    async def _repeat_what_was_asked(self, subscription: Subscription) -> None:
+        if asked := await self._store.asked(subscription.username):
+            subscription.tell(Control(*asked, session=""))
 
 
 def _rests_on(subscription: Subscription) -> str:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 import actors.status
-from actors.status import CALLED_KEY, STREAMING_KEY, StatusStore, StreamState
+from actors.status import CALLED_KEY, STREAMING_KEY, WAIT_S, StatusStore, StreamState
 from actors.stream import StreamHost
 from deployments.ends import Ends, witnessed
 from deployments.stream_actors import ActorGone
@@ -117,6 +117,20 @@ async def test_who_is_back_or_has_waited_too_long_is_not_called(stage: Stage) ->
     await stage.redis.zadd("hushcast:returning", {"bert stream-of-bert": 0})
     assert await stage.store.call_back(8) == []
     assert await stage.store.count_returning() == 0
+
+
+async def test_what_pages_were_asked_is_kept_for_a_while(stage: Stage) -> None:
+    """The socket of a page is often lost together with its stream."""
+    assert await stage.store.asked("ada") is None
+    await stage.die("ada")
+    assert await stage.store.asked("ada") == ("wait", "stream-of-ada")
+    await stage.store.call_back(1)
+    assert await stage.store.asked("ada") == ("republish", "stream-of-ada")
+    await stage.store.tell_pages("bert", "taken_over", "stream-of-bert", "a session")
+    assert await stage.store.asked("bert") is None
+    await stage.store.tell_pages("bert", "republish", "stream-of-bert", "")
+    assert await stage.store.asked("bert") == ("republish", "stream-of-bert")
+    assert 0 < await stage.redis.ttl("hushcast:asked:bert") <= WAIT_S
 
 
 async def test_a_proven_death_is_told_at_once(stage: Stage) -> None:

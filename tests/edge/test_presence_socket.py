@@ -17,7 +17,7 @@ import deployments.presence
 import serve_app.routes.presence
 import serve_app.sign_ins
 from actors import access
-from actors.status import CHANNEL, StreamState
+from actors.status import CHANNEL, StatusStore, StreamState
 from deployments.subscription import Control, Subscription
 from recordings.index import Reason
 from tests import statuses
@@ -447,3 +447,26 @@ async def test_friends_learn_why_a_recording_went(serve: Serve) -> None:
         (False, "ready", None),
         (True, "deleted", "age"),
     ]
+
+
+async def test_a_page_without_a_socket_learns_later_what_it_was_asked(serve: Serve) -> None:
+    """Until its user has a stream again; friends are not asked."""
+    replica = await serve()
+    ada, bob = await replica.edge.person("ada"), await replica.edge.person("bob")
+    await replica.edge.befriend("ada", "bob")
+    store = StatusStore(replica.edge.redis)
+    await store.tell_pages("ada", "republish", "a-stream", "")
+    async with replica.socket(f"?token={ada.token}") as socket:
+        assert (await next_of(socket))["type"] == "snapshot"
+        assert await next_of(socket) == {
+            "type": "control",
+            "action": "republish",
+            "stream_id": "a-stream",
+            "session": "",
+        }
+    await statuses.write(store, live("ada"))
+    for person in (ada, bob):
+        async with replica.socket(f"?token={person.token}") as socket:
+            assert (await next_of(socket))["type"] == "snapshot"
+            await store.tell_pages(person.username, "taken_over", "a-stream", "a session")
+            assert (await next_of(socket))["action"] == "taken_over"
