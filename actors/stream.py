@@ -180,6 +180,7 @@ class StreamHost:
         self._tasks.start(self._recorder.delete(), name="deletion")
         self._tasks.start(self._recorder.copy(), name="copies")
         self._tasks.start(self._end_when_orphaned(), name="orphan watch")
+        log.info("takes streams", extra=fields(actor=self._name))
 
     async def describe(self) -> ActorDescription:
         """Tell the directory what this actor hosts; being asked keeps it alive."""

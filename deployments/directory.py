@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import ray
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
 
@@ -121,6 +122,7 @@ class StreamDirectory:
             witnessed(RayStreamActors(), StatusStore(redis)),
             drains=supplier.drains,
             keeps=lambda: supplier.keeps,
+            here=ray.get_runtime_context().get_node_id(),
         )
         keepers = [RecoveryKeeper(recovery).run()] if recovery else []
         self._rounds = asyncio.gather(self._pool.run(), supplier.run(lambda: self._pool), *keepers)

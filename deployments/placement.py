@@ -42,17 +42,21 @@ def best(
     everybody: Iterable[ActorDescription],
     reserving: Mapping[str, int],
     cpus: Mapping[str, float],
+    near: str = "",
 ) -> ActorDescription | None:
     """Choose the actor for a new stream among candidates; None if there are none.
 
     `everybody` are all actors known: they say what nodes have to do. `cpus` are those of nodes.
+    Of two that are as good, the one on the node `near` is chosen: so two directories that have not
+    heard yet what the other one chose do not choose the same.
     """
     nodes: Counter[str] = Counter()
     for actor in everybody:
         nodes[actor.node_id] += weight(actor, reserving.get(actor.name, 0))
 
-    def cost(actor: ActorDescription) -> tuple[float, int, float]:
+    def cost(actor: ActorDescription) -> tuple[float, int, bool, float]:
         per_cpu = nodes[actor.node_id] / max(1.0, cpus.get(actor.node_id, 1.0))
-        return per_cpu, weight(actor, reserving.get(actor.name, 0)), actor.load
+        streams = weight(actor, reserving.get(actor.name, 0))
+        return per_cpu, streams, actor.node_id != near, actor.load
 
     return min(candidates, key=cost, default=None)

@@ -92,7 +92,7 @@ class Pool:
     """The stream actors of the cluster, as far as this process knows them.
 
     `drains` tells which nodes people want to be drained, by id or address, and until when;
-    `keeps` whether this pool is the one that keeps the supply.
+    `keeps` whether this pool is the one that keeps the supply. It is on the node `here`.
     """
 
     def __init__(
@@ -102,11 +102,13 @@ class Pool:
         *,
         drains: Callable[[], Awaitable[Mapping[str, float]]] = _no_drains,
         keeps: Callable[[], bool] = lambda: True,
+        here: str = "",
     ) -> None:
         self._config = config
         self._actors = actors
         self._drains = drains
         self._keeps = keeps
+        self._here = here
         self._known: dict[str, ActorDescription] = {}
         self._silent: dict[str, float] = {}
         """Actors that did not answer when last asked, and since when."""
@@ -250,7 +252,7 @@ class Pool:
         candidates = [each for each in others if self._room(each)]
         if not candidates and silent:
             candidates = [each for each in others if self._room(each, silent=True)]
-        return best(candidates, everybody, self._reserving, cpus)
+        return best(candidates, everybody, self._reserving, cpus, self._here)
 
     def _host(self, name: str, username: str) -> None:
         if actor := self._known.get(name):

@@ -32,6 +32,7 @@ ANSWER_TIMEOUT_S = 15.0
 HOLDER_TIMEOUT_S = 3.0
 """How long the actor that holds a user's lease may take to answer an offer."""
 LAPSE_INTERVAL_S = 0.25
+LIVE_INTERVAL_S = 0.5
 MEET_INTERVAL_S = 5.0
 ATTEMPTS = 3
 PREVIEW_TIMEOUT_S = 60.0
@@ -159,19 +160,35 @@ class Streams:
             raise NotLive(f"{username} is not live.")
         session_id = new_id()
         arguments = (username, session_id, offer_sdp, listener, original)
+        answering = self._actors.ask(
+            status.actor,
+            ANSWER_TIMEOUT_S,
+            StreamHost.listen,
+            *arguments,
+            both=both,
+            sign_in=sign_in,
+            guest=guest,
+        )
         try:
-            answer = await self._actors.ask(
-                status.actor,
-                ANSWER_TIMEOUT_S,
-                StreamHost.listen,
-                *arguments,
-                both=both,
-                sign_in=sign_in,
-                guest=guest,
-            )
+            answer = await self._while_live(status, answering)
         except ActorGone as gone:
             raise NotLive(f"{username} is not live.") from gone
         return SessionAnswer(session_id, answer)
+
+    async def _while_live(self, status: StreamStatus, answering: Coroutine[Any, Any, str]) -> str:
+        """Wait for the answer of a stream's actor, at most until the stream ends.
+
+        An actor on a node that was lost says nothing, not even that it is gone.
+        """
+        task = asyncio.create_task(answering)
+        try:
+            while not (await asyncio.wait([task], timeout=LIVE_INTERVAL_S))[0]:
+                now = await self._store.read(status.username)
+                if now is None or now.stream_id != status.stream_id:
+                    raise NotLive(f"{status.username} is not live.")
+            return await task
+        finally:
+            task.cancel()
 
     async def trickle(self, session_id: str, caller: str, fragment: str) -> None:
         """Add ICE candidates to a session.

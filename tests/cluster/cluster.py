@@ -88,6 +88,11 @@ class Cluster:
             if line.startswith(title)
         ]
 
+    def is_warm(self) -> bool:
+        """Tell whether every media node that is on has had an actor that takes streams."""
+        said = "grep -qs 'takes streams' /tmp/ray/session_latest/logs/* && echo yes || true"
+        return all(machine.run(said) for machine in self.media if machine.is_on)
+
 
 @contextmanager
 def running_cluster(

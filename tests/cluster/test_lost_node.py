@@ -28,6 +28,7 @@ async def recordings_of(person: Person) -> list[dict[str, Any]]:
 
 async def spread(cluster: Cluster, people: People, count: int) -> tuple[list[Pair], Machine]:
     """Put people on air; get them, and the node that most of them are on."""
+    await until(cluster.is_warm, timeout_s=120, interval_s=1)
     pairs = await people.on_air(count)
     hosts = Counter(node_of(cluster, publisher).name for publisher, _ in pairs)
     places = {name: [m.name for m in cluster.replicas(name)]

@@ -42,6 +42,14 @@ def test_a_large_audience_counts_like_streams_and_a_large_node_takes_more() -> N
     assert best([small, large], [small, large], {}, {"x": 1.0, "y": 8.0}) is large
 
 
+def test_directories_that_know_nothing_of_each_other_yet_choose_different_nodes() -> None:
+    """Each, of nodes that have as little to do, its own."""
+    actors = [actor("a", node="x"), actor("b", node="y", load=0.01)]
+    chosen = [best(actors, actors, {}, {}, near) for near in "xy"]
+    assert chosen == actors
+    assert best([actor("c", 1, node="x"), *actors], actors, {"a": 1}, {}, "x") is actors[1]
+
+
 def test_places_that_are_being_asked_for_count() -> None:
     """People who come at the same moment do not all go to the same actor."""
     actors = [actor("a"), actor("b")]

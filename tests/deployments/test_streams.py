@@ -8,20 +8,21 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 import deployments.streams
-from actors.errors import ActorSilent, NoCapacity, NoPlace, NotYourSession
+from actors.errors import ActorSilent, NoCapacity, NoPlace, NotLive, NotYourSession
 from actors.status import SessionRecord, StatusStore
 from deployments.stream_actors import ActorFailed, drain_all
 from deployments.streams import Streams
 from foundation.redis import RedisClient, connect
+from tests import statuses
 from tests.deployments.fake_cluster import FakeCluster
 from tests.edge.made_up import live
 from tests.waiting import until
 
 
-async def make_offer() -> str:
-    """Offer sound, as a publisher."""
+async def make_offer(*, publishes: bool = True) -> str:
+    """Offer sound, as a publisher, or to listen."""
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    connection.addTransceiver("audio", direction="sendonly")
+    connection.addTransceiver("audio", direction="sendonly" if publishes else "recvonly")
     await connection.setLocalDescription(await connection.createOffer())
     sdp = connection.localDescription.sdp
     await connection.close()
@@ -221,6 +222,21 @@ async def test_a_drain_ends_every_actors_streams_though_one_is_dead(stage: Stage
     stage.cluster.add("actor-1").drain = drain  # type: ignore[attr-defined]
     await drain_all(stage.cluster, "the end")
     assert drained == ["the end"]
+
+
+async def test_a_listener_does_not_wait_for_a_stream_that_has_ended(stage: Stage) -> None:
+    """Its actor may be on a node that was lost, from which nothing comes, not even an error."""
+    stage.cluster.add("an-actor").frozen = True
+    await statuses.write(stage.store, live("ada"))
+    offer = await make_offer(publishes=False)
+    listening = asyncio.create_task(stage.streams.listen("bob", "ada", offer, original=False))
+    await until(lambda: stage.cluster.actors["an-actor"].calls == ["listen"])
+    assert not listening.done()
+    await statuses.lapse(stage.redis, "ada")
+    assert len(await stage.store.publish_expired()) == 1
+    with pytest.raises(NotLive):
+        async with asyncio.timeout(5):
+            await listening
 
 
 async def test_only_the_streams_owner_removes_a_listener(stage: Stage) -> None:
