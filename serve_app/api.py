@@ -80,6 +80,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     ]
     for task in tasks:
         task.add_done_callback(_report)
+    api.state.background = tasks
     try:
         yield
     finally:
@@ -91,8 +92,16 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
 
 
 def _report(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.critical("%s has ended; this replica goes on without", task.get_name(), exc_info=error)
+    if not task.cancelled():
+        error = task.exception()
+        log.critical("%s has ended; Serve replaces this replica", task.get_name(), exc_info=error)
+
+
+def check_background(api: FastAPI) -> None:
+    """Raise RuntimeError if something has ended that an application does while it runs."""
+    for task in getattr(api.state, "background", ()):
+        if task.done() and not task.cancelled():
+            raise RuntimeError(f"{task.get_name()} has ended") from task.exception()
 
 
 async def _refuse(request: Request, error: Exception) -> JSONResponse:

@@ -8,7 +8,7 @@ from ray import serve
 from deployments.directory import DirectoryClient
 from deployments.stream_actors import MEMORY_GIVEN_BACK, RayStreamActors
 from foundation import logs
-from serve_app.api import build_api
+from serve_app.api import build_api, check_background
 from serve_app.cluster import refuse_an_open_cluster
 from serve_app.services import build_services
 from serve_app.settings import Settings
@@ -35,4 +35,9 @@ class Ingress:
         directory = DirectoryClient(self._directory)
         site().compress()
         services = build_services(self._settings, directory, RayStreamActors())
-        return build_api(services, behind_serve=True)
+        self._api = build_api(services, behind_serve=True)
+        return self._api
+
+    def check_health(self) -> None:
+        """Raise if a background task has ended, so that Serve replaces this replica."""
+        check_background(self._api)

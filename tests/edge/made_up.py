@@ -54,6 +54,7 @@ class MadeUpStreams(Streams):
 
     async def run(self) -> None:
         """Meet no actors."""
+        await asyncio.Event().wait()
 
     async def publish(
         self,

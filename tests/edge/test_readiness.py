@@ -10,6 +10,7 @@ import pytest
 import serve_app.readiness
 from foundation.redis import connect
 from recordings.store import RecordingStore
+from serve_app.api import check_background
 from tests.edge.conftest import Edge, MakeEdge
 from tests.s3_stub import S3Stub, s3_stub
 from tests.servers import valkey_with
@@ -137,3 +138,22 @@ async def test_a_redis_that_became_a_replica_is_not_ready(
 async def _says(edge: Edge, sentence: str) -> bool:
     told: str | None = (await ready(edge)).json().get("detail")
     return told == sentence
+
+
+async def test_a_replica_that_stopped_following_redis_is_not_healthy(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would tell its pages nothing any more, so Serve is to replace it."""
+    fails = asyncio.Event()
+
+    async def run() -> None:
+        await fails.wait()
+        raise ValueError("a message that nobody foresaw")
+
+    monkeypatch.setattr(edge.services.presence, "run", run)
+    async with edge.api.router.lifespan_context(edge.api):
+        check_background(edge.api)
+        fails.set()
+        await until(lambda: "presence has ended" in caplog.text)
+        with pytest.raises(RuntimeError, match="presence has ended"):
+            check_background(edge.api)
