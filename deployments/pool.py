@@ -50,6 +50,8 @@ SILENCE_S = 5.0
 """An actor that is silent for longer gets a replacement, although it keeps its share of a node."""
 STARTING_S = 60.0
 """An actor that nobody has made ready for this long exits."""
+MAKE_ROOM_S = 5.0
+"""So long apart, actors of another release exit that those of this one need the room of."""
 VACATED = "its node is being drained"
 
 
@@ -118,6 +120,7 @@ class Pool:
         self._starting: dict[str, Starting] = {}
         self._replacements: set[str] = set()
         """Actors that take nothing of their node in Ray's books: a silent one has it."""
+        self._made_room_at = -MAKE_ROOM_S
         self._failures = 0
         """How many actors in a row failed to start."""
         self._unfit: dict[str, tuple[float, str]] = {}
@@ -250,6 +253,7 @@ class Pool:
         others = [each for each in everybody if each.name not in asked]
         cpus = {node.node_id: node.cpus for node in self._nodes.values()}
         candidates = [each for each in others if self._room(each)]
+        candidates = list(filter(self._is_ours, candidates)) or candidates
         if not candidates and silent:
             candidates = [each for each in others if self._room(each, silent=True)]
         return best(candidates, everybody, self._reserving, cpus, self._here)
@@ -314,8 +318,7 @@ class Pool:
             self._forget(name, "it is no longer needed")
             self._tasks.start(self._dismiss(name), name=f"dismiss {name}")
         elif not actor.starting:
-            ours = actor.version == self._config.actor.config.version
-            self._learn(actor if ours else replace(actor, capacity=0))
+            self._learn(actor)
 
     def _is_unwanted(self, actor: ActorDescription) -> bool:
         """Tell whether an actor should exit: it hosts nobody, and never will again."""
@@ -323,10 +326,25 @@ class Pool:
             return False
         if actor.starting:  # who started it is gone
             return actor.idle_s > STARTING_S
-        if actor.version != self._config.actor.config.version:
-            supply = self._supply()
-            return not supply.lacking() or not supply.has_room()
+        if not self._is_ours(actor):
+            return self._is_superseded()
         return actor.idle_s > 0 if actor.leaving else not actor.capacity
+
+    def _is_ours(self, actor: ActorDescription) -> bool:
+        """Tell whether an actor is of this release."""
+        return actor.version == self._config.actor.config.version
+
+    def _is_superseded(self) -> bool:
+        """Tell whether an actor of another release may exit: ours are warm, or have no room."""
+        supply = self._supply()
+        if not replace(supply, starting=()).lacking():
+            return True
+        coming = any(each.start.node_id is not None for each in self._starting.values())
+        made_room = _now() - self._made_room_at < MAKE_ROOM_S
+        if not self._nodes or supply.has_room() or coming or made_room:
+            return False
+        self._made_room_at = _now()
+        return True
 
     def _retire_one(self) -> None:
         """Let an actor exit that is surplus."""
@@ -381,7 +399,8 @@ class Pool:
     def _supply(self) -> Supply:
         """Sum up what there is for new streams."""
         target, now = self._config.target, _now()
-        there = [each for each in self._known.values() if each.capacity and not each.leaving]
+        known = filter(self._is_ours, self._known.values())
+        there = [each for each in known if each.capacity and not each.leaving]
         answering = [each for each in there if each.name not in self._silent]
         return Supply(
             target,

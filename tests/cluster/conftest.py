@@ -1,6 +1,7 @@
 """A cluster for all tests of this folder, and people who use it."""
 
 import os
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
@@ -20,6 +21,12 @@ CHANGES = {
     "HUSHCAST_LIMITS": '"accounts=100000/minute accounts_per_day=100000/day offers=1000/minute"',
 }
 """What the tests' cluster has besides: many people behind one address."""
+_MOUNTS = """
+mount -t tmpfs tmpfs /mnt && mkdir /mnt/changed /mnt/work /mnt/root
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/changed,workdir=/mnt/work /mnt/root
+"""
+OVERLAY = [*"unshare --mount --net --pid --fork sh -ec".split(), _MOUNTS]
+"""Succeeds where machines of namespaces can be made."""
 P = TypeVar("P", bound=Page)
 PACKETS = encode(speech_like(2.0))
 
@@ -27,7 +34,7 @@ PACKETS = encode(speech_like(2.0))
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster; this thread is on its network, as the people are."""
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or subprocess.run(OVERLAY, capture_output=True, check=False).returncode:
         pytest.skip(NEEDS_ROOT)
     folder = tmp_path_factory.mktemp("cluster")
     with running_cluster(folder, changes=CHANGES) as running, running.people.network():

@@ -26,7 +26,7 @@ NOWHERE = "02:00:00:00:00:00"
 DISKS = "/run/disks"
 JOINED = "hushcast"
 """The interface of the machine that all of this runs on."""
-NEEDS_ROOT = "machines of namespaces need root"
+NEEDS_ROOT = "machines of namespaces need root, and overlays to be mounted"
 
 _SWITCH = f"""
 mount -t tmpfs tmpfs /run && mkdir {DISKS}

@@ -25,7 +25,7 @@ class Outcome:
     """What became of one stream; seconds since the fault, None where it did not happen."""
 
     told_s: float | None
-    """Until the friend's page was told that it ended or waits."""
+    """Until the friend's page was told of a change."""
     live_s: float | None
     """Until the friend's page was told that it is live again."""
     heard_s: float | None
@@ -51,8 +51,8 @@ def outcome(pair: Pair, since: float) -> Outcome:
     """Sum up what happened to a stream since a fault."""
     publisher, listener = pair
     states = listener.states(publisher.person.username, since)
-    told = next((at for at, state in states if state != "live"), None)
-    live = next((at for at, state in states if state == "live" and told and at > told), None)
+    told = states[0][0] if states else None  # another live stream, if it had no socket meanwhile
+    live = next((at for at, state in states if state == "live"), None)
     silent = [a for a, b in zip(listener.heard, listener.heard[1:], strict=False)
               if b > since and b - a > 0.5]  # fmt: skip
     heard = next((at for at in listener.heard if silent and at > silent[-1]), None)

@@ -38,7 +38,8 @@ async def spread(cluster: Cluster, people: People, count: int) -> tuple[list[Pai
     return pairs, next(node for node in cluster.media if node.name == name)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
+@pytest.mark.quiet
 async def test_a_stream_survives_its_node(cluster: Cluster, people: People) -> None:
     """Friends are told, the page goes on elsewhere; the node returns and stores its recordings."""
     pairs, lost = await spread(cluster, people, 2)

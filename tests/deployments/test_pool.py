@@ -364,19 +364,51 @@ def test_surplus_actors_and_those_without_a_model_exit() -> None:
 
 
 def test_actors_of_another_release_exit_when_their_streams_have_ended() -> None:
-    """No new stream goes there; in the end this release's own are warm."""
+    """A new stream goes there only while none of this release's own is warm."""
 
     async def main() -> None:
-        cluster = FakeCluster()
+        cluster = FakeCluster(start_s=3)
         cluster.add("idle", version="0")
-        old = cluster.add("busy", version="0", capacity=8, users={"ada"})
+        old = cluster.add("busy", version="0", capacity=1, users={"ada"})
         async with running(cluster, warm_actors=1) as pool:
-            assert await pool.assign("bob") in cluster.started
-            await asyncio.sleep(2 * ASK_INTERVAL_S)
-            assert "idle" not in cluster.actors and "busy" in cluster.actors
+            assert pool.count_warm() == 1 and await pool.assign("bob") == "idle"
+            await asyncio.sleep(3 + 2 * ASK_INTERVAL_S)
+            assert await pool.assign("cid") in cluster.started
+            assert {"idle", "busy"} <= set(cluster.actors)
             old.users.clear()
-            await asyncio.sleep(2 * ASK_INTERVAL_S)
-            assert "busy" not in cluster.actors and pool.count_warm() == 1
+            cluster.actors["idle"].users.clear()
+            await asyncio.sleep(3 + 2 * ASK_INTERVAL_S)
+            assert not {"idle", "busy"} & set(cluster.actors) and pool.count_warm() == 1
+
+    run(main())
+
+
+def test_while_a_release_replaces_another_there_is_always_a_place() -> None:
+    """Where both fit, the old one's actors stay until the new one's are warm, else not all go."""
+
+    async def main() -> None:
+        for room in (2, 4):
+            cluster = FakeCluster(start_s=3, room=room, capacity=8)
+            for n in range(2):
+                cluster.add(f"old-{n}", version="0")
+            async with running(cluster, warm_actors=1, streams_per_actor=8) as pool:
+                for _ in range(100):
+                    assert pool.count_warm() > 0
+                    await asyncio.sleep(0.1)
+                assert not {"old-0", "old-1"} & set(cluster.actors)
+
+    run(main())
+
+
+def test_an_old_release_leaves_where_there_is_room_for_one_actor() -> None:
+    """For as long as the new one takes to start there is no place."""
+
+    async def main() -> None:
+        cluster = FakeCluster(room=1)
+        cluster.add("old", version="0")
+        async with running(cluster, warm_actors=1) as pool:
+            await asyncio.sleep(4 * ASK_INTERVAL_S)
+            assert "old" not in cluster.actors and pool.count_warm() == 1
 
     run(main())
 
