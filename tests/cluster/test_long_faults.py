@@ -23,6 +23,9 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.soak
 
+REPLICAS = ("Ingress", "StreamDirectory")
+SETTLED_S = 10.0
+"""Ray notices by then that a node is gone whose link came back, and starts it anew."""
 GRACE_S = 120.0
 """Within this time nothing remains "recording" or "storing" without a living owner."""
 
@@ -40,9 +43,12 @@ async def whole(cluster: Cluster) -> None:
                 answer = await http.get("/readyz")
             except httpx.HTTPError:
                 return False
-            everywhere = {node.name for node in cluster.replicas("Ingress")}
-            return answer.status_code == 200 and everywhere == {n.name for n in cluster.media}
+            media = [node.name for node in cluster.media]
+            places = [sorted(node.name for node in cluster.replicas(each)) for each in REPLICAS]
+            return answer.status_code == 200 and places == [media] * len(REPLICAS)
 
+        await until(ready, timeout_s=120, interval_s=0.5)
+        await asyncio.sleep(SETTLED_S)
         await until(ready, timeout_s=120, interval_s=0.5)
 
 
@@ -56,7 +62,7 @@ async def test_six_publishers_are_spread(cluster: Cluster, people: People) -> No
     pairs, _ = await spread(cluster, people, 6)
     counts = Counter(node_of(cluster, publisher).name for publisher, _ in pairs)
     assert set(counts.values()) == {3}
-    for deployment in ("Ingress", "StreamDirectory"):
+    for deployment in REPLICAS:
         nodes = [machine.name for machine in cluster.replicas(deployment)]
         assert sorted(nodes) == [machine.name for machine in cluster.media]
 
