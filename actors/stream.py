@@ -179,7 +179,6 @@ class StreamHost:
         self._tasks.start(self._recorder.sweep(), name="sweep")
         self._tasks.start(self._recorder.delete(), name="deletion")
         self._tasks.start(self._recorder.copy(), name="copies")
-        self._tasks.start(self._end_when_orphaned(), name="orphan watch")
         log.info("takes streams", extra=fields(actor=self._name))
 
     async def describe(self) -> ActorDescription:
@@ -427,16 +426,6 @@ class StreamHost:
                 del self._streams[stream.username]
             self._used_at = time.monotonic()
 
-    async def _end_when_orphaned(self) -> None:
-        """End this process when no directory has asked for it and nobody is here."""
-        while True:
-            await asyncio.sleep(ORPHAN_TIMEOUT_S / 4)
-            idle = not self._users() and not self._recorder.busy
-            if idle and time.monotonic() - self._asked_at > ORPHAN_TIMEOUT_S:
-                log.warning("actor %s: exits, no directory asks about it", self._name)
-                handle = ray.get_actor(self._name, namespace=NAMESPACE)
-                handle.leave.remote()
-
 
 def _make_sound_thread(config: StreamActorConfig) -> SoundThread:
     # Microphones without automatic gain are often quiet: the network hears them louder.
@@ -467,6 +456,21 @@ class StreamHostProcess(StreamHost):
         gc.collect()
         gc.freeze()
         return described
+
+    async def _start(self) -> None:
+        await super()._start()
+        self._tasks.start(self._end_when_orphaned(), name="orphan watch")
+
+    async def _end_when_orphaned(self) -> None:
+        """End this process when no directory has asked for it and nobody is here."""
+        while True:
+            await asyncio.sleep(ORPHAN_TIMEOUT_S / 4)
+            idle = not self._users() and not self._recorder.busy
+            if idle and time.monotonic() - self._asked_at > ORPHAN_TIMEOUT_S:
+                log.warning("actor %s: exits, no directory asks about it", self._name)
+                # Ray waits for the cluster's head.
+                itself = await asyncio.to_thread(ray.get_actor, self._name, NAMESPACE)
+                itself.leave.remote()
 
 
 StreamActor = ray.remote(StreamHostProcess)

@@ -9,19 +9,22 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import ray
 
+import actors.stream
 from actors.access import Guest
 from actors.errors import NoCapacity
-from actors.stream import NAME_PREFIX, NAMESPACE, StreamHost
+from actors.stream import NAME_PREFIX, NAMESPACE, StreamHost, StreamHostProcess
 from commands.local.ray_head import ray_environment
 from deployments.stream_actors import RayStreamActors, placing
 from deployments.supply import ANYWHERE, Start
 from foundation.logs import request_id
 from foundation.redis import RedisUnavailable
+from tests.waiting import until
 
 NAME = f"{NAME_PREFIX}test"
 
@@ -62,6 +65,38 @@ class Host:
         await asyncio.Event().wait()
 
 
+class Orphan(StreamHostProcess):
+    """What of an actor watches whether anybody asks about it."""
+
+    def __init__(self, name: str) -> None:
+        actors.stream.ORPHAN_TIMEOUT_S = 12.0  # looks every 3 s
+        self._name, self._asked_at = name, 0.0
+        self._recorder = self._previews = SimpleNamespace(busy=False)  # type: ignore[assignment]
+
+    def _users(self) -> set[str]:
+        return set()
+
+    async def watch(self) -> None:
+        """Watch, from now on."""
+        self._watching = asyncio.create_task(self._end_when_orphaned())
+
+
+async def exits() -> bool:
+    """Tell whether an actor that nobody asks about exits."""
+    name, remote = f"{NAME_PREFIX}orphan", cast(Any, ray.remote(Orphan))
+    orphan = remote.options(name=name, namespace=NAMESPACE, max_concurrency=10).remote(name)
+    orphan.watch.remote()
+    cluster = RayStreamActors()
+    await until(lambda: is_named(cluster, name))
+    await until(lambda: is_named(cluster, name, False))
+    return True
+
+
+async def is_named(cluster: RayStreamActors, name: str, there: bool = True) -> bool:
+    """Tell whether an actor is there, or is not."""
+    return (name in await cluster.names()) is there
+
+
 async def main() -> None:
     """Ask for everything, and print what comes as JSON."""
     remote: Any = ray.remote(Host)
@@ -77,23 +112,23 @@ async def main() -> None:
     assert not waiting
     ray.kill(nowhere)
     actor = remote.options(name=NAME, namespace=NAMESPACE, max_concurrency=10).remote()
-    actors = RayStreamActors()
+    cluster = RayStreamActors()
     request_id.set("a-request")
-    told = {"describe": [str(await actors.ask(NAME, 30, StreamHost.describe))]}
-    told["names"] = sorted(await actors.names())
-    publish = actors.ask(NAME, 30, StreamHost.publish, "ada", "s1", "an offer", sign_in="a1")
+    told = {"describe": [str(await cluster.ask(NAME, 30, StreamHost.describe))]}
+    told["names"] = sorted(await cluster.names())
+    publish = cluster.ask(NAME, 30, StreamHost.publish, "ada", "s1", "an offer", sign_in="a1")
     told["publish"] = [await publish]
     listener = ("ada", "l1", "an offer", "link:1", False)
-    told["listen"] = [await actors.ask(NAME, 30, StreamHost.listen, *listener, guest=None)]
+    told["listen"] = [await cluster.ask(NAME, 30, StreamHost.listen, *listener, guest=None)]
     guest = Guest("1", None, time.time() + 60)
     calls = {
-        "guest": actors.ask(NAME, 30, StreamHost.listen, *listener, guest=guest),
-        "listeners": actors.ask(NAME, 30, StreamHost.listeners, "ada"),
-        "stop": actors.ask(NAME, 30, StreamHost.stop, "ada", None, "the end"),
-        "control": actors.ask(NAME, 30, StreamHost.control, "ada", {}),
-        "reserve": actors.ask(NAME, 30, StreamHost.reserve, "ada"),
-        "drain": actors.ask(NAME, 0.5, StreamHost.drain, "the end"),
-        "nobody": actors.ask(f"{NAME_PREFIX}nobody", 30, StreamHost.describe),
+        "guest": cluster.ask(NAME, 30, StreamHost.listen, *listener, guest=guest),
+        "listeners": cluster.ask(NAME, 30, StreamHost.listeners, "ada"),
+        "stop": cluster.ask(NAME, 30, StreamHost.stop, "ada", None, "the end"),
+        "control": cluster.ask(NAME, 30, StreamHost.control, "ada", {}),
+        "reserve": cluster.ask(NAME, 30, StreamHost.reserve, "ada"),
+        "drain": cluster.ask(NAME, 0.5, StreamHost.drain, "the end"),
+        "nobody": cluster.ask(f"{NAME_PREFIX}nobody", 30, StreamHost.describe),
     }
     for name, call in calls.items():
         try:
@@ -103,10 +138,11 @@ async def main() -> None:
     ray.kill(actor)
     while "dead" not in told:  # out of reach first, until Ray knows that it is dead
         try:
-            await actors.ask(NAME, 5, StreamHost.describe)
+            await cluster.ask(NAME, 5, StreamHost.describe)
         except Exception as error:
             if type(error).__name__ != "ActorSilent":
                 told["dead"] = [type(error).__name__]
+    told["orphan"] = ["exits"] if await exits() else []
     print("told", json.dumps(told))
 
 
@@ -141,6 +177,7 @@ def test_what_an_actor_raises_arrives_as_what_it_is(tmp_path: Path) -> None:
         "drain": ["ActorSilent", "The stream is not responding right now. Please try again."],
         "nobody": ["ActorGone", "The server that ran this stream is gone. Please try again."],
         "dead": ["ActorGone"],
+        "orphan": ["exits"],
     }
 
 

@@ -34,6 +34,7 @@ class Scene:
     ada: Person
     browser: Browser
     processes: set[psutil.Process]
+    """Those that her browser began with; `all_of` has those that it has now."""
     hers: Tab
     his: Tab
     wires: UdpPaths
@@ -46,18 +47,27 @@ async def live(stage: Stage, name: str, folder: Path) -> AsyncIterator[Scene]:
     await stage.edge.befriend(ada.username, bob.username)
     others = browsers()
     async with chromium(folder / "microphone.wav") as browser:
-        processes = browsers() - others
         hers = await open_tab(browser, ada, script=CAPTURED)
+        processes = browsers() - others
         his = await stage.open(bob, f"/u/{ada.username}")
         async with UdpPaths(hers.page) as wires:
             await hers.find("start").click()
             await expect(hers.find("stream-state")).to_have_text("Live", timeout=20_000)
             await his.find("listen").click()
             await expect(his.find("listen-sentence")).to_contain_text("You hear", timeout=20_000)
-            yield Scene(stage, ada, browser, processes | browsers() - others, hers, his, wires)
+            yield Scene(stage, ada, browser, processes, hers, his, wires)
     await ada.close()
     await his.context.close()
     await bob.close()
+
+
+def all_of(scene: Scene) -> list[psutil.Process]:
+    """List the processes of the publisher's browser."""
+    found = set()
+    for process in scene.processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found |= {process, *process.children(recursive=True)}
+    return [process for process in found if process.is_running()]
 
 
 async def offline(scene: Scene, seconds: float) -> None:
@@ -78,13 +88,13 @@ async def lose_path(scene: Scene) -> None:
 
 async def asleep(scene: Scene, seconds: float) -> None:
     """Close the lid for a while."""
-    await sleep([process for process in scene.processes if process.is_running()], seconds)
+    await sleep(all_of(scene), seconds)
 
 
 async def crash(scene: Scene) -> None:
     """Kill the browser."""
-    for process in scene.processes:
-        if process.is_running():
+    for process in all_of(scene):
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
 
