@@ -38,10 +38,18 @@ async def spread(cluster: Cluster, people: People, count: int) -> tuple[list[Pai
     return pairs, next(node for node in cluster.media if node.name == name)
 
 
-@pytest.mark.slow
-@pytest.mark.quiet
-async def test_a_stream_survives_its_node(cluster: Cluster, people: People) -> None:
-    """Friends are told, the page goes on elsewhere; the node returns and stores its recordings."""
+@pytest.mark.parametrize(
+    "in_time",
+    [
+        pytest.param(False, marks=[pytest.mark.slow, pytest.mark.quiet]),
+        pytest.param(True, marks=pytest.mark.soak),
+    ],
+)
+async def test_a_stream_survives_its_node(cluster: Cluster, people: People, in_time: bool) -> None:
+    """Friends are told, the page goes on elsewhere; the node returns and stores its recordings.
+
+    How fast depends on what else the machine has to do, so only the long runs insist on that.
+    """
     pairs, lost = await spread(cluster, people, 2)
     hit = [pair for pair in pairs if node_of(cluster, pair[0]) is lost]
     begun = {(await recordings_of(publisher.person))[0]["id"] for publisher, _ in hit}
@@ -62,7 +70,7 @@ async def test_a_stream_survives_its_node(cluster: Cluster, people: People) -> N
         show("its recordings, node back", f"{now() - returned:.1f} s")
     finished_s = now() - returned
     for seen in outcomes:
-        assert seen.told_s is not None and seen.told_s <= TOLD_S
-        assert seen.live_s is not None and seen.live_s <= LIVE_S
+        assert seen.told_s is not None and seen.live_s is not None
         assert not seen.refusals
-    assert finished_s <= FINISHED_S
+        assert not in_time or (seen.told_s <= TOLD_S and seen.live_s <= LIVE_S)
+    assert not in_time or finished_s <= FINISHED_S
