@@ -162,10 +162,10 @@ class StreamHost:
         """
         async with self._starting:
             if self._sound_thread is None:
-                await self._start()
+                await self._get_ready()
         return self.describe_now()
 
-    async def _start(self) -> None:
+    async def _get_ready(self) -> None:
         config = self._config
         spool = Path(config.spool_dir)
         await self._node.check(spool, config.ice_addresses, config.udp_ports, config.public_ips)
@@ -457,8 +457,8 @@ class StreamHostProcess(StreamHost):
         gc.freeze()
         return described
 
-    async def _start(self) -> None:
-        await super()._start()
+    async def _get_ready(self) -> None:
+        await super()._get_ready()
         self._tasks.start(self._end_when_orphaned(), name="orphan watch")
 
     async def _end_when_orphaned(self) -> None:

@@ -201,6 +201,7 @@ async def test_the_end_of_the_peer_ends_the_session() -> None:
     peer = PublisherPeer(PACKETS)
     task = await begin(session, peer)
     await until(lambda: session.state is SessionState.CONNECTED)
+    await peer.connected.wait()  # before, it would say no goodbye
     await peer.close()
     await asyncio.wait_for(task, 10)
 
