@@ -22,7 +22,7 @@ CHANGES = {
 }
 """What the tests' cluster has besides: many people behind one address."""
 _MOUNTS = """
-mount -t tmpfs tmpfs /mnt && mkdir /mnt/changed /mnt/work /mnt/root
+ip link add lan type bridge && mount -t tmpfs tmpfs /mnt && mkdir /mnt/changed /mnt/work /mnt/root
 mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/changed,workdir=/mnt/work /mnt/root
 """
 OVERLAY = [*"unshare --mount --net --pid --fork sh -ec".split(), _MOUNTS]

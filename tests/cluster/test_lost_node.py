@@ -71,6 +71,7 @@ async def test_a_stream_survives_its_node(cluster: Cluster, people: People, in_t
     finished_s = now() - returned
     for seen in outcomes:
         assert seen.told_s is not None and seen.live_s is not None
-        assert not seen.refusals
-        assert not in_time or (seen.told_s <= TOLD_S and seen.live_s <= LIVE_S)
+        if in_time:
+            assert seen.told_s <= TOLD_S and seen.live_s <= LIVE_S
+            assert not seen.refusals  # the load balancer's, until it knows that the node is gone
     assert not in_time or finished_s <= FINISHED_S
