@@ -447,18 +447,11 @@ class StreamHostProcess(StreamHost):
         request_id.set(request)
         return await getattr(self, method)(*args, **kwargs)
 
-    async def ready(self) -> ActorDescription:
-        """Get ready, then keep what was loaded out of the garbage collector's sight.
-
-        To look through it takes 60 ms, in which no thread runs.
-        """
-        described = await super().ready()
-        gc.collect()
-        gc.freeze()
-        return described
-
     async def _get_ready(self) -> None:
         await super()._get_ready()
+        # To look through what was loaded takes garbage collection 60 ms, in which no thread runs.
+        gc.collect()
+        gc.freeze()
         self._tasks.start(self._end_when_orphaned(), name="orphan watch")
 
     async def _end_when_orphaned(self) -> None:
@@ -468,9 +461,7 @@ class StreamHostProcess(StreamHost):
             idle = not self._users() and not self._recorder.busy
             if idle and time.monotonic() - self._asked_at > ORPHAN_TIMEOUT_S:
                 log.warning("actor %s: exits, no directory asks about it", self._name)
-                # Ray waits for the cluster's head.
-                itself = await asyncio.to_thread(ray.get_actor, self._name, NAMESPACE)
-                itself.leave.remote()
+                ray.get_runtime_context().current_actor.leave.remote()  # needs no head
 
 
 StreamActor = ray.remote(StreamHostProcess)
