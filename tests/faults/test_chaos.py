@@ -32,7 +32,8 @@ class Plan:
 
     seconds: float
     end: str
-    """stop: its user ends it; kill: its actor gets SIGKILL; cut: the network fails at once."""
+    """stop: its user ends it; kill: its actor gets SIGKILL, and with it whoever shares that
+    actor; cut: the network fails at once."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,13 @@ async def chaos(
               for _ in range(2 * restarts)]  # fmt: skip
     persons = [await people() for _ in plans]
     room = asyncio.Semaphore(at_a_time)
-    restarting = asyncio.create_task(_restart(sorted(faults), instance))
-    outcomes = await asyncio.gather(
-        *(
-            _stream(person, plan, room, instance)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_restart(sorted(faults), instance))
+        running = [
+            tasks.create_task(_stream(person, plan, room, instance))
             for person, plan in zip(persons, plans, strict=True)
-        )
-    )
-    await restarting
+        ]
+    outcomes = [task.result() for task in running]
     lost = [await _lost_s(outcome) for outcome in outcomes]
     orphans = await _orphans(instance)
     for outcome, seconds_lost in zip(outcomes, lost, strict=True):
@@ -92,8 +92,10 @@ async def _restart(faults: list[tuple[float, float]], instance: Instance) -> Non
         await asyncio.sleep(max(0.0, began + at - asyncio.get_running_loop().time()))
         child = (instance.s3, instance.redis)[number % 2]
         await asyncio.to_thread(child.stop)
-        await asyncio.sleep(outage_s)
-        await asyncio.to_thread(child.start)
+        try:
+            await asyncio.sleep(outage_s)
+        finally:
+            child.start()
 
 
 async def _stream(
@@ -101,17 +103,28 @@ async def _stream(
 ) -> Outcome:
     async with room:
         peer, session = await _published(person)
+        actor = _hosting(peer, instance)
         await until(lambda: peer.microphone.played > 0)
-        await asyncio.sleep(plan.seconds)
+        killed = await _dies_within(actor, plan.seconds)
         published_s = peer.microphone.played * 0.02
-        if plan.end == "stop":
+        if killed:
+            pass
+        elif plan.end == "stop":
             await _insist(lambda: person.http.delete(session))
         elif plan.end == "kill":
-            _hosting(peer, instance).kill()
+            actor.kill()
         else:
             _cut(peer)
         await peer.close()
-        return Outcome(person, plan.end, published_s)
+        return Outcome(person, "killed with another" if killed else plan.end, published_s)
+
+
+async def _dies_within(process: psutil.Process, seconds: float) -> bool:
+    try:
+        await until(lambda: not process.is_running(), timeout_s=seconds, interval_s=0.02)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _published(person: Person) -> tuple[PublisherPeer, str]:
