@@ -1,4 +1,4 @@
-"""In Chromium: POST to connected, POST to first sound, mouth to ear.
+"""In Chromium: POST to connected, POST to first sound, mouth to ear, what a page takes.
 
     python -m bench.chromium [--tries 30] [--url http://127.0.0.1:8000]
 
@@ -26,6 +26,8 @@ from tests.waiting import until
 
 HEARD_S = 20.0
 PIECE_S = 1.0
+PAUSE_S = 1.0
+"""Between two presses at the same place: sooner, they count as one."""
 
 # Notes when the page posts, when its connection stands, and when its first sound plays; keeps the
 # microphone's and the loudspeaker's samples, with the time at which each block came.
@@ -33,6 +35,7 @@ WATCH = """(() => {
   const now = () => performance.timeOrigin + performance.now();
   window.times = {};
   const send = window.fetch;
+  let ears;
   window.fetch = (url, options) => {
     if (options?.method === "POST" && /\\/(whip|whep)/.test(url))
       window.times = { posted: now() };
@@ -46,12 +49,16 @@ WATCH = """(() => {
       });
       this.addEventListener("track", ({ track, transceiver }) => {
         if (transceiver.mid !== "0") return; // the second has the original sound
-        const look = async () => {
+        // The page mutes the element that plays it and mixes by itself, so statistics say 0.
+        ears ??= new AudioContext({ sampleRate: 48000 });
+        const ear = new AnalyserNode(ears, { fftSize: 256 });
+        ears.createMediaStreamSource(new MediaStream([track])).connect(ear);
+        const samples = new Float32Array(ear.fftSize);
+        const look = () => {
           if (this.connectionState === "closed") return;
-          for (const stats of (await this.getStats()).values())
-            if (stats.type === "inbound-rtp" && stats.totalAudioEnergy > 0)
-              window.times.sounded ??= now();
-          if (!window.times.sounded) setTimeout(look, 5);
+          ear.getFloatTimeDomainData(samples);
+          if (samples.some((sample) => sample !== 0)) window.times.sounded ??= now();
+          else setTimeout(look, 5);
         };
         look();
         window.loudspeaker = track;
@@ -102,6 +109,7 @@ WATCH = """(() => {
 
 async def pressed(tab: Tab, button: str, *, sound: bool) -> dict[str, float]:
     """Press Start or Listen; get the ms from the POST to what followed."""
+    await asyncio.sleep(PAUSE_S)
     await tab.page.evaluate("() => { window.times = {}; }")
     await tab.find(button).click()
     awaited = "sounded" if sound else "connected"
@@ -125,6 +133,22 @@ async def clock_minus_place(tab: Tab, ruler: Ruler) -> np.ndarray[Any, np.dtype[
         if place is not None:
             found.append(begun + (start - place) / SAMPLE_RATE)
     return np.array(found)
+
+
+async def busy(tab: Tab, seconds: float) -> dict[str, float]:
+    """Measure the page's main thread: the share of a core of everything, and of its scripts."""
+    devtools = await tab.context.new_cdp_session(tab.page)
+    await devtools.send("Performance.enable")
+    names = ("TaskDuration", "ScriptDuration")
+
+    async def read() -> dict[str, float]:
+        metrics = (await devtools.send("Performance.getMetrics"))["metrics"]
+        return {each["name"]: each["value"] for each in metrics}
+
+    before = await read()
+    await asyncio.sleep(seconds)
+    after = await read()
+    return {name: (after[name] - before[name]) / seconds for name in names}
 
 
 async def measure(url: str, tries: int) -> None:
@@ -162,12 +186,16 @@ async def _measure(browser: Browser, ada: Person, bob: Person, ruler: Ruler, tri
         if turn < tries:
             await his.find("unlisten").click()
             await expect(his.find("listen")).to_be_visible()
+    pages = {"publisher's page": hers, "listener's page": his}
+    loads = {name: await busy(tab, HEARD_S) for name, tab in pages.items()}
     await hers.page.evaluate("() => window.record(window.microphone)")
     await his.page.evaluate("() => window.record(window.loudspeaker)")
     await asyncio.sleep(HEARD_S)
     said, heard = [await clock_minus_place(tab, ruler) for tab in (hers, his)]
     round_s = ruler.length / SAMPLE_RATE
-    mouth_to_ear = (heard - np.median(said)) % round_s * 1000
+    # The marker begins again and again: places are known but for whole rounds.
+    began = said[0] + np.median((said - said[0] + round_s / 2) % round_s - round_s / 2)
+    mouth_to_ear = (heard - began) % round_s * 1000
     rows = {
         "publisher: POST to connected": [each["connected"] for each in published],
         "listener: POST to connected": [each["connected"] for each in listened],
@@ -178,6 +206,9 @@ async def _measure(browser: Browser, ada: Person, bob: Person, ruler: Ruler, tri
     for name, values in rows.items():
         p50, p95, most = np.percentile(values, (50, 95, 100))
         print(f"{name:32}{p50:8.0f}{p95:8.0f}{most:8.0f}{len(values):5}")
+    for name, load in loads.items():
+        shares = (f"{load[each]:.1%} of a core" for each in ("TaskDuration", "ScriptDuration"))
+        print(f"{name}, main thread: {', scripts '.join(shares)}")
 
 
 async def _none(person: Person) -> bool:

@@ -1,5 +1,5 @@
 import { el } from "../dom.js";
-import { bar, keepDrawn } from "./canvas.js";
+import { bar, fill, keepDrawn } from "./canvas.js";
 import { height } from "./meter.js";
 
 /**
@@ -62,21 +62,23 @@ export class LiveWaveform {
   /** @type {Draw} */
   #draw = (context, width, height, colour) => {
     const middle = height / 2;
-    const [rest, noise, voice] = [colour("--line"), colour("--edge"), colour("--accent")];
-    const draw = (/** @type {number} */ i, /** @type {number} */ level, /** @type {string} */ fill) => {
-      context.fillStyle = fill;
+    const [rest, noise, voice] = [new Path2D(), new Path2D(), new Path2D()];
+    const add = (/** @type {Path2D} */ path, /** @type {number} */ i, /** @type {number} */ level) => {
       const x = width - (i + 1) * STEP;
-      bar(context, x, middle, WIDTH, Math.max(WIDTH / 2, level ** 1.6 * middle));
+      bar(path, x, middle, WIDTH, Math.max(WIDTH / 2, level ** 1.6 * middle));
     };
     for (let i = 0; i < Math.floor(width / STEP); i += 1) {
       const levels = this.#levels[i];
       if (!levels) {
-        draw(i, 0, rest);
+        add(rest, i, 0);
         continue;
       }
       const { denoised, original, noisy } = levels;
-      if (original > denoised) draw(i, original, noise);
-      if (!noisy) draw(i, denoised, voice);
+      if (original > denoised) add(noise, i, original);
+      if (!noisy) add(voice, i, denoised);
     }
+    fill(context, rest, colour("--line"));
+    fill(context, noise, colour("--edge"));
+    fill(context, voice, colour("--accent"));
   };
 }

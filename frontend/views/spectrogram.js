@@ -57,8 +57,6 @@ export class Spectrogram {
     this.#columns = columns;
     this.#strips = [new Strip(columns), new Strip(columns)];
     this.#redraw = keepDrawn(this.#canvas, this.#draw, this.#abort.signal);
-    const forced = window.matchMedia("(forced-colors: active)");
-    forced.addEventListener("change", this.#redraw, { signal: this.#abort.signal });
   }
 
   /**

@@ -1,7 +1,7 @@
 import { formatDuration } from "../clock.js";
 import { el } from "../dom.js";
 import { words } from "../words.js";
-import { bar, keepDrawn } from "./canvas.js";
+import { bar, fill, keepDrawn } from "./canvas.js";
 
 /** @import { Draw } from "./canvas.js" */
 
@@ -91,11 +91,13 @@ export class Waveform extends EventTarget {
     const count = Math.floor(width / STEP);
     const middle = height / 2;
     const played = this.#duration ? (this.#position / this.#duration) * count : 0;
-    const [before, after] = [colour("--accent"), colour("--wave")];
+    const [before, after] = [new Path2D(), new Path2D()];
     for (let i = 0; i < count; i += 1) {
-      context.fillStyle = i < played ? before : after;
-      bar(context, i * STEP, middle, WIDTH, Math.max(WIDTH / 2, this.#peak(i, count) * middle));
+      const half = Math.max(WIDTH / 2, this.#peak(i, count) * middle);
+      bar(i < played ? before : after, i * STEP, middle, WIDTH, half);
     }
+    fill(context, before, colour("--accent"));
+    fill(context, after, colour("--wave"));
     if (!played) return;
     context.fillStyle = colour("--ink"); // where it is, also for those who see no difference
     context.fillRect(Math.min(played * STEP, width - HEAD), 0, HEAD, height);
