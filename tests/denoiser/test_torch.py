@@ -64,7 +64,9 @@ def _states(executor: TorchExecutor) -> list[torch.Tensor]:
     ]
 
 
-@pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
+@pytest.mark.parametrize(
+    "name", ["dfn2", "dfn2_ll", "dfn3", pytest.param("dfn3_ll", marks=pytest.mark.slow)]
+)
 def test_every_stream_is_the_official_one(name: ModelName, device: Device) -> None:
     """18 streams that start and pause at any time are each exact to the last sample.
 

@@ -13,6 +13,7 @@ import soundfile
 import soxr
 
 from actors.denoiser import ModelName
+from actors.models import MODELS
 from commands.denoise.flac import insert_metadata, read_metadata
 from commands.denoise.ogg import insert_comments, read_comments
 from tests.denoiser.clips import noisy_clip, worst
@@ -22,7 +23,7 @@ from tests.local.denoising import denoise, form, read, stream, write
 EXACT = 1e-5
 
 
-@pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
+@pytest.mark.parametrize("name", MODELS)
 def test_a_file_is_what_the_official_program_makes(tmp_path: Path, name: ModelName) -> None:
     """A 48 kHz float WAV equals the official offline output, to its last sample."""
     sound = noisy_clip("voice")
