@@ -123,6 +123,18 @@ def test_attenuation_limit_is_the_official_one(name: ModelName) -> None:
     assert worst(denoise(denoiser, sound), official) <= EXACT
 
 
+@pytest.mark.parametrize("limit_db", [None, 12])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_post_filter_is_the_official_one(name: ModelName, limit_db: float | None) -> None:
+    """As by `--pf`: DeepFilterNet2's changes the gains, DeepFilterNet3's what comes of both."""
+    sound = noisy_clip("words", 1.0)
+    denoiser = Denoiser(load_model(name))
+    denoiser.post_filter, denoiser.attenuation_limit_db = True, limit_db
+    official = official_model(name).enhance(sound, limit_db, post_filter=True)
+    assert worst(denoise(denoiser, sound), official) <= EXACT
+    assert worst(official, official_model(name).enhance(sound, limit_db)) > 100 * EXACT
+
+
 @pytest.mark.parametrize(("name", "latency"), LATENCY_SAMPLES.items())
 @pytest.mark.parametrize("at", [0, 777, 4800])
 def test_latency_is_where_an_impulse_comes_out(name: ModelName, latency: int, at: int) -> None:

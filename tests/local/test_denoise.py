@@ -43,6 +43,17 @@ def test_the_attenuation_limit_is_the_official_one(tmp_path: Path) -> None:
     assert worst(official, official_model().enhance(sound)) > 100 * EXACT
 
 
+@pytest.mark.parametrize("name", ["dfn2", "dfn3"])
+def test_the_post_filter_is_the_official_one(tmp_path: Path, name: ModelName) -> None:
+    """`--post-filter` is the official program's `--pf`."""
+    sound = noisy_clip("words", 1.0)
+    source, target = write(tmp_path / "in.wav", sound), tmp_path / "out.wav"
+    assert denoise(source, target, "--post-filter", "--model", name) == 0
+    official = official_model(name).enhance(sound, post_filter=True)
+    assert worst(read(target), official) <= EXACT
+    assert worst(official, official_model(name).enhance(sound)) > 100 * EXACT
+
+
 def test_16_bits_round_to_the_nearest_step(tmp_path: Path) -> None:
     """With 16 bits the file is within half a step of the official output, without a bias."""
     source = write(tmp_path / "in.wav", noisy_clip("words"), subtype="PCM_16")
