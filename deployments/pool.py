@@ -27,6 +27,7 @@ from deployments.stream_actors import (
 from deployments.supply import ROUNDING, Start, Supply, Target
 from foundation.ids import new_id
 from foundation.logs import fields
+from foundation.redis import RedisUnavailable
 from foundation.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ UNFIT_S = 30.0
 """A node that refused is tried again after this long."""
 START_PATIENCE_S = 30.0
 """An actor that waits for a node is given up this long after it is needed no more."""
+DISTRUST_S = 15.0
+"""An actor that could not reserve a place, and its node, are asked last for so long."""
 SILENCE_S = 5.0
 """An actor that is silent for longer gets a replacement, although it keeps its share of a node."""
 STARTING_S = 60.0
@@ -114,6 +117,9 @@ class Pool:
         self._known: dict[str, ActorDescription] = {}
         self._silent: dict[str, float] = {}
         """Actors that did not answer when last asked, and since when."""
+        self._failed: dict[str, float] = {}
+        """When actors, and nodes by their ids, could not reserve a place: cut off, they describe
+        themselves well and cannot reach Redis."""
         self._nodes: dict[str, ClusterNode] = {}
         self._reserving: Counter[str] = Counter()
         """How many reservations are in progress, by actor."""
@@ -222,9 +228,11 @@ class Pool:
     async def _reserve(self, username: str, *, silent: bool = False) -> str | None:
         """Ask one actor after another; None if no known actor has a place.
 
-        With `silent`, if there is no other, one that did not answer: it may only be busy.
+        With `silent`, if there is no other, one that did not answer: it may only be busy. Raises
+        RedisUnavailable if no actor could ask Redis.
         """
         asked: set[str] = set()
+        away: RedisUnavailable | None = None
         while actor := self._best(asked, silent=silent and not asked):
             name = actor.name
             asked.add(name)
@@ -237,15 +245,23 @@ class Pool:
                 continue
             except ActorSilent:
                 self._note_silent(name)
+                self._note_failed(actor)
+                continue
+            except RedisUnavailable as error:
+                self._note_failed(actor)
+                away = error
                 continue
             finally:
                 self._reserving -= Counter([name])
             self._silent.pop(name, None)
+            away = None
             if host is not None:
                 self._host(host, username)
                 return host
             if known := self._known.get(name):  # it knows best what it hosts; ask again later
                 self._known[name] = replace(known, capacity=0)
+        if away is not None:
+            raise away
         return None
 
     def _best(self, asked: Collection[str], *, silent: bool) -> ActorDescription | None:
@@ -253,10 +269,22 @@ class Pool:
         others = [each for each in everybody if each.name not in asked]
         cpus = {node.node_id: node.cpus for node in self._nodes.values()}
         candidates = [each for each in others if self._room(each)]
-        candidates = list(filter(self._is_ours, candidates)) or candidates
+        for preferred in (self._node_is_trusted, self._is_trusted, self._is_ours):
+            candidates = list(filter(preferred, candidates)) or candidates
         if not candidates and silent:
             candidates = [each for each in others if self._room(each, silent=True)]
         return best(candidates, everybody, self._reserving, cpus, self._here)
+
+    def _note_failed(self, actor: ActorDescription) -> None:
+        now = _now()
+        self._failed = {what: at for what, at in self._failed.items() if now - at < DISTRUST_S}
+        self._failed |= {actor.name: now, actor.node_id: now}
+
+    def _is_trusted(self, actor: ActorDescription) -> bool:
+        return _now() - self._failed.get(actor.name, -DISTRUST_S) >= DISTRUST_S
+
+    def _node_is_trusted(self, actor: ActorDescription) -> bool:
+        return _now() - self._failed.get(actor.node_id, -DISTRUST_S) >= DISTRUST_S
 
     def _host(self, name: str, username: str) -> None:
         if actor := self._known.get(name):

@@ -13,6 +13,7 @@ from deployments.pool import (
     ASK_INTERVAL_S,
     ASK_TIMEOUT_S,
     ASSIGN_WAIT_S,
+    DISTRUST_S,
     SILENCE_S,
     START_PATIENCE_S,
     UNFIT_S,
@@ -22,6 +23,7 @@ from deployments.pool import (
     StillStarting,
 )
 from deployments.stream_actors import StreamActorOptions
+from foundation.redis import RedisUnavailable
 from recordings.store import StoreConfig
 from tests.deployments.fake_cluster import FakeCluster
 from tests.virtual_time import run
@@ -124,6 +126,33 @@ def test_who_waits_is_the_demand_that_ray_sees_until_it_is_gone() -> None:
                 await pool.assign("ada")
             cluster.cpus["node-1"] = 1.0
             assert await pool.assign("ada") != "actor-0"
+
+    run(main())
+
+
+def test_a_node_that_cannot_reach_redis_is_asked_last() -> None:
+    """Its actors describe themselves well; who wants a place pays for that once, not each time."""
+
+    async def main() -> None:
+        cluster = FakeCluster(nodes=2)
+        for n in range(6):
+            cluster.add(f"actor-{n}", node_id=f"node-{n % 2}", load=n % 2)
+        bad = [cluster.actors[f"actor-{n}"] for n in (0, 2, 4)]
+        async with running(cluster) as pool:
+            await asyncio.sleep(ASK_INTERVAL_S)
+            for actor in bad:
+                actor.cut_off = True
+            hosts = [await pool.assign(name) for name in ("ada", "bob")]
+            assert [cluster.actors[host].node_id for host in hosts] == ["node-1"] * 2
+            assert sum(actor.calls.count("reserve") for actor in bad) == 1
+            for actor in cluster.actors.values():
+                actor.cut_off = True
+            with pytest.raises(RedisUnavailable):
+                await pool.assign("cy")
+            for actor in cluster.actors.values():
+                actor.cut_off = False
+            await asyncio.sleep(DISTRUST_S)
+            assert cluster.actors[await pool.assign("dan")].node_id == "node-0"
 
     run(main())
 
@@ -277,7 +306,7 @@ def test_a_frozen_actor_delays_one_assign_once() -> None:
             assert frozen.calls.count("reserve") == 1
             assert pool.count_warm() == 0, "a frozen actor's place is not warm"
             frozen.frozen = False
-            await asyncio.sleep(ASK_TIMEOUT_S + ASK_INTERVAL_S)
+            await asyncio.sleep(DISTRUST_S)
             assert await pool.assign("dan") == "actor-0"
 
     run(main())
