@@ -53,6 +53,8 @@ SILENCE_S = 5.0
 """An actor that is silent for longer gets a replacement, although it keeps its share of a node."""
 STARTING_S = 60.0
 """An actor that nobody has made ready for this long exits."""
+LAST_MOMENT_S = 30.0
+"""So long before its node leaves an actor's streams have to go, wherever to."""
 MAKE_ROOM_S = 5.0
 """So long apart, actors of another release exit that those of this one need the room of."""
 VACATED = "its node is being drained"
@@ -340,7 +342,7 @@ class Pool:
             return
         finally:
             self._asked.discard(name)
-        if self._keeps() and not actor.leaving and self._leaves_at(actor.node_id) is not None:
+        if self._keeps() and not actor.leaving and self._may_leave(actor):
             self._tasks.start(self._vacate(actor), name=f"vacate {name}")
         if self._keeps() and self._is_unwanted(actor):
             self._forget(name, "it is no longer needed")
@@ -382,6 +384,17 @@ class Pool:
             self._given_up.add(actor.node_id)
         self._forget(actor.name, "it is surplus")
         self._tasks.start(self._dismiss(actor.name), name=f"dismiss {actor.name}")
+
+    def _may_leave(self, actor: ActorDescription) -> bool:
+        """Tell whether an actor's node leaves, and there are places for its streams elsewhere.
+
+        Without them its streams stay: until the last moment, a place may become free.
+        """
+        leaves_at = self._leaves_at(actor.node_id)
+        if leaves_at is None:
+            return False
+        late = leaves_at - time.time() < LAST_MOMENT_S
+        return late or self.count_warm() >= len(actor.users)
 
     async def _vacate(self, actor: ActorDescription) -> None:
         """Have an actor move its streams before its node leaves."""

@@ -1,6 +1,7 @@
 """The pool of stream actors in virtual time, on a cluster without Ray."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from deployments.pool import (
     ASK_TIMEOUT_S,
     ASSIGN_WAIT_S,
     DISTRUST_S,
+    LAST_MOMENT_S,
     SILENCE_S,
     START_PATIENCE_S,
     UNFIT_S,
@@ -199,6 +201,34 @@ def test_a_node_that_leaves_gets_nothing_new_and_becomes_empty() -> None:
 
     run(main(True))
     run(main(False))
+
+
+def test_streams_stay_on_a_node_that_leaves_until_there_is_room_elsewhere() -> None:
+    """Or until the last moment, when they are ended in time to be stored."""
+
+    async def main() -> None:
+        cluster, drains = FakeCluster(capacity=8, nodes=1, room=2), dict[str, float]()
+
+        async def asked() -> dict[str, float]:
+            return drains
+
+        async with running(cluster, warm_actors=1, streams_per_actor=8, drains=asked) as pool:
+            host = cluster.actors[await pool.assign("ada")]
+            drains["node-0"] = time.time() + 3600
+            await asyncio.sleep(4 * ASK_INTERVAL_S)
+            assert host.users == {"ada"} and not host.leaving
+            cluster.cpus["node-1"] = 2.0
+            await asyncio.sleep(4 * ASK_INTERVAL_S)
+            assert host.leaving
+            host = cluster.actors[await pool.assign("bob")]
+            drains["node-1"] = time.time() + 3600
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert host.users == {"bob"}
+            drains["node-1"] = time.time() + LAST_MOMENT_S - 1
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert host.leaving
+
+    run(main())
 
 
 def test_an_actor_that_cannot_work_on_its_node_is_never_warm() -> None:
