@@ -25,6 +25,16 @@ AUTOSCALER = {
     "upscaling_speed": 1.0,
     "provider": {"type": "fake_multinode", "gcs_address": f"{ADDRESSES['head']}:6379"},
     "head_node_type": "ray.head.default",
+    "auth": {},
+    "file_mounts": {},
+    "cluster_synced_files": [],
+    "file_mounts_sync_continuously": False,
+    "initialization_commands": [],
+    "setup_commands": [],
+    "head_setup_commands": [],
+    "worker_setup_commands": [],
+    "head_start_ray_commands": [],
+    "worker_start_ray_commands": [],
     "available_node_types": {
         "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "media": {
