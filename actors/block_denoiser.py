@@ -29,6 +29,7 @@ class BlockDenoiser:
         rate: int,
         channels: int,
         attenuation_limit_db: float | None = None,
+        post_filter: bool = False,
     ) -> None:
         self.replaced = 0
         self._channels = channels
@@ -36,6 +37,7 @@ class BlockDenoiser:
         self._slots = [self._engine.join() for _ in range(channels)]
         for slot in self._slots:
             slot.attenuation_limit_db = attenuation_limit_db
+            slot.post_filter = post_filter
         self._to_model = _Resampler(rate, model.sample_rate, channels)
         self._from_model = _Resampler(model.sample_rate, rate, channels)
         # Makes up for rounding the length to whole samples twice.

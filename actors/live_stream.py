@@ -333,7 +333,9 @@ class LiveStream:
         self._recording.title = status.title
         self._pipeline.muted = status.muted
         self._pipeline.control(
-            denoise=status.denoise, attenuation_limit_db=status.attenuation_limit_db
+            denoise=status.denoise,
+            attenuation_limit_db=status.attenuation_limit_db,
+            post_filter=status.post_filter,
         )
         for session in self._audience:
             if session.original and not self._may_hear_original(session.listener):

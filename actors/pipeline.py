@@ -133,9 +133,12 @@ class Pipeline:
         """Start working. The caller must call `close`."""
         self._thread.open(self._lane)
 
-    def control(self, *, denoise: bool, attenuation_limit_db: float | None) -> None:
+    def control(
+        self, *, denoise: bool, attenuation_limit_db: float | None, post_filter: bool = False
+    ) -> None:
         """Set how much to denoise from the next hop on. Raises ValueError for a limit below 0."""
         self._slot.attenuation_limit_db = attenuation_limit_db
+        self._slot.post_filter = post_filter
         self._slot.denoise = denoise
 
     def push(self, item: Heard | Gap) -> None:

@@ -87,6 +87,7 @@ class StreamStatus:
     session: str | None
     muted: bool = False
     title: str | None = None
+    post_filter: bool = False
 
     @staticmethod
     def from_json(text: str | bytes) -> "StreamStatus":

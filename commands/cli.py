@@ -91,7 +91,10 @@ def _add_denoise(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--model",
         metavar="|".join(MODELS),
         default=DEFAULT_MODEL,
-        help=f"(default: {DEFAULT_MODEL}, the better one)",
+        help=f"DeepFilterNet2 or 3, or their low-latency variants (default: {DEFAULT_MODEL})",
+    )
+    denoise.add_argument(
+        "--post-filter", action="store_true", help="reduce the noise in very noisy parts further"
     )
     denoise.add_argument("--force", action="store_true", help="replace OUT if it exists")
     denoise.set_defaults(run=_denoise)

@@ -132,6 +132,7 @@ class Stream(BaseModel):
     share_original: bool
     muted: bool
     title: str | None
+    post_filter: bool
 
 
 class Listener(BaseModel):
@@ -251,6 +252,7 @@ class StreamChange(BaseModel):
     share_original: StrictBool = False
     muted: StrictBool = False
     title: Line = None
+    post_filter: StrictBool = False
 
 
 class StreamStart(BaseModel):
@@ -263,6 +265,7 @@ class StreamStart(BaseModel):
     share_original: bool = False
     muted: bool = False
     title: Annotated[Line, OptionalInQuery] = None
+    post_filter: bool = False
 
 
 class Recording(BaseModel):
@@ -317,6 +320,7 @@ def stream_of(status: StreamStatus | None) -> Stream | None:
         share_original=status.share_original,
         muted=status.muted,
         title=status.title,
+        post_filter=status.post_filter,
     )
 
 

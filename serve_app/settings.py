@@ -329,7 +329,7 @@ class Settings(BaseSettings):
 
     # Stream actors.
     model: ModelName = DEFAULT_MODEL
-    """The network: `dfn2` has 50 ms of latency, `dfn2_ll` 10 ms."""
+    """The network: `dfn2` has 50 ms of latency, `dfn3` 30 ms, `dfn2_ll` and `dfn3_ll` 10 ms."""
     warm_actors: int = Field(
         default_factory=lambda: 1 if (os.cpu_count() or 1) <= 2 else 2,
         ge=0,

@@ -28,6 +28,7 @@ class Config:
     df_order: int
     df_lookahead: int  # of the deep filter's frames, how many come after its own
     filters_masked: bool  # the deep filter reads frames with the gains applied, or noisy ones
+    # In the first case the post-filter changes the gains, in the other what all has made of a bin.
 
     @classmethod
     def read(cls, options: Mapping[str, str], *, filters_masked: bool) -> Self:

@@ -54,7 +54,8 @@ class CpuExecutor:
             gains, coefs, lsnr = self._network.ask(batch.slots, features, asked)
         else:
             gains, coefs, lsnr = self._ask_by_hop(batch.slots, features, frames)
-        answered = Frames(spec, gains, coefs, batch.noisy_share)
+        filtered = np.flatnonzero(() if batch.post_filter is None else batch.post_filter)
+        answered = Frames(spec, gains, coefs, batch.noisy_share, filtered)
         return Result(self._filter(answered, self._filtered, batch.slots), lsnr[:, -1].copy())
 
     def _ask_by_hop(self, slots: Slots, features: Features, frames: Slots) -> tuple[Real, ...]:

@@ -39,11 +39,13 @@ class Slot:
     """One stream's place in an engine.
 
     Output is the input `latency_samples` later, in whole hops. Any thread may set `denoise` and
-    `attenuation_limit_db`, which take effect at the next hop, crossfaded over one hop. Everything
-    else belongs to the engine's thread once the slot has joined.
+    `attenuation_limit_db`, which take effect at the next hop, crossfaded over one hop, and
+    `post_filter`, which takes as many hops more as the deep filter. Everything else belongs to the
+    engine's thread once the slot has joined.
 
     Attributes:
         denoise: False gives the original, with the same delay.
+        post_filter: True lowers what is very noisy further, as the official `--pf` does.
         lsnr: the network's latest estimate of the local signal-to-noise ratio, dB.
         bad_hops: how many hops had invalid samples (NaN, infinite, above `MAX_SAMPLE`). Silence
             replaces such samples before they reach any state.
@@ -51,6 +53,7 @@ class Slot:
 
     def __init__(self, model: Model, clock: Callable[[], float] = time.monotonic) -> None:
         self.denoise = True
+        self.post_filter = False
         self.bad_hops = 0
         self._model = model
         self._clock = clock
@@ -236,6 +239,7 @@ class Engine:
             hops=sound.reshape(len(rows), count, -1),
             phases=np.array([first.phase for first, *_ in hops], np.int8),
             noisy_share=np.array([slot.noisy_share for slot in slots], np.float32),
+            post_filter=np.array([slot.post_filter for slot in slots]),
         )
         self._give(slots, batch, self._executor.run(batch))
         return len(rows) * count

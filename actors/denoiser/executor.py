@@ -29,6 +29,7 @@ class Batch:
     hops: NDArray[np.float32]  # [n, T, hop], finite; zeros unless the phase is SOUND
     phases: NDArray[np.int8]  # [n], for all T hops; all SOUND if T > 1
     noisy_share: NDArray[np.float32]  # [n], 0..1, of the noisy spectrum in the output
+    post_filter: NDArray[np.bool_] | None = None  # [n], which have it; None: none
 
 
 class Result(NamedTuple):

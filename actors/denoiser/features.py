@@ -23,6 +23,10 @@ UNIT_NORM_FLOOR = np.float32(1e-30)
 """After 80 s of digital silence the running norm would be denormal: slow, then 0/0."""
 MIN_POWER = np.float32(1e-10)
 ERB_SCALE_DB = np.float32(40)
+POST_FILTER_BETA = 0.02
+"""The official program's; no checkpoint has another."""
+LITTLE = np.float32(1e-12)
+"""Added to a magnitude that something is divided by."""
 LOUD = np.float32(10 ** (-18 / 20))
 """RMS of the loudest hops above which more level no longer helps the model, as measured."""
 MOST_GAIN = np.float32(100)
@@ -83,6 +87,7 @@ class Frames:
     gains: Real  # [n, T, nb_erb], for the frames conv_lookahead hops ago; 0 outside a clip
     coefs: Real  # [n, T, nb_df, df_order, 2], for the same frames
     noisy_share: Real  # [n], 0..1, how much of the noisy spectrum is mixed in
+    post_filtered: Slots  # which of the n have the post-filter
 
 
 class Analysis:
@@ -227,6 +232,10 @@ class Filter:
         around = state.low[slots[:, None], (frame[:, None] + self._around) % self._ring]
         coefs = state.coefs[slots, (frame + 1) % state.coefs.shape[1]]  # the oldest ones
         spec[:, : config.nb_df] = (around * coefs).sum(axis=1)
+        if not config.filters_masked and frames.post_filtered.size:
+            rows = frames.post_filtered
+            left = np.abs(spec[rows]) / (np.abs(noisy[rows]) + LITTLE)
+            spec[rows] *= post_filter(np.minimum(left, np.float32(1)))
         if frames.noisy_share.any():
             spec += (noisy - spec) * frames.noisy_share[:, None]
         return spec
@@ -236,6 +245,9 @@ class Filter:
     ) -> None:
         """Put a frame, and the network's answer for an older one, into the rings."""
         config, newest, gains = self._config, frame % self._ring, frames.gains[:, t]
+        if config.filters_masked and frames.post_filtered.size:
+            rows, gains = frames.post_filtered, gains.copy()
+            gains[rows] *= post_filter(gains[rows])
         low = config.nb_df
         state.noisy[slots, newest] = frames.spec[:, t]
         state.gains[slots, newest] = gains
@@ -245,6 +257,18 @@ class Filter:
         state.low[slots, newest] = read
         coefs = frames.coefs[:, t].view(np.complex64)[..., 0].swapaxes(1, 2)
         state.coefs[slots, frame % state.coefs.shape[1]] = coefs
+
+
+def post_filter(gains: Real) -> Real:
+    """Get the factors by which the post-filter changes gains (0..1): it lowers small ones further.
+
+    DeepFilterNet's form of Valin et al., "A Perceptually-Motivated Approach for Low-Complexity,
+    Real-Time Enhancement of Fullband Speech", Interspeech 2020: (1 + beta) / (1 + beta (g / g')^2)
+    for a gain g, with g' = g sin(pi g / 2).
+    """
+    squares = np.square(np.sin(np.float32(np.pi / 2) * gains))
+    factors: Real = (1 + POST_FILTER_BETA) * squares / (squares + POST_FILTER_BETA)
+    return factors
 
 
 def norm_factors(config: Config) -> tuple[np.float32, np.float32]:

@@ -100,11 +100,13 @@ class GraphBuilder:
 
     # Layers
 
-    def _with_context(self, name: str, x: str, channels_freqs: Shape, conv: Layer) -> str:
-        """Put the frames that a convolution looks back on before the frames x."""
-        channels, freqs = channels_freqs
-        lookback = conv.weights[0].shape[2] - 1
-        shape = (channels, lookback, freqs)
+    def _with_context(self, name: str, x: str, freqs: int, conv: Layer) -> str:
+        """Put the frames that a convolution looks back on, if any, before the frames x."""
+        _, channels, taps, _ = conv.weights[0].shape
+        lookback = taps - 1
+        if not lookback:
+            return x
+        shape = (channels * conv.attributes.get("group", 1), lookback, freqs)
         frames = self._op("Concat", self._state(name, shape), x, axis=2)
         newest = self._slice(frames, self._hops, lookback + self._hops)
         self._next_state(name, newest, shape)
@@ -160,6 +162,11 @@ class GraphBuilder:
         x = self._op("Transpose", x, perm=[1, 0, 2])
         return self._reshape(x, shape)
 
+    def _linear_relu(self, x: str, layer: Layer, *leading: int) -> str:
+        """Grouped linear layer and ReLU: what comes out is [*leading, G*H]."""
+        groups, _, nb_out = layer.weights[0].shape
+        return self._op("Relu", self._grouped_linear(x, layer, (*leading, groups * nb_out)))
+
     def _local_snr(self, emb: str, matmul: Layer, add: Layer) -> str:
         """Estimate the local SNR in dB: [T, B, I] to [B, T]."""
         weight, bias = self._constant(*matmul.weights), self._constant(*add.weights)
@@ -168,6 +175,10 @@ class GraphBuilder:
         scaled = self._op("Mul", self._op("Sigmoid", logit), scale)
         lsnr = self._op("Add", scaled, self._constant(np.array(self._config.lsnr_min, np.float32)))
         return self._by_stream(lsnr, ())
+
+    def _causal_conv_relu(self, name: str, x: str, layers: list[Layer], freqs: int) -> str:
+        """Convolve the frames x and those before that the first layer looks back on; then ReLU."""
+        return self._conv_relu(self._with_context(name, x, freqs, layers[0]), layers)
 
     def _conv_relu(self, x: str, layers: list[Layer]) -> str:
         for layer in layers:

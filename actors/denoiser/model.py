@@ -70,9 +70,10 @@ _loading = threading.Lock()
 def load_model(name: ModelName = DEFAULT_MODEL, *, normalise_level: bool = False) -> Model:
     """Get a model of `actors.models.MODELS`, loaded once per process; about 0.3 s the first time.
 
-    `dfn2` is DeepFilterNet2, 50 ms of latency; `dfn2_ll` its low-latency variant, 10 ms. With
-    `normalise_level` quiet sound is denoised as well as loud sound; the output is then no longer
-    the official program's, though close to it at usual levels (docs/benchmarks.md).
+    `dfn2` is DeepFilterNet2, 50 ms of latency, `dfn3` DeepFilterNet3, 30 ms; `_ll` are their
+    low-latency variants, 10 ms. With `normalise_level` quiet sound is denoised as well as loud
+    sound; the output is then no longer the official program's, though close to it at usual levels
+    (docs/benchmarks.md).
 
     Raises:
         ModelError: there is no such model; its official weights are missing, or altered.

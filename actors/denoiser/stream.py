@@ -12,8 +12,8 @@ class Denoiser:
     Output is delayed by `latency_samples`: it begins with that much warm-up, close to silence.
     Sound comes out in whole hops, as many as went in.
 
-    Any thread may set `denoise` and `attenuation_limit_db` at any time; they take effect at the
-    next hop, crossfaded over one hop. Everything else belongs to one thread.
+    Any thread may set `denoise`, `attenuation_limit_db` and `post_filter` at any time; see `Slot`.
+    Everything else belongs to one thread.
     """
 
     def __init__(self, model: Model) -> None:
@@ -40,6 +40,15 @@ class Denoiser:
     @attenuation_limit_db.setter
     def attenuation_limit_db(self, limit_db: float | None) -> None:
         self._slot.attenuation_limit_db = limit_db
+
+    @property
+    def post_filter(self) -> bool:
+        """True lowers what is very noisy further, see `Slot`."""
+        return self._slot.post_filter
+
+    @post_filter.setter
+    def post_filter(self, post_filter: bool) -> None:
+        self._slot.post_filter = post_filter
 
     @property
     def lsnr(self) -> float:

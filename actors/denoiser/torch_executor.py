@@ -5,6 +5,7 @@ What differs is the shape of the work: sizes are fixed, state stays at fixed add
 says which streams take part.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,9 +17,11 @@ from actors.denoiser.config import Config
 from actors.denoiser.executor import Batch, Device, Phase, Result
 from actors.denoiser.features import (
     ERB_SCALE_DB,
+    LITTLE,
     LOUD,
     MIN_POWER,
     MOST_GAIN,
+    POST_FILTER_BETA,
     UNIT_NORM_FLOOR,
     Analysis,
     Filter,
@@ -70,7 +73,7 @@ class TorchExecutor:
         self._on_gpu = on_gpu
         self._hop = model.hop_samples
         self._pipeline = _Pipeline(model, capacity, torch.device(device))
-        self._inbox = torch.zeros(capacity, self._hop + 2, pin_memory=on_gpu)
+        self._inbox = torch.zeros(capacity, self._hop + 3, pin_memory=on_gpu)
         self._outbox = torch.zeros(capacity, self._hop + 1, pin_memory=on_gpu)
         self._graphs = self._captured(tf32) if on_gpu else {}
 
@@ -89,6 +92,7 @@ class TorchExecutor:
         inbox[batch.slots, : self._hop] = batch.hops[:, 0]
         inbox[batch.slots, self._hop] = batch.phases
         inbox[batch.slots, self._hop + 1] = batch.noisy_share
+        inbox[batch.slots, self._hop + 2] = 0 if batch.post_filter is None else batch.post_filter
         self._pipeline.inbox[:rows].copy_(self._inbox[:rows], non_blocking=True)
         if self._on_gpu:
             self._graphs[rows].replay()
@@ -170,7 +174,8 @@ class _Pipeline:
     """A hop of the first B rows, from sound to sound, all on the device.
 
     Attributes:
-        inbox: [capacity, hop + 2]: a hop, its phase or `_NOT_READY`, its noisy share.
+        inbox: [capacity, hop + 3]: a hop, its phase or `_NOT_READY`, its noisy share, 1 if it has
+            the post-filter.
         outbox: [capacity, hop + 1]: a hop, and the local SNR in dB.
     """
 
@@ -185,7 +190,7 @@ class _Pipeline:
         self._memory = _Slab(zeros, capacity, device)
         self._filtered = _Slab(vars(Filter(config).initial_state(1)), capacity, device)
         self.slabs = self._heard, self._memory, self._filtered
-        self.inbox = torch.zeros(capacity, config.hop_size + 2, device=device)
+        self.inbox = torch.zeros(capacity, config.hop_size + 3, device=device)
         self.outbox = torch.zeros(capacity, config.hop_size + 1, device=device)
         self._window = torch.tensor(vorbis_window(config.fft_size), device=device)
         self._normalise_level = model.normalise_level
@@ -202,7 +207,7 @@ class _Pipeline:
         past = self._filtered.rows(rows)["frames"] >= self._config.conv_lookahead
         asked = ready & past & (phase != int(Phase.NOTHING))
         gains, coefs, lsnr = self._ask(features, asked)
-        sound = self._filter(spec, gains, coefs, inbox[:, hop + 1], ready)
+        sound = self._filter(spec, gains, coefs, inbox, ready)
         self.outbox[:rows, :hop] = sound
         self.outbox[:rows, hop] = lsnr
 
@@ -242,10 +247,13 @@ class _Pipeline:
         )
 
     def _filter(
-        self, spec: Tensor, gains: Tensor, coefs: Tensor, noisy_share: Tensor, ready: Tensor
+        self, spec: Tensor, gains: Tensor, coefs: Tensor, inbox: Tensor, ready: Tensor
     ) -> Tensor:
         """Add the newest frames and turn the oldest into sound [B, hop]."""
         config, low = self._config, self._config.nb_df
+        noisy_share, post_filtered = inbox[:, config.hop_size + 1 :].unsqueeze(2).unbind(1)
+        if config.filters_masked:
+            gains = _post_filtered(gains, gains, post_filtered)
         old = self._filtered.rows(len(spec))
         new = {"frames": old["frames"] + 1, "noisy": _pushed(old["noisy"], spec)}
         read = new["noisy"][:, -1 - config.newest_read, :low]
@@ -260,7 +268,10 @@ class _Pipeline:
         gains = new["gains"][:, -1 - config.answer_waits]
         high = noisy[:, low:] * gains[:, self._band_of_bin[low:]]
         enhanced = torch.cat((filtered, high), 1)
-        enhanced = enhanced + (noisy - enhanced) * noisy_share[:, None]
+        if not config.filters_masked:
+            left = enhanced.abs() / (noisy.abs() + float(LITTLE))
+            enhanced = _post_filtered(enhanced, left.clamp_max(1), post_filtered)
+        enhanced = enhanced + (noisy - enhanced) * noisy_share
         # The deep filter turns the phase of 0 Hz too. FFT libraries differ in what they make of
         # its imaginary part, which is not sound.
         torch.view_as_real(enhanced)[:, 0, 1].zero_()
@@ -269,6 +280,13 @@ class _Pipeline:
         new["overlap"] = sound[:, config.hop_size :]
         self._filtered.update(ready, new)
         return hops
+
+
+def _post_filtered(values: Tensor, gains: Tensor, chosen: Tensor) -> Tensor:
+    """Apply the post-filter for these gains [B, F] to the rows chosen [B, 1]."""
+    squares = torch.sin(math.pi / 2 * gains).square()
+    factors = (1 + POST_FILTER_BETA) * squares / (squares + POST_FILTER_BETA)
+    return torch.where(chosen != 0, values * factors, values)
 
 
 def _pushed(ring: Tensor, frame: Tensor) -> Tensor:

@@ -53,6 +53,7 @@ class Options:
 
     model: Model
     attenuation_limit_db: float | None
+    post_filter: bool
     force: bool
 
 
@@ -85,7 +86,8 @@ def _run(options: Namespace, signals: Signals) -> int:
         ready = list(_succeeded(jobs, lambda job: _check(job, force=options.force), table))
         if ready:
             _make_folder(ready[0].target, several=len(jobs) > 1)
-            common = Options(load_model(options.model), limit_db, options.force)
+            model = load_model(options.model)
+            common = Options(model, limit_db, options.post_filter, options.force)
             for job in _succeeded(ready, lambda job: _denoise(job, common, signals), table):
                 table[job] = ("done", job.target_name)
     finally:
@@ -179,6 +181,7 @@ def _denoise(job: Job, common: Options, signals: Signals) -> None:
             rate=form.rate,
             channels=form.channels,
             attenuation_limit_db=common.attenuation_limit_db,
+            post_filter=common.post_filter,
         )
         with _output(job, form, source, common, signals) as output:
             blocks = _watched(source, job.source_name, signals)

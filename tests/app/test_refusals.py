@@ -179,13 +179,14 @@ async def test_changing_a_stream_is_refused_while_not_live_and_for_nonsense(
         {"attenuation_limit_db": -1},
         {"attenuation_limit_db": "loud"},
         {"share_original": 3},
+        {"post_filter": "yes"},
     ):
         answer = await ada.http.patch("/api/stream", json=body)
         assert answer.status_code == 422, (body, answer.text)
     changed = await ada.http.patch(
-        "/api/stream", json={"denoise": False, "attenuation_limit_db": 20}
+        "/api/stream", json={"denoise": False, "attenuation_limit_db": 20, "post_filter": True}
     )
-    assert changed.status_code == 200
+    assert changed.status_code == 200 and changed.json()["post_filter"] is True
     assert changed.json()["denoise"] is False and changed.json()["attenuation_limit_db"] == 20
     limitless = await ada.http.patch("/api/stream", json={"attenuation_limit_db": None})
     assert limitless.json()["attenuation_limit_db"] is None

@@ -25,6 +25,9 @@ OfflineNetwork = Callable[
 [1, T, nb_df, df_order, 2]."""
 
 
+_EPS = np.float32(1e-12)
+
+
 class Offline:
     """A whole clip in, a whole clip out: `df.enhance(..., pad=True)`."""
 
@@ -39,12 +42,14 @@ class Offline:
             min_nb_erb_freqs=config.min_nb_erb_freqs,
         )
 
-    def enhance(self, sound: Sound, atten_lim_db: float | None = None) -> Sound:
-        """Denoise a clip [T], without delay."""
+    def enhance(
+        self, sound: Sound, atten_lim_db: float | None = None, *, post_filter: bool = False
+    ) -> Sound:
+        """Denoise a clip [T], without delay; `post_filter` as by the official `--pf`."""
         config = self.config
         padded = np.pad(sound, (0, config.fft_size))[None]
         spec: Spec = self.libdf.analysis(padded)  # [1, T, F]
-        enhanced = self._filtered(spec)
+        enhanced = self._filtered(spec, post_filter=post_filter)
         if atten_lim_db:
             share = 10 ** (-abs(atten_lim_db) / 20)
             enhanced = (spec * share + enhanced * (1 - share)).astype(np.complex64)
@@ -58,13 +63,15 @@ class Offline:
         low = libdf.unit_norm(np.ascontiguousarray(spec[..., : self.config.nb_df]), alpha)
         return erb, low
 
-    def _filtered(self, spec: Spec) -> Spec:
+    def _filtered(self, spec: Spec, *, post_filter: bool) -> Spec:
         """Mask a clip's spectrum, and apply the deep filter to its lowest bins."""
         erb, low = self.features(spec)
         gains, coefs = self._network(
             self._look_ahead(erb[:, None]),
             self._look_ahead(np.stack((low.real, low.imag), axis=1)),
         )
+        if post_filter and self.config.filters_masked:  # `Mask.pf` of the official modules.py
+            gains = gains * _post_filter(gains)
         masked: Spec = spec * np.repeat(gains, self.libdf.erb_widths().astype(int), axis=-1)
         config, frames = self.config, spec.shape[1]
         read = (masked if config.filters_masked else spec)[..., : config.nb_df]
@@ -75,6 +82,9 @@ class Offline:
         masked[..., : config.nb_df] = sum(
             read[:, n : n + frames] * taps[..., n] for n in range(config.df_order)
         )
+        if post_filter and not config.filters_masked:  # the end of DeepFilterNet3's `forward`
+            left = np.abs(masked) / (np.abs(spec) + _EPS)
+            masked *= _post_filter(np.clip(left, _EPS, 1).astype(np.float32))
         return masked
 
     def _look_ahead(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -82,6 +92,14 @@ class Offline:
         lookahead = self.config.conv_lookahead
         padding = ((0, 0), (0, 0), (0, lookahead), (0, 0))
         return np.pad(features, padding)[:, :, lookahead:]
+
+
+def _post_filter(gains: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Valin et al. (2020), as the official program has it."""
+    beta = 0.02
+    reduced = gains * np.maximum(np.sin(np.pi * gains / 2), _EPS)
+    factors: NDArray[np.float32] = (1 + beta) / (1 + beta * np.square(gains / reduced))
+    return factors
 
 
 class OfficialNetwork:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from actors.denoiser import Delay, Denoiser, Model
+from actors.denoiser import Delay, Denoiser, Engine, Model, ModelName, load_model
 from tests.denoiser.clips import Sound, denoise, noisy_clip, worst
 
 ROUNDING = 1e-6
@@ -70,6 +70,29 @@ def test_switching_crossfades_over_one_hop(model: Model) -> None:
         np.maximum(old, original)[at : at + HOP],
     )
     assert np.all(fade >= low - 0.05) and np.all(fade <= high + 0.05)
+
+
+@pytest.mark.parametrize("name", ["dfn2", "dfn3"])
+def test_the_post_filter_is_switched_for_one_stream(name: ModelName) -> None:
+    """It changes no bit of a mate in the batch; after a while, nothing is left of it."""
+    sound, model = noisy_clip("words", 1.0)[: 90 * HOP], load_model(name)
+
+    def streamed(*, switched: bool) -> list[Sound]:
+        engine = Engine(model, 2)
+        slots = engine.join(), engine.join()
+        for hop in range(0, len(sound), HOP):
+            slots[0].post_filter = switched and 20 * HOP <= hop < 40 * HOP
+            for slot in slots:
+                slot.push(sound[hop : hop + HOP])
+            engine.step()
+        return [slot.take() for slot in slots]
+
+    (plain, mate), (switched, mate_of_switched) = streamed(switched=False), streamed(switched=True)
+    assert np.array_equal(mate, mate_of_switched)
+    differs = np.flatnonzero(np.abs(plain - switched).reshape(-1, HOP).max(axis=1) > 1e-4)
+    assert 20 <= differs[0] <= 24 and 39 <= differs[-1] <= 40 + 9
+    rest = 50 * HOP
+    assert worst(plain[rest:], switched[rest:]) == 0
 
 
 @pytest.mark.parametrize("control", ["denoise", "attenuation_limit_db"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from actors.denoiser import Denoiser, Engine, EngineFull, Model, ModelName, Slot, load_model
 from actors.denoiser.cpu_executor import MAX_BATCH, CpuExecutor
+from actors.models import MODELS
 from tests.denoiser.clips import Sound, denoise, noisy_clip, worst
 
 HOP = 480
@@ -43,7 +44,7 @@ def _clip(start: int, hops: int) -> Sound:
     return VOICE[start * 997 :][: hops * HOP]
 
 
-@pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
+@pytest.mark.parametrize("name", MODELS)
 @settings(max_examples=12)
 @given(
     streams=st.lists(

@@ -1,20 +1,30 @@
 """Streaming equals the official offline program, however the sound is cut."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.denoiser import Denoiser, Model, ModelName, load_model
+from actors.models import MODELS
 from tests.denoiser.clips import CLIPS, Sound, denoise, noisy_clip, worst
 from tests.denoiser.official import official_model
 
 EXACT = 1e-5
 """What we promise. About 4e-7 was measured: rounding."""
 
+LATENCY_SAMPLES: Mapping[ModelName, int] = {
+    "dfn2": 2400,
+    "dfn2_ll": 480,
+    "dfn3": 1440,
+    "dfn3_ll": 480,
+}
+
 
 @pytest.mark.parametrize("clip", CLIPS)
-@pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
+@pytest.mark.parametrize("name", MODELS)
 def test_streaming_equals_the_official_program(name: ModelName, clip: str) -> None:
     """A clip streamed in 20 ms frames equals the official program's output, to its end."""
     sound = noisy_clip(clip)
@@ -26,23 +36,26 @@ def test_streaming_equals_the_official_program(name: ModelName, clip: str) -> No
     assert np.std(official) > 0.3 * np.std(sound)
 
 
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("lengths", [[1] * 2000, [0, 479, 1, 0, 480, 481], [3000] * 4, []])
-def test_cutting_does_not_matter(denoiser: Denoiser, lengths: list[int]) -> None:
+def test_cutting_does_not_matter(name: ModelName, lengths: list[int]) -> None:
     """Single samples, empty pieces, large ones, all at once: the output is the same."""
     sound = noisy_clip("voice", 0.4)
-    assert worst(denoise(denoiser, sound, lengths), official_model().enhance(sound)) <= EXACT
+    streamed = denoise(Denoiser(load_model(name)), sound, lengths)
+    assert worst(streamed, official_model(name).enhance(sound)) <= EXACT
 
 
-@settings(max_examples=15)
+@settings(max_examples=20)
 @given(
+    name=st.sampled_from(list(MODELS)),
     length=st.integers(0, 15000),
     lengths=st.lists(st.integers(0, 3000), max_size=30),
 )
-def test_any_length_in_any_pieces(length: int, lengths: list[int]) -> None:
+def test_any_length_in_any_pieces(name: ModelName, length: int, lengths: list[int]) -> None:
     """A clip of any length, even empty, cut in any way, is exact to its last sample."""
     sound = noisy_clip("voice", 0.4)[:length]
-    streamed = denoise(Denoiser(load_model()), sound, lengths)
-    assert worst(streamed, official_model().enhance(sound)) <= EXACT
+    streamed = denoise(Denoiser(load_model(name)), sound, lengths)
+    assert worst(streamed, official_model(name).enhance(sound)) <= EXACT
 
 
 @settings(max_examples=15)
@@ -57,12 +70,13 @@ def test_whole_hops_come_out(lengths: list[int]) -> None:
         assert given_back == taken // 480 * 480
 
 
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("remainder", [0, 1, 479])
-def test_the_end_of_a_clip_is_exact(denoiser: Denoiser, remainder: int) -> None:
+def test_the_end_of_a_clip_is_exact(name: ModelName, remainder: int) -> None:
     """The last 100 ms, where the official program pads features, not sound, are exact."""
     sound = noisy_clip("voice", 0.5)[: 40 * 480 + remainder]
-    tail, official = denoise(denoiser, sound)[-4800:], official_model().enhance(sound)[-4800:]
-    assert worst(tail, official) <= EXACT
+    tail = denoise(Denoiser(load_model(name)), sound)[-4800:]
+    assert worst(tail, official_model(name).enhance(sound)[-4800:]) <= EXACT
 
 
 @pytest.mark.parametrize("end", ["flush", "reset"])
@@ -87,7 +101,7 @@ def test_streams_do_not_hear_each_other(model: Model) -> None:
         assert worst(streamed, official_model().enhance(clip)) <= EXACT
 
 
-@pytest.mark.parametrize(("name", "latency"), [("dfn2", 2400), ("dfn2_ll", 480)])
+@pytest.mark.parametrize(("name", "latency"), LATENCY_SAMPLES.items())
 def test_latency_is_what_it_says(name: ModelName, latency: int) -> None:
     """Sound comes out `latency_samples` later, where output and input match best."""
     denoiser = Denoiser(load_model(name))
@@ -99,15 +113,29 @@ def test_latency_is_what_it_says(name: ModelName, latency: int) -> None:
     assert int(np.argmax(np.fft.irfft(spectra[0] * spectra[1]))) == latency
 
 
-def test_attenuation_limit_is_the_official_one(denoiser: Denoiser) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_attenuation_limit_is_the_official_one(name: ModelName) -> None:
     """12 dB of attenuation limit mixes as the official program does."""
     sound = noisy_clip("words", 1.0)
+    denoiser = Denoiser(load_model(name))
     denoiser.attenuation_limit_db = 12
-    official = official_model().enhance(sound, atten_lim_db=12)
+    official = official_model(name).enhance(sound, atten_lim_db=12)
     assert worst(denoise(denoiser, sound), official) <= EXACT
 
 
-@pytest.mark.parametrize("name, latency", [("dfn2", 2400), ("dfn2_ll", 480)])
+@pytest.mark.parametrize("limit_db", [None, 12])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_post_filter_is_the_official_one(name: ModelName, limit_db: float | None) -> None:
+    """As by `--pf`: DeepFilterNet2's changes the gains, DeepFilterNet3's what comes of both."""
+    sound = noisy_clip("words", 1.0)
+    denoiser = Denoiser(load_model(name))
+    denoiser.post_filter, denoiser.attenuation_limit_db = True, limit_db
+    official = official_model(name).enhance(sound, limit_db, post_filter=True)
+    assert worst(denoise(denoiser, sound), official) <= EXACT
+    assert worst(official, official_model(name).enhance(sound, limit_db)) > 100 * EXACT
+
+
+@pytest.mark.parametrize(("name", "latency"), LATENCY_SAMPLES.items())
 @pytest.mark.parametrize("at", [0, 777, 4800])
 def test_latency_is_where_an_impulse_comes_out(name: ModelName, latency: int, at: int) -> None:
     """The model's stated latency follows from its configuration, and is true."""

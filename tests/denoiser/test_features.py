@@ -71,7 +71,9 @@ def _sound(
     for start in range(0, hops.shape[1], at_a_time):
         some = slice(start, start + at_a_time)
         spec, features = analysis(hops[:, some], heard, slots)
-        made = deep_filter(Frames(spec, gains[:, some], coefs[:, some], share), filtered, slots)
+        post_filtered = np.flatnonzero(share == 0)
+        answered = Frames(spec, gains[:, some], coefs[:, some], share, post_filtered)
+        made = deep_filter(answered, filtered, slots)
         low = np.moveaxis(features.spec, 1, 2).reshape(*made.shape[:2], -1)
         heard_and_made.append(np.concatenate((features.erb[:, 0], low, made), axis=2))
     return np.concatenate(heard_and_made, axis=1)

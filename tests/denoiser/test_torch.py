@@ -64,12 +64,14 @@ def _states(executor: TorchExecutor) -> list[torch.Tensor]:
     ]
 
 
-@pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
+@pytest.mark.parametrize(
+    "name", ["dfn2", "dfn2_ll", "dfn3", pytest.param("dfn3_ll", marks=pytest.mark.slow)]
+)
 def test_every_stream_is_the_official_one(name: ModelName, device: Device) -> None:
     """18 streams that start and pause at any time are each exact to the last sample.
 
-    Every third one has an attenuation limit. Batches of a few low slots and of all take buckets
-    of different sizes.
+    Every third one has an attenuation limit, every fourth the post-filter. Batches of a few low
+    slots and of all take buckets of different sizes.
     """
     model, dice = load_model(name), np.random.default_rng(1)
     engine = Engine(model, 20, executor=partial(TorchExecutor, device=device))
@@ -78,6 +80,8 @@ def test_every_stream_is_the_official_one(name: ModelName, device: Device) -> No
     rest = [list(np.split(clip, range(HOP, len(clip), HOP))) for clip in clips]
     for slot in slots[::3]:
         slot.attenuation_limit_db = 12
+    for slot in slots[::4]:
+        slot.post_filter = True
     lengths: dict[int, int] = {}
     sizes: set[int] = set()
     while len(lengths) < len(slots) or engine.due_in_s is not None:
@@ -91,7 +95,8 @@ def test_every_stream_is_the_official_one(name: ModelName, device: Device) -> No
     for n, clip in enumerate(clips):
         limit_db = 12 if n % 3 == 0 else None
         heard = slots[n].take()[model.latency_samples :][: len(clip)]
-        assert worst(heard, official_model(name).enhance(clip, limit_db)) <= EXACT
+        official = official_model(name).enhance(clip, limit_db, post_filter=n % 4 == 0)
+        assert worst(heard, official) <= EXACT
 
 
 def test_it_says_what_the_cpu_executor_says(model: Model, device: Device) -> None:

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from actors.denoiser import Model, ModelError, ModelName, load_model
 from actors.denoiser.graph import NEXT_PREFIX, STATE_PREFIX, Network
 from actors.denoiser.torch_network import TorchNetwork
+from actors.models import MODELS
 
 EXACT = 1e-5
 """What we promise. 5e-6 was measured: both round."""
-LSNR_ROUNDING_DB = 1e-4
-"""Out of a range of 50 dB. 1e-5 dB was measured."""
+LSNR_ROUNDING_DB = 5e-4
+"""Out of a range of 50 dB. 1e-4 dB was measured with `dfn3_ll`, 1e-5 dB with the others."""
 
 
-@pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
+@pytest.mark.parametrize("name", MODELS)
 def test_the_network_is_the_one_that_onnxruntime_runs(name: ModelName) -> None:
     """Over 30 frames of three streams, answers and states equal onnxruntime's to rounding."""
     model, dice = load_model(name), np.random.default_rng(1)
@@ -44,7 +45,8 @@ def test_the_network_is_the_one_that_onnxruntime_runs(name: ModelName) -> None:
             np.testing.assert_allclose(answer[key].numpy(), array, atol=bound, rtol=0)
         for state, array in theirs.items():
             our = ours[state.removeprefix(STATE_PREFIX)].numpy()
-            np.testing.assert_allclose(our.reshape(array.shape), array, atol=EXACT, rtol=0)
+            bound = EXACT * max(1, np.abs(array).max())
+            np.testing.assert_allclose(our.reshape(array.shape), array, atol=bound, rtol=0)
 
 
 def _altered(network: Network, op: str, *, to: str | None = None, **attributes: int) -> Network:

@@ -57,7 +57,7 @@ class _Builder(GraphBuilder):
         nb_coefs = 2 * config.df_order
         feat_erb, feat_spec = self._features()
         conv = Layer("Conv", {}, (self._made_up(4, 1, 3, 1, fan_in=3),))
-        x = self._with_context("conv", feat_erb, (1, config.nb_erb), conv)
+        x = self._with_context("conv", feat_erb, config.nb_erb, conv)
         x = self._freqs_outside(self._conv_relu(x, [conv]))  # [B, T, nb_erb, 4]
         x = self._by_time(self._reshape(x, (-1, 4 * config.nb_erb)), 4 * config.nb_erb)
         emb = self._gru("gru", x, self._made_up_gru(4 * config.nb_erb, width))

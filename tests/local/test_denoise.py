@@ -13,6 +13,7 @@ import soundfile
 import soxr
 
 from actors.denoiser import ModelName
+from actors.models import MODELS
 from commands.denoise.flac import insert_metadata, read_metadata
 from commands.denoise.ogg import insert_comments, read_comments
 from tests.denoiser.clips import noisy_clip, worst
@@ -22,7 +23,7 @@ from tests.local.denoising import denoise, form, read, stream, write
 EXACT = 1e-5
 
 
-@pytest.mark.parametrize("name", ["dfn2", "dfn2_ll"])
+@pytest.mark.parametrize("name", MODELS)
 def test_a_file_is_what_the_official_program_makes(tmp_path: Path, name: ModelName) -> None:
     """A 48 kHz float WAV equals the official offline output, to its last sample."""
     sound = noisy_clip("voice")
@@ -40,6 +41,17 @@ def test_the_attenuation_limit_is_the_official_one(tmp_path: Path) -> None:
     official = official_model().enhance(sound, atten_lim_db=12)
     assert worst(read(target), official) <= EXACT
     assert worst(official, official_model().enhance(sound)) > 100 * EXACT
+
+
+@pytest.mark.parametrize("name", ["dfn2", "dfn3"])
+def test_the_post_filter_is_the_official_one(tmp_path: Path, name: ModelName) -> None:
+    """`--post-filter` is the official program's `--pf`."""
+    sound = noisy_clip("words", 1.0)
+    source, target = write(tmp_path / "in.wav", sound), tmp_path / "out.wav"
+    assert denoise(source, target, "--post-filter", "--model", name) == 0
+    official = official_model(name).enhance(sound, post_filter=True)
+    assert worst(read(target), official) <= EXACT
+    assert worst(official, official_model(name).enhance(sound)) > 100 * EXACT
 
 
 def test_16_bits_round_to_the_nearest_step(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_what_it_cannot_do_is_refused_with_a_sentence(
         ([good, "nowhere/out.wav"], "nowhere: no such folder"),
         ([good, six, "text.wav"], "text.wav: not a folder; several inputs need one"),
         ([good, "folder/good.wav", "new"], "would both become new/good.wav"),
-        ([good, "out.wav", "--model", "dfn3"], "there is no model 'dfn3'; choose one of dfn2"),
+        ([good, "out.wav", "--model", "dfn9"], "there is no model 'dfn9'; choose one of dfn2"),
         ([good, "out.wav", "--attenuation-limit-db", "-3"], "expected 0 or more, got -3"),
         ([good, "out.wav", "--attenuation-limit-db", "nan"], "expected 0 or more, got nan"),
     ):

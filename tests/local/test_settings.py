@@ -59,7 +59,7 @@ def test_lists_ranges_and_rates_are_read_as_people_write_them(
         ("PUBLIC_URL", "https://b\u00fccher.example", "give an origin as browsers send it"),
         ("TURN_URLS", "http://host", "begin with turn: or turns:"),
         ("TURN_URLS", "turn:host", "Set both HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET"),
-        ("MODEL", "dfn3", "'dfn2' or 'dfn2_ll'"),
+        ("MODEL", "dfn9", "'dfn2', 'dfn2_ll', 'dfn3' or 'dfn3_ll'"),
         ("LIMITS", "accounts=often", "'often' is not a rate"),
         ("SECRET_KEY", "short", "needs 32 characters or more"),
         ("SECRET_KEY", "a" * 64, "easy to guess"),
@@ -91,7 +91,7 @@ def test_the_public_url_is_kept_as_browsers_send_it() -> None:
 
 def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two mistakes are reported at once; a flag is called by its name."""
-    monkeypatch.setenv("HUSHCAST_MODEL", "dfn3")
+    monkeypatch.setenv("HUSHCAST_MODEL", "dfn9")
     with pytest.raises(SettingsError) as refused:
         read_settings({"port": "x"})
     first, second = str(refused.value).splitlines()

@@ -275,7 +275,7 @@ async def test_a_page_of_today_gets_spectra_and_an_older_one_what_it_knows(stage
 
 async def test_a_publisher_brings_its_settings_once_it_is_heard(stage: Stage) -> None:
     """They change the stream that it takes over, too; what it leaves out stays as it is."""
-    settings = {"title": "Birds", "denoise": False, "share_original": True}
+    settings = {"title": "Birds", "denoise": False, "share_original": True, "post_filter": True}
     await stage.publish("p1", settings=settings)
     assert stage.stream.status.title is None
     await stage.reach(StreamState.LIVE)
@@ -284,7 +284,7 @@ async def test_a_publisher_brings_its_settings_once_it_is_heard(stage: Stage) ->
     await until(lambda: stage.stream.status.session == "p2")
     status = stage.stream.status
     assert (status.title, status.denoise, status.share_original) == (None, False, True)
-    assert (status.attenuation_limit_db, status.muted) == (12.0, True)
+    assert (status.attenuation_limit_db, status.muted, status.post_filter) == (12.0, True, True)
 
 
 async def test_nothing_is_heard_soon_after_muting_until_unmuting(stage: Stage) -> None:

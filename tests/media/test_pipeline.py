@@ -216,19 +216,24 @@ def test_muting_fades(thread: SoundThread, tmp_path: Path) -> None:
 
 
 def test_the_noise_removed_is_what_the_settings_allow(thread: SoundThread, tmp_path: Path) -> None:
-    """Much by default, no more than a limit, nothing without noise reduction."""
+    """Much by default, no more than a limit, nothing without reduction; more by a post-filter."""
     packets = encode(noisy_clip("words", 3.5))
     run = Run(thread, tmp_path)
     run.pipeline.watch(True)
     spectrum = run.pipeline.spectrum
     assert spectrum is not None
     removed = []
-    for denoise, limit_db in ((True, None), (True, 6.0), (False, None)):
-        run.pipeline.control(denoise=denoise, attenuation_limit_db=limit_db)
+    for denoise, limit_db, post_filter in (
+        (True, None, False), (True, 6.0, False), (False, None, False), (True, None, True),
+    ):  # fmt: skip
+        run.pipeline.control(
+            denoise=denoise, attenuation_limit_db=limit_db, post_filter=post_filter
+        )
         run.play(packets)
         removed.append(spectrum.noise.decibels or 0.0)
     run.finish()
     assert removed[0] > 10 and 4 < removed[1] < 6.5 and removed[2] < 0.5, removed
+    assert removed[3] > removed[0] + 1, removed
     assert sum(message[1] for message in spectrum.take()) > 20
     run.pipeline.watch(False)
     assert run.pipeline.spectrum is None

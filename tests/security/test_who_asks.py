@@ -235,18 +235,18 @@ async def test_a_stream_begins_with_settings_in_its_address(edge: Edge) -> None:
         return answer.status_code
 
     assert await begin(denoise="false", attenuation_limit_db="12", of_tomorrow="1") == 201
-    assert await begin(attenuation_limit_db="null", share_original="true", muted="1") == 201
+    assert await begin(attenuation_limit_db="null", post_filter="true", muted="1") == 201
     assert await begin() == 201
     given = list(edge.streams.settings)
     assert given == [
         {"denoise": False, "attenuation_limit_db": 12.0},
-        {"attenuation_limit_db": None, "share_original": True, "muted": True},
+        {"attenuation_limit_db": None, "post_filter": True, "muted": True},
         {},
     ]
     for name, value in (
         ("denoise", "maybe"), ("denoise", "null"), ("attenuation_limit_db", "-1"),
         ("attenuation_limit_db", "nan"), ("attenuation_limit_db", "inf"), ("muted", ""),
-        ("title", "x" * 81), ("title", "a\nb"),
+        ("title", "x" * 81), ("title", "a\nb"), ("post_filter", "2"),
     ):  # fmt: skip
         assert await begin(**{name: value}) == 422, (name, value)
     assert edge.streams.settings == given
