@@ -103,7 +103,7 @@ class StreamStatus:
         return json.dumps(asdict(self))
 
 
-SETTINGS = ("denoise", "attenuation_limit_db", "share_original", "muted", "title")
+SETTINGS = ("denoise", "attenuation_limit_db", "post_filter", "share_original", "muted", "title")
 """The fields of a status that its publisher chooses."""
 
 
