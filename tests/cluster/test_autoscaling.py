@@ -86,7 +86,7 @@ def autoscaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def nodes(cluster: Cluster) -> int:
     """Count the nodes that are alive, the head aside."""
-    raylets = cluster.head.run("pgrep -fc '^/opt.*/raylet/raylet|/raylet/raylet ' || true")
+    raylets = cluster.head.run("ps ax -o args | grep -c '[r]aylet/raylet ' || true")
     return int(raylets) - 1
 
 

@@ -1,13 +1,15 @@
 """Faults that take minutes: cuts, a lost head, nodes that drain or never return, new code."""
 
 import asyncio
+import re
 from collections import Counter
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.cluster.cluster import URL, Cluster
+from tests.app.client import sign_in
+from tests.cluster.cluster import GUIDE, URL, Cluster
 from tests.cluster.conftest import People
 from tests.cluster.machines import Machine
 from tests.cluster.pages import PublisherPage
@@ -26,6 +28,8 @@ pytestmark = pytest.mark.soak
 REPLICAS = ("Ingress", "StreamDirectory")
 SETTLED_S = 10.0
 """Ray notices by then that a node is gone whose link came back, and starts it anew."""
+COPIED_S = 5.0
+"""Accounts are copied to the bucket within this time."""
 GRACE_S = 120.0
 """Within this time nothing remains "recording" or "storing" without a living owner."""
 
@@ -362,3 +366,29 @@ async def test_new_code_replaces_old(cluster: Cluster, people: People) -> None:
          f"refusals {len(late[0][0].times('refused'))}", actors)  # fmt: skip
     assert set(polls) == {"/healthz 200", "/readyz 200"}
     assert outcome(pairs[0], since).gap_s < 0.5
+
+
+async def test_redis_comes_back_empty(cluster: Cluster, people: People) -> None:
+    """Word by word as docs/cluster.md says: accounts and recordings are back, and streams begin."""
+    [pair] = await people.on_air(1)
+    await asyncio.sleep(3)
+    publisher = pair[0]
+    await publisher.close()
+
+    async def stored() -> bool:
+        return [each["state"] for each in await publisher.person.recordings()] == ["ready"]
+
+    await until(stored, timeout_s=60, interval_s=1)
+    await asyncio.sleep(COPIED_S)
+    cluster.redis.run("systemctl stop valkey && rm -rf /var/lib/appendonlydir /var/lib/dump.rdb")
+    cluster.redis.run("systemctl start valkey")
+    since = now()
+    [script] = re.findall(r"came back empty\*\*.*?```sh\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    for command in script.splitlines():
+        words = command.partition("#")[0]
+        print(words, cluster.head.run(words, timeout_s=300), flush=True)
+    show("Redis came back empty", f"all said and done after {now() - since:.0f} s")
+    again = await sign_in(URL, publisher.person.username, publisher.person.password)
+    assert len(await again.recordings()) == 1
+    await again.http.aclose()
+    await people.on_air(1)
