@@ -3,8 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.denoiser.compiled_signal import CompiledAnalysis, CompiledFilter
 from actors.denoiser.executor import Batch, Phase, Result
 from actors.denoiser.features import Analysis, Complex, Features, Filter, Frames
+from actors.denoiser.machine_code import can_compile
 from actors.denoiser.model import Model
 from actors.denoiser.network_slab import Answer, CompiledSlab, NetworkSlab, OnnxSlab
 
@@ -23,8 +25,11 @@ class CpuExecutor:
         self.max_batch = min(capacity, MAX_BATCH)
         self.max_hops = max(model.networks)
         self._config = model.config
-        self._analysis = Analysis(model.config, normalise_level=model.normalise_level)
-        self._filter = Filter(model.config)
+        analysis, filter_ = (
+            (CompiledAnalysis, CompiledFilter) if can_compile() else (Analysis, Filter)
+        )
+        self._analysis = analysis(model.config, normalise_level=model.normalise_level)
+        self._filter = filter_(model.config)
         self._network = _network_slab(model, capacity, self.max_batch)
         self._heard = self._analysis.initial_state(capacity)
         self._filtered = self._filter.initial_state(capacity)

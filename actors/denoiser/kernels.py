@@ -172,8 +172,15 @@ def _tile(module: Module, rows: int, width: int) -> Written:
     return code.end()
 
 
-def each(code: Code, count: int, write: Callable[[Value, Kind], None]) -> None:
+def each(code: Code, count: Number, write: Callable[[Value, Kind], None]) -> None:
     """Write something for all indices below a count: vectors first, then the numbers left over."""
+    if not isinstance(count, int):
+        vectors = code.mul(code.divide(count, LANES)[0], LANES)
+        with code.loop(vectors, 0, LANES) as index:
+            write(index, VECTOR)
+        with code.loop(count, vectors) as index:
+            write(index, FLOAT)
+        return
     whole = count - count % LANES
     if whole:
         with code.loop(whole, 0, LANES) as index:

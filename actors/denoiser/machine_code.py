@@ -120,6 +120,10 @@ class Code:
         """Load one of a table of pointers or integers."""
         return self._write.load(self._write.gep(table, [_int(n)], source_etype=kind), typ=kind)
 
+    def store_nth(self, value: Value, table: Value, n: Number) -> None:
+        """Store one of a table of integers."""
+        self._write.store(value, self._write.gep(table, [_int(n)], source_etype=INT))
+
     def store(self, value: Value, pointer: Value) -> None:
         self._write.store(value, pointer, align=4)
 
@@ -134,6 +138,10 @@ class Code:
 
     def number(self, value: float, kind: ir.Type = FLOAT) -> Value:
         return kind(value) if kind is FLOAT else kind([value] * LANES)
+
+    def float(self, value: Value) -> Value:
+        """Turn an integer into a float."""
+        return self._write.sitofp(value, FLOAT)
 
     def spread(self, value: Value) -> Value:
         """Fill a vector with one number."""
@@ -155,10 +163,27 @@ class Code:
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """Get a * b + c, rounded once."""
-        signature = ir.FunctionType(a.type, [a.type] * 3)
-        name = "llvm.fma.f32" if a.type == FLOAT else f"llvm.fma.v{LANES}f32"
-        fma = self.module.globals.get(name) or ir.Function(self.module, signature, name)
-        return self._write.call(fma, [a, b, c])
+        return self._intrinsic("fma", a, b, c)
+
+    def sqrt(self, a: Value) -> Value:
+        return self._intrinsic("sqrt", a)
+
+    def log10(self, a: Value) -> Value:
+        return self._intrinsic("log10", a)
+
+    def _intrinsic(self, name: str, *arguments: Value) -> Value:
+        kind = arguments[0].type
+        name = f"llvm.{name}.{'f32' if kind == FLOAT else f'v{LANES}f32'}"
+        signature = ir.FunctionType(kind, [kind] * len(arguments))
+        function = self.module.globals.get(name) or ir.Function(self.module, signature, name)
+        return self._write.call(function, arguments)
+
+    def total(self, vector: Value) -> Value:
+        """Sum up a vector."""
+        lanes = [self._write.extract_element(vector, INT(lane)) for lane in range(LANES)]
+        while len(lanes) > 1:
+            lanes = [self.plus(a, b) for a, b in zip(lanes[::2], lanes[1::2], strict=True)]
+        return lanes[0]
 
     def at_least(self, a: Value, floor: Value) -> Value:
         """Get the larger one; NaN stays NaN."""

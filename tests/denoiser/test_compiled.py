@@ -8,9 +8,12 @@ import onnx
 import pytest
 
 from actors.denoiser import Denoiser, Model, ModelName, load_model
-from actors.denoiser.features import Features
+from actors.denoiser.compiled_signal import CompiledAnalysis, CompiledFilter
+from actors.denoiser.config import Config
+from actors.denoiser.features import Analysis, Features, Filter, Frames
 from actors.denoiser.graph import Network
 from actors.denoiser.network_slab import Answer, CompiledSlab, NetworkSlab, OnnxSlab
+from tests.denoiser import tiny
 from tests.denoiser.clips import noisy_clip, worst
 
 BATCH = 16
@@ -68,6 +71,31 @@ def test_bits_do_not_depend_on_the_batch(model: Model, hops: int) -> None:
                 assert np.array_equal(ours, theirs[places])
 
 
+@pytest.mark.parametrize("normalise_level", [False, True])
+@pytest.mark.parametrize("config", [*tiny.CONFIGS.values(), load_model().config])
+def test_the_signal_around_it_is_that_of_numpy(config: Config, normalise_level: bool) -> None:
+    """Features and sound of any configuration are those of `features.py`, one hop or two."""
+    dice, slots = np.random.default_rng(1), np.array([0, 2, 3])
+    pairs = [
+        (kind(config, normalise_level=normalise_level), make(config))
+        for kind, make in ((Analysis, Filter), (CompiledAnalysis, CompiledFilter))
+    ]
+    states = [(heard.initial_state(4), made.initial_state(4)) for heard, made in pairs]
+    for turn in range(20):
+        hops = 1 + turn % 2
+        sound = dice.normal(0, 0.1 if turn < 10 else 1e-4, (3, hops, config.hop_size))
+        gains = dice.random((3, hops, config.nb_erb), np.float32)
+        coefs = dice.normal(0, 1, (3, hops, config.nb_df, config.df_order, 2)).astype(np.float32)
+        share = np.array([0, 0.3, turn % 3 / 2], np.float32)
+        made = []
+        for (analysis, filter_), (heard, filtered) in zip(pairs, states, strict=True):
+            spec, features = analysis(sound.astype(np.float32), heard, slots)
+            out = filter_(Frames(spec, gains, coefs, share), filtered, slots)
+            made.append((features.erb, features.spec, out))
+        for numpy, code in zip(*made, strict=True):
+            assert worst(numpy, code) <= 1e-6
+
+
 def test_onnxruntime_runs_what_there_is_no_kernel_for(model: Model) -> None:
     """A network with an operation that is not listed runs all the same."""
     networks = {hops: _with_elu(network) for hops, network in model.networks.items()}
@@ -81,11 +109,14 @@ def test_onnxruntime_runs_on_processors_without_fused_multiply_add(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There it takes the place of the code, and gives the same sound."""
-    monkeypatch.setattr("actors.denoiser.model.can_compile", lambda: False)
+    for module in ("model", "cpu_executor"):
+        monkeypatch.setattr(f"actors.denoiser.{module}.can_compile", lambda: False)
     other = replace(model, _sessions={}, _compiled=[])
     assert other.compiled() is None
     sound = noisy_clip("voice", 0.5)
-    assert worst(Denoiser(other).process(sound), Denoiser(model).process(sound)) <= 2e-6
+    there = Denoiser(other).process(sound)
+    monkeypatch.undo()
+    assert worst(there, Denoiser(model).process(sound)) <= 2e-6
 
 
 def _with_elu(network: Network) -> Network:
