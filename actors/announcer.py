@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.status import (
     SESSION_TTL_S,
+    SETTINGS,
+    Kept,
     Listening,
     SessionRecord,
     StatusStore,
@@ -150,12 +152,23 @@ class Announcer:
         """Tell the publisher's pages who listens, if Redis is there."""
         await self._tell(self._store.tell_listeners(self.status.username, people))
 
+    async def keep(self, removed: Sequence[str]) -> None:
+        """Note, if Redis is there, what is to go on with another actor, should this one be lost."""
+        status = self.status
+        settings = {name: getattr(status, name) for name in SETTINGS}
+        kept = Kept(status.stream_id, settings, tuple(removed))
+        await self._tell(self._store.keep(status.username, kept))
+
+    async def forget_kept(self) -> None:
+        """Let nothing of it go on, if Redis is there."""
+        await self._tell(self._store.forget_kept(self.status.username))
+
     async def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
                 await telling
         except (TimeoutError, RedisUnavailable) as error:
-            log.warning("stream %s: a page was not told: %r", self.status.stream_id, error)
+            log.warning("stream %s: not told: %r", self.status.stream_id, error)
 
     async def _write(self, status: StreamStatus, change: Change) -> None:
         write = self._writer.end if status.state is StreamState.ENDED else self._writer.write

@@ -1,6 +1,6 @@
 """Who listens to one stream, how many may, and who may not any more."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from actors.access import Guest, is_guest
 from actors.errors import RemovedFromStream, TooManySessions
@@ -18,12 +18,15 @@ class Audience:
     """The listener sessions of one stream, and the people whom its owner removed from it.
 
     A user is one person however many sessions they have; each session of a guest is a person.
+
+    Attributes:
+        removed: the users, and the sessions of guests, that were removed.
     """
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, removed: Iterable[str] = ()) -> None:
         self._owner = owner
         self._sessions: dict[str, ListenerSession] = {}
-        self._removed: set[str] = set()
+        self.removed = set(removed)
         self._removed_sentence = f"{owner} removed you from this stream."
 
     def __iter__(self) -> Iterator[ListenerSession]:
@@ -72,7 +75,7 @@ class Audience:
 
         Raises RemovedFromStream or TooManySessions.
         """
-        if listener in self._removed:
+        if listener in self.removed:
             raise RemovedFromStream(self._removed_sentence)
         own = self.of(listener)
         connecting = sum(each.state is SessionState.CONNECTING for each in own)
@@ -94,9 +97,9 @@ class Audience:
 
         Returns the sentence that tells them.
         """
-        self._removed.add(session_id if is_guest(listener) else listener)
+        self.removed.add(session_id if is_guest(listener) else listener)
         for each in self.of(listener):
-            if _person(each) in self._removed:
+            if _person(each) in self.removed:
                 each.close()
         return self._removed_sentence
 

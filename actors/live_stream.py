@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from actors.access import AccessEnded, Grounds, Guest
@@ -26,7 +26,7 @@ from actors.receive import Opus, Packet, RtpOrder, Segment
 from actors.sessions import ListenerSession, PublisherSession, Session, SessionState
 from actors.sound_thread import SoundThread
 from actors.spectrum import VERSION
-from actors.status import Listening, StatusStore, StreamState, StreamStatus
+from actors.status import Kept, Listening, StatusStore, StreamState, StreamStatus
 from actors.stream_core import StreamCore, StreamTimes, Verdict
 from foundation.ids import new_id
 from foundation.lease import Lease
@@ -67,7 +67,8 @@ class LiveStream:
 
     What becomes of it, `StreamCore` decides; this carries it out. A publisher that comes back
     within the grace, or from elsewhere, continues the stream: same listeners, same recording, the
-    gap kept as silence. Lives on one event loop.
+    gap kept as silence. `kept` is of the user's stream that another actor hosted and that goes on
+    here. Lives on one event loop.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class LiveStream:
         times: StreamTimes,
         store: StatusStore,
         recorder: Recorder,
+        kept: Kept | None = None,
     ) -> None:
         status = StreamStatus(
             username=username,
@@ -94,6 +96,8 @@ class LiveStream:
             actor=actor,
             session=None,
         )
+        if kept is not None:
+            status = replace(status, **kept.settings)
         self.username = username
         self._name = f"stream {status.stream_id}"
         self._times = times
@@ -103,7 +107,7 @@ class LiveStream:
         self._recording = recorder.record(username, status.stream_id, tell=self._tell_quota)
         self._fanout = Fanout()
         self._publishers: dict[str, Publisher] = {}
-        self._audience = Audience(username)
+        self._audience = Audience(username, kept.removed if kept else ())
         self._audience_changed = asyncio.Event()
         self._rests_on: str | None = None
         """The sign-in of the session that publishes, or published last."""
@@ -288,6 +292,7 @@ class LiveStream:
         told = fields(stream=self.status.stream_id, session=session_id)
         log.info("the publisher removes a listener", extra=told)
         reason = self._audience.remove(listener, session_id)
+        self._keep()
         await self._announcer.tell_pages(listener, "removed", session_id, reason=reason)
 
     def listeners(self) -> list[Listening]:
@@ -336,6 +341,12 @@ class LiveStream:
             elif session.state is SessionState.CONNECTED:
                 self._feed(session)
         self._encode_what_is_heard()
+        self._keep()
+
+    def _keep(self) -> None:
+        """Note what goes on with another actor, should this one be lost or its node drained."""
+        keeping = self._announcer.keep(sorted(self._audience.removed))
+        self._tasks.start(keeping, name=f"{self._name} kept")
 
     def _end(self, reason: str, session_id: str | None = None) -> bool:
         """Ask the core for the end; tells whether the stream has ended."""
@@ -363,6 +374,9 @@ class LiveStream:
         """Write the status for as long as the lease is ours; without it the stream ends."""
         try:
             await self._heartbeat.run(self._announcer.run())
+            heard = self.status.started_at is not None  # before, it has kept nothing itself
+            if heard and not self._moves and not self._announcer.lost:
+                await self._announcer.forget_kept()
             if self._moves and not self._announcer.lost:
                 await self._announcer.tell_pages(self.username, "republish", "")
             if not self.stopping and (publisher := self._core.publisher) is not None:

@@ -8,8 +8,10 @@ misses nothing.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 from actors.status_scripts import BURY_ACTOR, CALL_BACK, END, SWEEP, WRITE
 from foundation import lease
@@ -98,6 +100,20 @@ class StreamStatus:
     def to_json(self) -> str:
         """Write every field. Equal statuses give equal texts."""
         return json.dumps(asdict(self))
+
+
+SETTINGS = ("denoise", "attenuation_limit_db", "share_original", "muted", "title")
+"""The fields of a status that its publisher chooses."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What outlives the actor of a stream that goes on elsewhere."""
+
+    stream_id: str
+    settings: Mapping[str, Any]
+    removed: Sequence[str] = ()
+    """Whom its publisher removed, as `Audience` names them."""
 
 
 @dataclass(frozen=True)
@@ -345,6 +361,25 @@ class StatusStore:
         message = json.loads(text)
         return str(message["action"]), str(message["stream_id"])
 
+    async def keep(self, username: str, kept: Kept) -> None:
+        """Note what outlives the actor of a user's stream."""
+        await self._redis.set(kept_key(username), json.dumps(asdict(kept)), ex=HOSTED_TTL_S)
+
+    async def forget_kept(self, username: str) -> None:
+        """Forget it: the stream has ended for good."""
+        await self._redis.delete(kept_key(username))
+
+    async def kept(self, username: str) -> Kept | None:
+        """Get what is kept of the stream that a user's pages were asked to continue lately."""
+        asked, text = await self._redis.mget(asked_key(username), kept_key(username))
+        if not asked or not text:
+            return None
+        kept = json.loads(text)
+        if kept["stream_id"] != json.loads(asked)["stream_id"]:
+            return None
+        settings = {name: value for name, value in kept["settings"].items() if name in SETTINGS}
+        return Kept(str(kept["stream_id"]), settings, tuple(kept["removed"]))
+
     async def tell_listeners(self, username: str, people: list[Listening]) -> None:
         """Tell a user's pages who listens now."""
         message = {"username": username, "listeners": [asdict(each) for each in people]}
@@ -387,6 +422,11 @@ def status_key(username: str) -> str:
 def asked_key(username: str) -> str:
     """Name the key of what a user's pages were asked: to wait, or to publish again."""
     return f"hushcast:asked:{username}"
+
+
+def kept_key(username: str) -> str:
+    """Name the key of what outlives the actor of a user's stream."""
+    return f"hushcast:kept:{username}"
 
 
 def lease_key(username: str) -> str:

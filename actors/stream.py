@@ -32,7 +32,7 @@ from actors.node import WITHOUT_RAY, Node, here
 from actors.previews import Previews
 from actors.process_load import ProcessLoad
 from actors.sound_thread import SoundThread
-from actors.status import LEASE_TTL_S, Listening, StatusStore, StreamStatus
+from actors.status import LEASE_TTL_S, Kept, Listening, StatusStore, StreamStatus
 from actors.stream_core import StreamTimes
 from foundation import logs
 from foundation.lease import Lease
@@ -264,7 +264,8 @@ class StreamHost:
             await self.reserve(username)
             stream = self._streams.get(username)
         if stream is None:
-            stream = self._begin(username)
+            kept = await self._store.kept(username)
+            stream = self._streams.get(username) or self._begin(username, kept)
         answer = await stream.publish(session_id, offer_sdp, sign_in=sign_in, settings=settings)
         self._access.check_soon()  # the sign-in may have ended since it was verified
         return answer
@@ -398,7 +399,7 @@ class StreamHost:
             raise NotLive(f"{username} is not live.")
         return stream
 
-    def _begin(self, username: str) -> LiveStream:
+    def _begin(self, username: str, kept: Kept | None) -> LiveStream:
         reserved = self._reservations().pop(username, None)
         if reserved is None or self._sound_thread is None or not self._sound_thread.alive:
             raise NoPlace("This actor has no place for the stream.")
@@ -411,6 +412,7 @@ class StreamHost:
             times=self._config.times,
             store=self._store,
             recorder=self._recorder,
+            kept=kept,
         )
         self._streams[username] = stream
         log.info("stream begins", extra=fields(stream=stream.status.stream_id, actor=self._name))

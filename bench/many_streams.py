@@ -131,6 +131,10 @@ class NoDirectory:
         """Know of none."""
         return []
 
+    async def reaches_redis(self) -> bool:
+        """Reach none."""
+        return False
+
 
 def _serve(redis_url: str, port: int) -> None:
     settings = read_settings({"redis_url": redis_url, "secret_key": SECRET, "s3_bucket": "none"})

@@ -1,14 +1,18 @@
 """`hushcast deploy`: `serve deploy` that knows new code, and waits until it serves."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from commands.local.signals import Interrupted, Signals
 from foundation.release import this_release
+
+T = TypeVar("T")
 
 CONFIG = Path(__file__).parents[1] / "serve_app" / "serve.yaml"
 START_LIMIT_S = 180.0
@@ -25,11 +29,12 @@ def run(config: str | None, address: str, signals: Signals) -> int:
     try:
         file = Path(config) if config else CONFIG
         orders = with_release(yaml.safe_load(file.read_text()), this_release())
-        client = _connect(address, signals)
-        client.deploy_applications(orders)
+        client = _patiently(lambda: ServeSubmissionClient(address), address, signals)
+        _patiently(lambda: client.deploy_applications(orders), address, signals)
         [application, *_] = orders["applications"]
         print(f"deploying hushcast {application['args']['settings']['release']}", flush=True)
-        return _wait(client, application["name"], signals)
+        details = partial(_patiently, client.get_serve_details, address, signals)
+        return _wait(details, application["name"], signals)
     except Interrupted:
         return 0
     except (OSError, RuntimeError, ValueError, yaml.YAMLError) as problem:
@@ -48,13 +53,16 @@ def with_release(config: dict[str, Any], release: str) -> dict[str, Any]:
     return config
 
 
-def _connect(address: str, signals: Signals) -> ServeSubmissionClient:
-    """Wait until the head answers. Raises ConnectionError if it does not."""
+def _patiently(call: Callable[[], T], address: str, signals: Signals) -> T:
+    """Call the head until it answers. Raises OSError if it does not.
+
+    A call may come twice: each says what there should be, not what to do.
+    """
     waited_s = 0.0
     while True:
         try:
-            return ServeSubmissionClient(address)
-        except ConnectionError:
+            return call()
+        except OSError:  # the ConnectionError of `requests` is one
             if waited_s >= START_LIMIT_S:
                 raise
             if not waited_s:
@@ -63,13 +71,13 @@ def _connect(address: str, signals: Signals) -> ServeSubmissionClient:
             waited_s += ASK_INTERVAL_S
 
 
-def _wait(client: ServeSubmissionClient, name: str, signals: Signals) -> int:
+def _wait(details: Callable[[], dict[str, Any]], name: str, signals: Signals) -> int:
     """Print what Serve says until the application runs, or cannot."""
     said, waited_s = "", 0.0
     while waited_s < LIMIT_S:
         signals.pause(ASK_INTERVAL_S)
         waited_s += ASK_INTERVAL_S
-        told = client.get_serve_details()["applications"][name]
+        told = details()["applications"][name]
         if told["status"] != said:
             said = told["status"]
             print(f"{waited_s:5.0f} s  {name} is {said.lower()}", flush=True)

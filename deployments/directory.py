@@ -37,6 +37,8 @@ RELEASE_KEY = "hushcast:supply:release"
 """The release that keeps the supply: of two that run, the one that came last."""
 KEEPER_TTL_S = 6.0
 DRAIN_INTERVAL_S = 1.0
+REACHED_S = 2.0
+"""Redis is within reach for so long after it has answered."""
 
 
 class Supplier:
@@ -51,7 +53,13 @@ class Supplier:
         self._drains = Drains(redis)
         self._lease = self._bid()
         self._held_until = 0.0
+        self._reached_at = 0.0
         self._announced = False
+
+    @property
+    def reaches_redis(self) -> bool:
+        """Whether Redis has answered lately."""
+        return time.monotonic() - self._reached_at < REACHED_S
 
     @property
     def keeps(self) -> bool:
@@ -72,6 +80,7 @@ class Supplier:
                     for node in await self._drains.read(time.time()):
                         actors, streams = pool().left_on(node) or (None, 0)
                         await self._drains.tell(node, Left(actors, streams, time.time()))
+                self._reached_at = time.monotonic()
             except RedisUnavailable as error:
                 log.warning("the lease on the supply is not renewed: %s", error)
             await asyncio.sleep(DRAIN_INTERVAL_S)
@@ -117,6 +126,7 @@ class StreamDirectory:
         logs.configure("directory", config.actor.config.logs)
         redis = connect(config.actor.config.redis_url)
         supplier = Supplier(redis, config.actor.config.version)
+        self._supplier = supplier
         self._pool = Pool(
             config,
             witnessed(RayStreamActors(), StatusStore(redis)),
@@ -151,6 +161,10 @@ class StreamDirectory:
     async def problems(self) -> list[str]:
         """Say why nodes of the cluster have no actors, a sentence each."""
         return self._pool.problems()
+
+    async def reaches_redis(self) -> bool:
+        """Tell whether this replica reaches Redis."""
+        return self._supplier.reaches_redis
 
 
 class DirectoryClient:
@@ -188,6 +202,10 @@ class DirectoryClient:
     async def problems(self) -> list[str]:
         """Say why nodes of the cluster have no actors, a sentence each."""
         return list(await self._ask(self._handle.problems))
+
+    async def reaches_redis(self) -> bool:
+        """Tell whether one of the replicas, any of them, reaches Redis."""
+        return bool(await self._ask(self._handle.reaches_redis))
 
     async def _ask(self, method: Any, *arguments: str) -> Any:
         try:

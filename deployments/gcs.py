@@ -24,9 +24,13 @@ ALIVE = 0
 
 
 class Gcs:
-    """A client of the control service. Methods raise RayError or TimeoutError if it is silent."""
+    """A client of the control service. Methods raise RayError or TimeoutError if it is silent.
 
-    def __init__(self) -> None:
+    Without an address, of the cluster that this process is part of.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._address = address
         self._threads = ThreadPoolExecutor(1, "ray nodes")
         self._client: Any = None
 
@@ -49,7 +53,8 @@ class Gcs:
 
     def _connect(self) -> Any:
         if self._client is None:
-            self._client = GcsClient(address=ray.get_runtime_context().gcs_address)
+            address = self._address or ray.get_runtime_context().gcs_address
+            self._client = GcsClient(address=address)
         return self._client
 
     def _nodes(self) -> list[ClusterNode]:

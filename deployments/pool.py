@@ -27,6 +27,7 @@ from deployments.stream_actors import (
 from deployments.supply import ROUNDING, Start, Supply, Target
 from foundation.ids import new_id
 from foundation.logs import fields
+from foundation.redis import RedisUnavailable
 from foundation.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -46,10 +47,14 @@ UNFIT_S = 30.0
 """A node that refused is tried again after this long."""
 START_PATIENCE_S = 30.0
 """An actor that waits for a node is given up this long after it is needed no more."""
+DISTRUST_S = 15.0
+"""An actor that could not reserve a place, and its node, are asked last for so long."""
 SILENCE_S = 5.0
 """An actor that is silent for longer gets a replacement, although it keeps its share of a node."""
 STARTING_S = 60.0
 """An actor that nobody has made ready for this long exits."""
+LAST_MOMENT_S = 30.0
+"""So long before its node leaves an actor's streams have to go, wherever to."""
 MAKE_ROOM_S = 5.0
 """So long apart, actors of another release exit that those of this one need the room of."""
 VACATED = "its node is being drained"
@@ -114,6 +119,9 @@ class Pool:
         self._known: dict[str, ActorDescription] = {}
         self._silent: dict[str, float] = {}
         """Actors that did not answer when last asked, and since when."""
+        self._failed: dict[str, float] = {}
+        """When actors, and nodes by their ids, could not reserve a place: cut off, they describe
+        themselves well and cannot reach Redis."""
         self._nodes: dict[str, ClusterNode] = {}
         self._reserving: Counter[str] = Counter()
         """How many reservations are in progress, by actor."""
@@ -222,9 +230,11 @@ class Pool:
     async def _reserve(self, username: str, *, silent: bool = False) -> str | None:
         """Ask one actor after another; None if no known actor has a place.
 
-        With `silent`, if there is no other, one that did not answer: it may only be busy.
+        With `silent`, if there is no other, one that did not answer: it may only be busy. Raises
+        RedisUnavailable if no actor could ask Redis.
         """
         asked: set[str] = set()
+        away: RedisUnavailable | None = None
         while actor := self._best(asked, silent=silent and not asked):
             name = actor.name
             asked.add(name)
@@ -237,15 +247,23 @@ class Pool:
                 continue
             except ActorSilent:
                 self._note_silent(name)
+                self._note_failed(actor)
+                continue
+            except RedisUnavailable as error:
+                self._note_failed(actor)
+                away = error
                 continue
             finally:
                 self._reserving -= Counter([name])
             self._silent.pop(name, None)
+            away = None
             if host is not None:
                 self._host(host, username)
                 return host
             if known := self._known.get(name):  # it knows best what it hosts; ask again later
                 self._known[name] = replace(known, capacity=0)
+        if away is not None:
+            raise away
         return None
 
     def _best(self, asked: Collection[str], *, silent: bool) -> ActorDescription | None:
@@ -253,10 +271,22 @@ class Pool:
         others = [each for each in everybody if each.name not in asked]
         cpus = {node.node_id: node.cpus for node in self._nodes.values()}
         candidates = [each for each in others if self._room(each)]
-        candidates = list(filter(self._is_ours, candidates)) or candidates
+        for preferred in (self._node_is_trusted, self._is_trusted, self._is_ours):
+            candidates = list(filter(preferred, candidates)) or candidates
         if not candidates and silent:
             candidates = [each for each in others if self._room(each, silent=True)]
         return best(candidates, everybody, self._reserving, cpus, self._here)
+
+    def _note_failed(self, actor: ActorDescription) -> None:
+        now = _now()
+        self._failed = {what: at for what, at in self._failed.items() if now - at < DISTRUST_S}
+        self._failed |= {actor.name: now, actor.node_id: now}
+
+    def _is_trusted(self, actor: ActorDescription) -> bool:
+        return _now() - self._failed.get(actor.name, -DISTRUST_S) >= DISTRUST_S
+
+    def _node_is_trusted(self, actor: ActorDescription) -> bool:
+        return _now() - self._failed.get(actor.node_id, -DISTRUST_S) >= DISTRUST_S
 
     def _host(self, name: str, username: str) -> None:
         if actor := self._known.get(name):
@@ -312,7 +342,7 @@ class Pool:
             return
         finally:
             self._asked.discard(name)
-        if self._keeps() and not actor.leaving and self._leaves_at(actor.node_id) is not None:
+        if self._keeps() and not actor.leaving and self._may_leave(actor):
             self._tasks.start(self._vacate(actor), name=f"vacate {name}")
         if self._keeps() and self._is_unwanted(actor):
             self._forget(name, "it is no longer needed")
@@ -354,6 +384,17 @@ class Pool:
             self._given_up.add(actor.node_id)
         self._forget(actor.name, "it is surplus")
         self._tasks.start(self._dismiss(actor.name), name=f"dismiss {actor.name}")
+
+    def _may_leave(self, actor: ActorDescription) -> bool:
+        """Tell whether an actor's node leaves, and there are places for its streams elsewhere.
+
+        Without them its streams stay: until the last moment, a place may become free.
+        """
+        leaves_at = self._leaves_at(actor.node_id)
+        if leaves_at is None:
+            return False
+        late = leaves_at - time.time() < LAST_MOMENT_S
+        return late or self.count_warm() >= len(actor.users)
 
     async def _vacate(self, actor: ActorDescription) -> None:
         """Have an actor move its streams before its node leaves."""

@@ -93,8 +93,12 @@ class Presence:
                 tasks.create_task(self._follower.run(), name="presence follower")
                 tasks.create_task(self._check_sign_ins(), name="presence check")
         finally:
-            for subscription in self._subscriptions.all():
-                subscription.end(ShuttingDown())
+            self.leave()
+
+    def leave(self) -> None:
+        """End all subscriptions: pages come back by another replica."""
+        for subscription in self._subscriptions.all():
+            subscription.end(ShuttingDown())
 
     @contextmanager
     def subscribe(

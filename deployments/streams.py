@@ -62,6 +62,9 @@ class Directory(Protocol):
     async def problems(self) -> list[str]:
         """Say why nodes of the cluster have no actors, a sentence each."""
 
+    async def reaches_redis(self) -> bool:
+        """Tell whether the replica that is asked, any of them, reaches Redis."""
+
 
 class Streams:
     """Finds the actor of a stream or session by name and passes the call on."""

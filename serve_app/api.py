@@ -76,6 +76,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         asyncio.create_task(services.presence.run(), name="presence"),
         asyncio.create_task(services.ends.run(), name="ends"),
         asyncio.create_task(services.streams.run(), name="actors"),
+        asyncio.create_task(services.isolation.run(), name="isolation"),
         asyncio.create_task(services.account_copies.run(), name="account copies"),
     ]
     for task in tasks:
@@ -98,7 +99,13 @@ def _report(task: "asyncio.Task[None]") -> None:
 
 
 def check_background(api: FastAPI) -> None:
-    """Raise RuntimeError if something has ended that an application does while it runs."""
+    """Raise RuntimeError if this replica cannot serve, and others can.
+
+    Something has ended that an application does while it runs, or it is cut off.
+    """
+    services: Services = api.state.services
+    if services.isolation.isolated:
+        raise RuntimeError("cut off: other nodes reach Redis, this one does not")
     for task in getattr(api.state, "background", ()):
         if task.done() and not task.cancelled():
             raise RuntimeError(f"{task.get_name()} has ended") from task.exception()

@@ -18,6 +18,7 @@ from serve_app.site import site
 @serve.deployment(
     ray_actor_options={"num_cpus": 0.1, "runtime_env": {"env_vars": MEMORY_GIVEN_BACK}},
     max_ongoing_requests=10_000,
+    health_check_period_s=2,
     logging_config={"enable_access_log": False},  # it would name people, and any X-Request-ID
 )
 @serve.ingress()
@@ -39,5 +40,5 @@ class Ingress:
         return self._api
 
     def check_health(self) -> None:
-        """Raise if a background task has ended, so that Serve replaces this replica."""
+        """Raise if this replica cannot serve: it gets no requests, and Serve soon replaces it."""
         check_background(self._api)

@@ -24,6 +24,7 @@ from serve_app.accounts import Accounts
 from serve_app.addresses import Proxies
 from serve_app.friends import CHANNEL as FRIENDS_CHANNEL
 from serve_app.invitations import Invitations
+from serve_app.isolation import Isolation
 from serve_app.links import Links
 from serve_app.publishers import Publishers
 from serve_app.rates import Rates
@@ -44,6 +45,7 @@ class Services:
     streams: Streams
     presence: Presence
     ends: Ends
+    isolation: Isolation
     index: RecordingIndex
     store: RecordingStore
 
@@ -84,20 +86,22 @@ def build_services(settings: Settings, directory: Directory, actors: StreamActor
     redis = connect(settings.redis_url)
     status = StatusStore(redis)
     people = Accounts(redis, settings.secret_key)
+    presence = Presence(
+        settings.redis_url,
+        status,
+        people.friends_of,
+        FRIENDS_CHANNEL,
+        partial(access.gone, redis),
+    )
     return Services(
         settings=settings,
         redis=redis,
         accounts=people,
         rates=Rates(redis, settings.limits),
         streams=Streams(status, directory, witnessed(actors, status)),
-        presence=Presence(
-            settings.redis_url,
-            status,
-            people.friends_of,
-            FRIENDS_CHANNEL,
-            partial(access.gone, redis),
-        ),
+        presence=presence,
         ends=Ends(status, partial(_places, directory)),
+        isolation=Isolation(redis, directory.reaches_redis, presence.leave),
         index=RecordingIndex(redis),
         store=RecordingStore(settings.store_config, wait_s=PEOPLE_WAIT_S),
     )

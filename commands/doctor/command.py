@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
+from commands.doctor.cluster import check_nodes
 from commands.doctor.findings import Finding
 from commands.doctor.machine import check_gpu, check_model, check_spool, check_webrtc
 from commands.doctor.network import check_tls, check_turn, check_udp
@@ -25,6 +26,7 @@ WITHOUT_STORAGE: dict[str, Check] = {
     "UDP": check_udp,
     "TURN": check_turn,
     "certificate": check_tls,
+    "nodes": check_nodes,
 }
 CHECKS: dict[str, Check] = {**WITHOUT_STORAGE, "Redis": check_redis, "S3": check_s3}
 LIMIT_S = 60.0

@@ -82,7 +82,10 @@ async def presence(socket: WebSocket) -> None:
         await socket.accept()
         await socket.close(TRY_AGAIN.code, TRY_AGAIN.reason)
         return
-    await socket.accept()
+    try:
+        await socket.accept()
+    except (WebSocketDisconnect, WebSocketDisconnected):
+        return  # it has gone in the middle of the handshake
     if isinstance(who, Link):
         hearing = Hearing(who.owner, who.recordings, who.expires_at)
         subscribing = use.presence.subscribe(who.guest.name, hearing=hearing)

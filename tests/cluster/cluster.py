@@ -4,7 +4,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,42 +96,57 @@ class Cluster:
 
 @contextmanager
 def running_cluster(
-    folder: Path, *, changes: dict[str, str] | None = None, deployed: bool = True
+    folder: Path,
+    *,
+    changes: dict[str, str] | None = None,
+    media: int = 2,
+    before: str | None = None,
+    prepare: Callable[[Machine], None] = lambda head: None,
 ) -> Iterator[Cluster]:
-    """Follow the guide. `changes` are lines of /etc/hushcast/environment to add or replace."""
+    """Follow the guide, with so many media nodes, to its end or to before a heading.
+
+    `changes` are lines of /etc/hushcast/environment to add or replace; `prepare` changes more on
+    the head.
+    """
     password = secrets.token_hex(16)
     weed = SeaweedFS.prepare(folder / "s3", folder / "s3.log")
     with Lan() as lan:
-        machines = {name: lan.machine(name, address) for name, address in ADDRESSES.items()}
+        names = [name for name in ADDRESSES if not name.startswith("media")]
+        names += [f"media-{number}" for number in range(1, media + 1)]
+        machines = {name: lan.machine(name, ADDRESSES[name]) for name in names}
         store = _start_store(machines["store"], weed)
         _start_redis(machines["redis"], password)
         _install_haproxy(machines["proxy"])
-        media = [machine for name, machine in machines.items() if name.startswith("media")]
-        named = {name: machines[name] for name in ("redis", "store", "proxy", "people", "head")}
+        named = {name: machines.pop(name) for name in ("redis", "store", "proxy", "people", "head")}
         url = f"redis://:{password}@{ADDRESSES['redis']}:6379/0"
-        cluster = Cluster(lan, **named, media=media, redis_url=url, store_config=store)
-        with machines["people"].network():
+        cluster = Cluster(
+            lan, **named, media=list(machines.values()), redis_url=url, store_config=store
+        )
+        prepare(cluster.head)
+        with cluster.people.network():
             _wait_for(store)
         given = {
             "REDIS_PASSWORD": password,
             "S3_ACCESS_KEY": store.access_key or "",
             "S3_SECRET_KEY": store.secret_key or "",
         }
-        follow_guide(cluster, given, changes or {}, deployed=deployed)
+        follow_guide(cluster, given, changes or {}, before)
         yield cluster
 
 
 def follow_guide(
-    cluster: Cluster, given: dict[str, str], changes: dict[str, str], *, deployed: bool
+    cluster: Cluster, given: dict[str, str], changes: dict[str, str], before: str | None
 ) -> None:
-    """Run the guide's blocks, in order, on the machines that each is for.
+    """Run the guide's blocks, in order, on the machines that each is for, to before a heading.
 
     Only `install`, which takes what this machine has, and `copy`, for which there is no ssh, are
     done in other words.
     """
     roles = {"head": [cluster.head], "media": cluster.media, "proxy": [cluster.proxy]}
     shell = "".join(f"export {name}={value}\n" for name, value in given.items())
-    for where, script in BLOCK.findall(GUIDE.read_text()):
+    guide = GUIDE.read_text()
+    assert before is None or before in guide
+    for where, script in BLOCK.findall(guide.partition(before)[0] if before else guide):
         role, *words = where.split()
         if role == "install":
             continue
@@ -139,7 +154,7 @@ def follow_guide(
             _change(cluster.head, changes)
             _copy(words[0], cluster.head, cluster.media)
             continue
-        if role not in roles or ("hushcast deploy" in script and not deployed):
+        if role not in roles:
             continue
         for each in (role, *words):
             for machine in roles[each]:

@@ -31,11 +31,16 @@ P = TypeVar("P", bound=Page)
 PACKETS = encode(speech_like(2.0))
 
 
+def skip_without_namespaces() -> None:
+    """Skip a test where machines of namespaces cannot be made."""
+    if os.geteuid() != 0 or subprocess.run(OVERLAY, capture_output=True, check=False).returncode:
+        pytest.skip(NEEDS_ROOT)
+
+
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster; this thread is on its network, as the people are."""
-    if os.geteuid() != 0 or subprocess.run(OVERLAY, capture_output=True, check=False).returncode:
-        pytest.skip(NEEDS_ROOT)
+    skip_without_namespaces()
     folder = tmp_path_factory.mktemp("cluster")
     with running_cluster(folder, changes=CHANGES) as running, running.people.network():
         gather_on([running.people.address])
@@ -46,13 +51,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 class People:
     """Makes people with pages, and closes all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str = URL) -> None:
+        self._url = url
         self._pages: list[Page] = []
         self._persons: list[Person] = []
 
     async def person(self) -> Person:
         """Make an account."""
-        self._persons.append(await sign_up(URL))
+        self._persons.append(await sign_up(self._url))
         return self._persons[-1]
 
     async def publisher(self) -> PublisherPage:

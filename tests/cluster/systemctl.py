@@ -64,9 +64,12 @@ class Unit:
     def start(self, key: str = "ExecStart") -> "subprocess.Popen[bytes]":
         """Start its process, or the one that comes before."""
         environment, user = self.environment(), pwd.getpwnam(self.last("User", "root"))
-        words = shlex.split(self.last(key))
-        argv = [re.sub(r"\$\{(\w+)\}", lambda m: environment.get(m[1], ""), w) for w in words]
-        argv = [w for w in argv if not w.startswith("$") or environment.get(w[1:])]  # unset words
+        argv: list[str] = []
+        for word in shlex.split(self.last(key)):  # `$NAME` is any number of words, `${NAME}` one
+            if re.fullmatch(r"\$\w+", word):
+                argv += environment.get(word[1:], "").split()
+            else:
+                argv.append(re.sub(r"\$\{(\w+)\}", lambda m: environment.get(m[1], ""), word))
         for folder, root in (("StateDirectory", "/var/lib"), ("RuntimeDirectory", "/run")):
             for name in self.settings[folder]:
                 path = Path(root) / name

@@ -162,6 +162,28 @@ async def test_a_node_is_cut_off(
     await _reunited(cluster, [pair[0] for pair in hit])
 
 
+async def test_a_node_reaches_all_but_redis(cluster: Cluster, people: People) -> None:
+    """Its pages come back by the other node, and after a few seconds nobody is refused."""
+    pairs, lost = await spread(cluster, people, 2)
+    hit = [pair for pair in pairs if node_of(cluster, pair[0]) is lost]
+    newcomers = [await people.publisher() for _ in range(3)]
+    since = now()
+    lost.cut_from([cluster.redis])
+    show("all but Redis", *await asyncio.gather(*(live_again(pair, since) for pair in hit)))
+    await asyncio.sleep(max(0.0, since + 10 - now()))
+    began = now()
+    for page in newcomers:
+        page.start()
+        await until(lambda page=page: bool(page.times("publishes")), timeout_s=60)  # type: ignore[misc]
+    times = [page.times("publishes")[0] - page.times("offers")[0] for page in newcomers]
+    answers = [(await newcomers[0].person.http.get("/api/me")).status_code for _ in range(10)]
+    refusals = [len(page.times("refused")) for page in newcomers]
+    show("all but Redis, starts after 10 s", [f"{each:.1f} s" for each in times], refusals, answers)
+    lost.mend_to([cluster.redis])
+    assert now() - began < 30 and set(answers) == {200} and not any(refusals)
+    await _reunited(cluster, [pair[0] for pair in hit])
+
+
 @pytest.mark.parametrize("cut_s", [5, 30, 120])
 async def test_a_node_loses_its_link(cluster: Cluster, people: People, cut_s: int) -> None:
     """Nobody reaches it, its publishers neither."""

@@ -10,6 +10,7 @@ from actors.stream import ActorDescription, StreamHost
 from deployments.nodes import ClusterNode
 from deployments.stream_actors import ActorFailed, ActorGone, StreamActorOptions
 from deployments.supply import Start
+from foundation.redis import RedisUnavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +36,8 @@ class FakeActor:
     load: float = 0.0
     num_cpus: float = 1.0
     frozen: bool = False
+    cut_off: bool = False
+    """Whether it cannot reach Redis."""
     leaving: bool = False
     fails: Exception | None = None
     """What `publish` or `preview` raises, once."""
@@ -56,6 +59,8 @@ class FakeActor:
     async def reserve(self, username: str) -> str | None:
         """Keep a place, if there is one and the lease is free."""
         await asyncio.sleep(0.01)
+        if self.cut_off:
+            raise RedisUnavailable("Redis: no answer")
         if self.leaving or (username not in self.users and len(self.users) >= self.capacity):
             return None
         self.users.add(username)
@@ -228,7 +233,7 @@ class FakeCluster:
         except ActorGone:
             self.kill(name)
             raise
-        except StreamError:
+        except (StreamError, RedisUnavailable):
             raise
         except Exception as error:
             raise ActorFailed(f"{method.__name__} of {name} failed") from error

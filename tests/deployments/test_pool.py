@@ -1,6 +1,7 @@
 """The pool of stream actors in virtual time, on a cluster without Ray."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from deployments.pool import (
     ASK_INTERVAL_S,
     ASK_TIMEOUT_S,
     ASSIGN_WAIT_S,
+    DISTRUST_S,
+    LAST_MOMENT_S,
     SILENCE_S,
     START_PATIENCE_S,
     UNFIT_S,
@@ -22,6 +25,7 @@ from deployments.pool import (
     StillStarting,
 )
 from deployments.stream_actors import StreamActorOptions
+from foundation.redis import RedisUnavailable
 from recordings.store import StoreConfig
 from tests.deployments.fake_cluster import FakeCluster
 from tests.virtual_time import run
@@ -128,6 +132,33 @@ def test_who_waits_is_the_demand_that_ray_sees_until_it_is_gone() -> None:
     run(main())
 
 
+def test_a_node_that_cannot_reach_redis_is_asked_last() -> None:
+    """Its actors describe themselves well; who wants a place pays for that once, not each time."""
+
+    async def main() -> None:
+        cluster = FakeCluster(nodes=2)
+        for n in range(6):
+            cluster.add(f"actor-{n}", node_id=f"node-{n % 2}", load=n % 2)
+        bad = [cluster.actors[f"actor-{n}"] for n in (0, 2, 4)]
+        async with running(cluster) as pool:
+            await asyncio.sleep(ASK_INTERVAL_S)
+            for actor in bad:
+                actor.cut_off = True
+            hosts = [await pool.assign(name) for name in ("ada", "bob")]
+            assert [cluster.actors[host].node_id for host in hosts] == ["node-1"] * 2
+            assert sum(actor.calls.count("reserve") for actor in bad) == 1
+            for actor in cluster.actors.values():
+                actor.cut_off = True
+            with pytest.raises(RedisUnavailable):
+                await pool.assign("cy")
+            for actor in cluster.actors.values():
+                actor.cut_off = False
+            await asyncio.sleep(DISTRUST_S)
+            assert cluster.actors[await pool.assign("dan")].node_id == "node-0"
+
+    run(main())
+
+
 def test_six_streams_spread_over_three_nodes() -> None:
     """Two each, whichever nodes the warm actors are on; the loss of one has places elsewhere."""
 
@@ -170,6 +201,34 @@ def test_a_node_that_leaves_gets_nothing_new_and_becomes_empty() -> None:
 
     run(main(True))
     run(main(False))
+
+
+def test_streams_stay_on_a_node_that_leaves_until_there_is_room_elsewhere() -> None:
+    """Or until the last moment, when they are ended in time to be stored."""
+
+    async def main() -> None:
+        cluster, drains = FakeCluster(capacity=8, nodes=1, room=2), dict[str, float]()
+
+        async def asked() -> dict[str, float]:
+            return drains
+
+        async with running(cluster, warm_actors=1, streams_per_actor=8, drains=asked) as pool:
+            host = cluster.actors[await pool.assign("ada")]
+            drains["node-0"] = time.time() + 3600
+            await asyncio.sleep(4 * ASK_INTERVAL_S)
+            assert host.users == {"ada"} and not host.leaving
+            cluster.cpus["node-1"] = 2.0
+            await asyncio.sleep(4 * ASK_INTERVAL_S)
+            assert host.leaving
+            host = cluster.actors[await pool.assign("bob")]
+            drains["node-1"] = time.time() + 3600
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert host.users == {"bob"}
+            drains["node-1"] = time.time() + LAST_MOMENT_S - 1
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert host.leaving
+
+    run(main())
 
 
 def test_an_actor_that_cannot_work_on_its_node_is_never_warm() -> None:
@@ -277,7 +336,7 @@ def test_a_frozen_actor_delays_one_assign_once() -> None:
             assert frozen.calls.count("reserve") == 1
             assert pool.count_warm() == 0, "a frozen actor's place is not warm"
             frozen.frozen = False
-            await asyncio.sleep(ASK_TIMEOUT_S + ASK_INTERVAL_S)
+            await asyncio.sleep(DISTRUST_S)
             assert await pool.assign("dan") == "actor-0"
 
     run(main())

@@ -66,6 +66,10 @@ class Stage:
         """Know of none."""
         return []
 
+    async def reaches_redis(self) -> bool:
+        """Reach no other Redis than others do."""
+        return False
+
     async def host(self) -> str | None:
         """Name who holds the lease on ada's stream."""
         grant = await self.store.host_of("ada")

@@ -1,6 +1,6 @@
 """The edge in this process, on a Redis database and a bucket of its own."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from recordings.store import RecordingStore, StoreConfig
 from serve_app import friends
 from serve_app.accounts import Accounts
 from serve_app.api import build_api
+from serve_app.isolation import Isolation
 from serve_app.rates import Rates
 from serve_app.services import Services
 from serve_app.settings import Settings
@@ -93,6 +94,11 @@ async def no_places() -> int:
     return 0
 
 
+async def nobody_does() -> bool:
+    """Tell for all others that they do not reach Redis."""
+    return False
+
+
 MakeEdge = Callable[..., Edge]
 
 
@@ -116,20 +122,23 @@ async def make_edge(redis_url: str, store: RecordingStore) -> AsyncIterator[Make
         other_store: RecordingStore | None = None,
         rates: dict[str, str] | None = None,
         url: str = redis_url,
+        another_reaches_redis: Callable[[], Awaitable[bool]] = nobody_does,
         **settings: Any,
     ) -> Edge:
         redis = connect(url)
         status, people = StatusStore(redis), Accounts(redis, SECRET)
         streams = MadeUpStreams(status)
         sources = (people.friends_of, friends.CHANNEL, partial(access.gone, redis))
+        presence = Presence(url, status, *sources)
         services = Services(
             settings=Settings(redis_url=url, **settings),
             redis=redis,
             accounts=people,
             rates=Rates(redis, RATES if rates is None else rates),
             streams=streams,
-            presence=Presence(url, status, *sources),
+            presence=presence,
             ends=Ends(status, no_places),
+            isolation=Isolation(redis, another_reaches_redis, presence.leave),
             index=RecordingIndex(redis),
             store=other_store or store,
         )

@@ -1,13 +1,19 @@
 """/readyz proves what hushcast needs of Redis and the object storage, and says what is wrong."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
+import serve_app.isolation
 import serve_app.readiness
+from deployments.subscription import ShuttingDown
 from foundation.redis import connect
 from recordings.store import RecordingStore
 from serve_app.api import check_background
@@ -37,6 +43,18 @@ def edge(make_edge: MakeEdge, stub: S3Stub) -> Iterator[Edge]:
     store = RecordingStore(stub.config, wait_s=1)
     yield make_edge(other_store=store)
     store.close()
+
+
+@contextmanager
+def redis_stopped(port: int) -> Iterator[None]:
+    """Have the Redis on this port accept connections and answer nothing."""
+    listening = (c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN)
+    [process] = [c.pid for c in listening if c.pid and c.laddr and c.laddr.port == port]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 async def ready(edge: Edge) -> httpx.Response:
@@ -156,4 +174,36 @@ async def test_a_replica_that_stopped_following_redis_is_not_healthy(
         fails.set()
         await until(lambda: "presence has ended" in caplog.text)
         with pytest.raises(RuntimeError, match="presence has ended"):
+            check_background(edge.api)
+
+
+async def test_a_replica_that_alone_is_cut_off_sends_its_pages_away(
+    make_edge: MakeEdge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not healthy until it is back; while Redis is away for everybody, nothing changes."""
+    monkeypatch.setattr(serve_app.isolation, "CUT_S", 0.2)
+    monkeypatch.setattr(serve_app.isolation, "LOOK_INTERVAL_S", 0.05)
+    asked, others_reach_it = 0, False
+
+    async def another_reaches_redis() -> bool:
+        nonlocal asked
+        asked += 1
+        return others_reach_it
+
+    with valkey_with(tmp_path) as port:
+        edge = make_edge(
+            url=f"redis://127.0.0.1:{port}/0", another_reaches_redis=another_reaches_redis
+        )
+        presence = edge.services.presence
+        async with edge.api.router.lifespan_context(edge.api):
+            with presence.subscribe("ada") as page, redis_stopped(port):
+                await until(lambda: asked > 2 * serve_app.isolation.ASKS)
+                check_background(edge.api)
+                assert not page.ended.is_set()
+                others_reach_it = True
+                await until(page.ended.is_set)
+                assert isinstance(page.why, ShuttingDown)
+                with pytest.raises(RuntimeError, match="cut off"):
+                    check_background(edge.api)
+            await until(lambda: not edge.services.isolation.isolated)
             check_background(edge.api)

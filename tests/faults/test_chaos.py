@@ -214,8 +214,8 @@ async def _orphans(instance: Instance) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.quiet
 async def test_a_little_chaos(instance: Instance, people: People) -> None:
-    """Six streams, both servers restarted once: every recording is there, no orphan."""
-    await chaos(6, (2.0, 6.0), 1, instance, people, at_a_time=2)
+    """A stream with each end, both servers restarted: every recording is there, no orphan."""
+    await chaos(3, (2.0, 6.0), 1, instance, people, at_a_time=2)
 
 
 @pytest.mark.soak

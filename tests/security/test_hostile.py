@@ -26,7 +26,7 @@ def attacked(seconds: float, addresses: int) -> dict[str, Any]:
 @pytest.mark.quiet
 def test_a_short_attack_costs_nobody_a_frame() -> None:
     """Reflection offers, bombs, garbage, guesses, slow requests, sockets."""
-    found = attacked(10, 3)
+    found = attacked(5, 3)
     assert found["logs_mb"] < 5 and found["valkey_mb"] < 5
 
 
