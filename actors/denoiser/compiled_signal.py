@@ -54,10 +54,9 @@ class CompiledAnalysis(Analysis):
         hops = np.ascontiguousarray(hops)
         windows = np.empty((n, count, config.fft_size), np.float32)
         scale = np.empty((n, count), np.float32)
-        self._code.windows[self._normalise_level](
-            n, count, *_at(slots, hops, state.last_hop, state.peak, windows, scale)
-        )
-        spec: Complex = np.fft.rfft(windows, norm="forward")
+        write_windows = self._code.windows[self._normalise_level]
+        write_windows(n, count, *_at(slots, hops, state.last_hop, state.peak, windows, scale))
+        spec = np.fft.rfft(windows, norm="forward").astype(np.complex64, copy=False)
         erb = np.empty((n, 1, count, config.nb_erb), np.float32)
         low = np.empty((n, 2, count, config.nb_df), np.float32)
         self._code.features(
