@@ -1,7 +1,7 @@
 """Machine code for this processor, written with LLVM at run time.
 
 llvmlite is imported here and nowhere else. It is the compiler of numba without numba: what is
-written here compiles in a fraction of a second, so no cache on a disk is needed.
+written here compiles in about a second, so no cache on a disk is needed.
 """
 
 import ctypes

@@ -71,7 +71,7 @@ class Model:
     def compiled(self) -> CompiledNetwork | None:
         """Get the network as machine code; None if there is none for it, or for this processor.
 
-        Any number of threads may run it at a time. Compiling takes 0.5 s, once.
+        Any number of threads may run it at a time. Compiling takes about a second, once.
         """
         with _loading:
             if not self._compiled:
