@@ -33,10 +33,13 @@ OWNERS = {
     "boto3": ("recordings/",),
     "redis": ("foundation/redis.py",),
     "torch": ("actors/denoiser/torch_",),
+    "llvmlite": ("actors/denoiser/machine_code.py",),
     "onnxruntime": ("actors/denoiser/onnx_session.py",),
 }
 """Which files may know a library."""
-DENOISER_KNOWS = {"numpy", "onnx", "onnxruntime", "torch", "actors"} | set(sys.stdlib_module_names)
+DENOISER_KNOWS = {"llvmlite", "numpy", "onnx", "onnxruntime", "torch", "actors"} | set(
+    sys.stdlib_module_names
+)
 
 
 def sources() -> Iterator[Path]:

@@ -1,19 +1,24 @@
 """A denoising model, loaded once per process for all of its streams."""
 
 import importlib
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from actors.denoiser.compiled_network import CompiledNetwork
 from actors.denoiser.config import Config
 from actors.denoiser.executor import Phase
 from actors.denoiser.graph import Design, Network
+from actors.denoiser.machine_code import can_compile
 from actors.denoiser.onnx_session import Session
 from actors.denoiser.weights import ModelError
 from actors.models import DEFAULT_MODEL, MODELS, ModelName
 
+log = logging.getLogger(__name__)
+
 HOPS_AT_A_TIME = (1, 2)
-"""Two are what a packet of 20 ms brings. Each more is another copy of the weights, 10 MB."""
+"""Two are what a packet of 20 ms brings."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Model:
     normalise_level: bool = False
     """Whether the network hears quiet sound louder than it is."""
     _sessions: dict[int, Session] = field(default_factory=dict, repr=False)
+    _compiled: list[CompiledNetwork | None] = field(default_factory=list, repr=False)
 
     @property
     def sample_rate(self) -> int:
@@ -61,6 +67,26 @@ class Model:
                 network = self.networks[hops]
                 self._sessions[hops] = Session(network.graph, network.weights)
             return self._sessions[hops]
+
+    def compiled(self) -> CompiledNetwork | None:
+        """Get the network as machine code; None if there is none for it, or for this processor.
+
+        Any number of threads may run it at a time. Compiling takes about a second, once.
+        """
+        with _loading:
+            if not self._compiled:
+                self._compiled.append(self._compile())
+            return self._compiled[0]
+
+    def _compile(self) -> CompiledNetwork | None:
+        if not can_compile():
+            log.info("%s runs by onnxruntime: this processor has no fused multiply-add", self.name)
+            return None
+        try:
+            return CompiledNetwork(self.networks)
+        except ModelError as error:
+            log.info("%s runs by onnxruntime: %s", self.name, error)
+            return None
 
 
 _loaded: dict[tuple[ModelName, bool], Model] = {}
