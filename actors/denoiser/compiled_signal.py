@@ -26,6 +26,7 @@ from actors.denoiser.features import (
     Real,
     Slots,
     erb_widths,
+    kept_frames,
     norm_factors,
     peak_keep,
     post_filter,
@@ -257,11 +258,7 @@ class _Signal:
 
     def _write_filter(self) -> Written:
         config = self._config
-        ring, order, nb_df = (
-            max(config.latency_hops, config.df_order),
-            config.df_order,
-            config.nb_df,
-        )
+        ring, order, nb_df = kept_frames(config), config.df_order, config.nb_df
         full, low_size, waits = 2 * config.nb_freqs, 2 * config.nb_df, config.answer_waits + 1
         coefs_size = low_size * order
         code = self._begin("filter", 11)

@@ -186,7 +186,7 @@ class Filter:
         self._config = config
         self._window = vorbis_window(config.fft_size)
         self._band_of_bin = np.repeat(np.arange(config.nb_erb), erb_widths(config))
-        self._ring = max(config.latency_hops, config.df_order)
+        self._ring = kept_frames(config)
         self._around = np.arange(1 - config.df_order, 1)  # the frames of the deep filter
 
     def initial_state(self, batch: int) -> FilterState:
@@ -269,6 +269,11 @@ def post_filter(gains: Real) -> Real:
     squares = np.square(np.sin(np.float32(np.pi / 2) * gains))
     factors: Real = (1 + POST_FILTER_BETA) * squares / (squares + POST_FILTER_BETA)
     return factors
+
+
+def kept_frames(config: Config) -> int:
+    """Get how many frames of a stream are kept: after two hops, still what the first one read."""
+    return max(config.latency_hops + 1, config.df_order)
 
 
 def norm_factors(config: Config) -> tuple[np.float32, np.float32]:

@@ -87,10 +87,11 @@ def test_the_signal_around_it_is_that_of_numpy(config: Config, normalise_level: 
         gains = dice.random((3, hops, config.nb_erb), np.float32)
         coefs = dice.normal(0, 1, (3, hops, config.nb_df, config.df_order, 2)).astype(np.float32)
         share = np.array([0, 0.3, turn % 3 / 2], np.float32)
+        post_filtered = np.flatnonzero(turn % 4 == np.arange(3))
         made = []
         for (analysis, filter_), (heard, filtered) in zip(pairs, states, strict=True):
             spec, features = analysis(sound.astype(np.float32), heard, slots)
-            out = filter_(Frames(spec, gains, coefs, share), filtered, slots)
+            out = filter_(Frames(spec, gains, coefs, share, post_filtered), filtered, slots)
             made.append((features.erb, features.spec, out))
         for numpy, code in zip(*made, strict=True):
             assert worst(numpy, code) <= 1e-6
