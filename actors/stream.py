@@ -47,8 +47,6 @@ from recordings.store import RecordingStore, StoreConfig
 
 log = logging.getLogger(__name__)
 
-NAMESPACE = "hushcast"
-NAME_PREFIX = "hushcast-stream-"
 MAX_CONNECTING = 128
 """How many sessions of an actor may not be connected yet."""
 STORING_S = 15.0

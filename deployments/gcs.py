@@ -40,12 +40,20 @@ class Gcs:
 
     async def actor_names(self, namespace: str) -> set[str]:
         """Name the actors of a namespace that run."""
+        return {each.name for each in await self._actors(namespace)}
+
+    async def nodes_of_actors(self, namespace: str, prefix: str) -> set[str]:
+        """Name the nodes on which actors run whose names begin so, by their ids."""
+        actors = await self._actors(namespace)
+        return {each.address.node_id.hex() for each in actors if each.name.startswith(prefix)}
+
+    async def _actors(self, namespace: str) -> list[Any]:
         client = self._client or await self._in_thread(self._connect)
         async with asyncio.timeout(2 * RPC_TIMEOUT_S):
             actors = await client.async_get_all_actor_info(
                 actor_state_name="ALIVE", timeout=RPC_TIMEOUT_S
             )
-        return {each.name for each in actors.values() if each.ray_namespace == namespace}
+        return [each for each in actors.values() if each.ray_namespace == namespace]
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         async with asyncio.timeout(4 * RPC_TIMEOUT_S):

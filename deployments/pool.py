@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from actors.errors import ActorSilent, NoCapacity, NodeUnfit
-from actors.stream import NAME_PREFIX, ActorDescription, StreamHost
+from actors.names import STREAM_PREFIX
+from actors.stream import ActorDescription, StreamHost
 from deployments.nodes import ClusterNode
 from deployments.placement import best, room
 from deployments.stream_actors import (
@@ -482,7 +483,7 @@ class Pool:
             return
         refused = self._avoided
         for start in supply.starts():
-            name = NAME_PREFIX + new_id()
+            name = STREAM_PREFIX + new_id()
             start = replace(start, avoid=start.avoid | refused | self._leaving)
             if node := self._nodes.get(start.node_id or ""):
                 cpus = node.free_cpus - supply.target.num_cpus

@@ -1,7 +1,9 @@
-"""A small actor on every media node of a cluster: it finishes what dead actors left in its spool.
+"""A small actor on media nodes of a cluster: it finishes what dead actors left in the spool there.
 
 Stream actors do this too, but nobody puts one on a node that has just come back, so what a lost
-node had recorded would wait for the next stream there. This module loads no media path.
+node had recorded would wait for the next stream there. It leaves a node without stream actors once
+the spool is empty: Ray's autoscaler takes away no node on which anything runs. This module loads no
+media path.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ import ray.actor
 from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.names import NAMESPACE, STREAM_PREFIX
 from deployments.gcs import Gcs
 from foundation import logs
 from foundation.logs import LogConfig, fields
@@ -31,10 +34,11 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NAMESPACE = "hushcast"
 NAME_PREFIX = "hushcast-recovery-"
 LOOK_INTERVAL_S = 5.0
 CALL_TIMEOUT_S = 10.0
+EMPTY_S = 30.0
+"""It leaves a node whose spool was empty for this long, and that hosts nobody."""
 ORPHAN_TIMEOUT_S = 300.0
 """A recovery actor that no directory has asked for this long exits, as after an update."""
 
@@ -58,20 +62,25 @@ class NodeRecovery:
 
     def __init__(self, config: RecoveryConfig) -> None:
         logs.configure("recovery", config.logs)
+        self._spool = Path(config.spool_dir)
         self._recorder = Recorder(
             RecordingIndex(connect(config.redis_url)),
             RecordingStore(config.store),
-            Path(config.spool_dir),
+            self._spool,
         )
         self._tasks = TaskSet()
         self._asked_at = time.monotonic()
 
-    async def watch(self) -> None:
-        """Go on: an actor that nobody asks to exits after a while."""
+    async def watch(self) -> bool:
+        """Go on, and tell whether any recording is in the spool.
+
+        An actor that nobody asks to exits after a while.
+        """
         self._asked_at = time.monotonic()
         if not self._tasks:
             self._tasks.start(self._recorder.recover(), name="recovery")
             self._tasks.start(self._leave_when_orphaned(), name="orphan watch")
+        return await asyncio.to_thread(lambda: any(self._spool.glob("*.wav")))
 
     async def leave(self) -> None:
         """End this process. A spool that is being stored is left to the next one."""
@@ -85,11 +94,18 @@ class NodeRecovery:
 
 
 class RecoveryKeeper:
-    """Keeps a recovery actor on every media node. Several keepers side by side do no harm."""
+    """Keeps a recovery actor on media nodes that host streams, have just come, or have any left.
+
+    Several keepers side by side do no harm.
+    """
 
     def __init__(self, config: RecoveryConfig) -> None:
         self._config = config
         self._actors: dict[str, Any] = {}
+        self._empty_since: dict[str, float] = {}
+        """Since when nodes that host nobody have nothing in their spool."""
+        self._done: set[str] = set()
+        """Those of which the recovery actor was let go."""
         self._gcs = Gcs()
         # To start an actor waits for Ray's GCS; only these threads do.
         self._threads = ThreadPoolExecutor(2, "ray recovery")
@@ -102,23 +118,33 @@ class RecoveryKeeper:
 
     async def _look(self) -> None:
         try:
-            nodes = await self._gcs.nodes()
+            nodes, hosts = await asyncio.gather(
+                self._gcs.nodes(), self._gcs.nodes_of_actors(NAMESPACE, STREAM_PREFIX)
+            )
         except (RayError, TimeoutError) as error:
             log.warning("recovery: cannot list the nodes: %r", error)
             return
         actor = self._config.num_cpus, self._config.num_gpus
         media = {node.node_id for node in nodes if node.holds(*actor)}
         self._actors = {node: actor for node, actor in self._actors.items() if node in media}
-        await asyncio.gather(*map(self._keep, media))
+        self._done = (self._done & media) - hosts
+        await asyncio.gather(*(self._keep(node, node in hosts) for node in media - self._done))
 
-    async def _keep(self, node: str) -> None:
-        """Ask the actor of a node to go on, after starting it if there is none."""
+    async def _keep(self, node: str, hosts: bool) -> None:
+        """Ask the actor of a node to go on, after starting it if there is none, or let it go."""
         try:
             if node not in self._actors:
                 self._actors[node] = await self._blocking(lambda: self._start(node))
                 log.info("node has a recovery actor", extra=fields(node=node))
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                await self._actors[node].watch.remote()
+                left = await self._actors[node].watch.remote()
+            if hosts or left:
+                self._empty_since.pop(node, None)
+            elif time.monotonic() - self._empty_since.setdefault(node, time.monotonic()) > EMPTY_S:
+                del self._empty_since[node]
+                self._done.add(node)
+                self._actors.pop(node).leave.remote()
+                log.info("node needs no recovery actor any more", extra=fields(node=node))
         except RayActorError:
             self._actors.pop(node, None)
             log.warning("recovery actor is gone", extra=fields(node=node))
@@ -126,10 +152,7 @@ class RecoveryKeeper:
             log.warning("recovery actor does not answer: %r", error, extra=fields(node=node))
 
     def _start(self, node: str) -> Any:
-        """Start a node's actor, or get the one that another keeper has started.
-
-        It takes no CPUs, so that a node without streams is idle for Ray's autoscaler.
-        """
+        """Start a node's actor, or get the one that another keeper has started."""
         return RecoveryActor.options(
             name=f"{NAME_PREFIX}{self._config.version}-{node}",
             namespace=NAMESPACE,

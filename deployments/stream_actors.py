@@ -12,9 +12,8 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.errors import ActorSilent, StreamError
+from actors.names import NAMESPACE, STREAM_PREFIX
 from actors.stream import (
-    NAME_PREFIX,
-    NAMESPACE,
     ActorDescription,
     StreamActor,
     StreamActorConfig,
@@ -121,7 +120,7 @@ class RayStreamActors:
         """Name the actors that run."""
         with _translated("the cluster"):
             names = await self._gcs.actor_names(NAMESPACE)
-        return {name for name in names if name.startswith(NAME_PREFIX)}
+        return {name for name in names if name.startswith(STREAM_PREFIX)}
 
     async def nodes(self) -> list[ClusterNode]:
         """List the nodes that Ray counts as alive."""

@@ -18,7 +18,8 @@ import ray
 import actors.stream
 from actors.access import Guest
 from actors.errors import NoCapacity
-from actors.stream import NAME_PREFIX, NAMESPACE, StreamHost, StreamHostProcess
+from actors.names import NAMESPACE, STREAM_PREFIX
+from actors.stream import StreamHost, StreamHostProcess
 from commands.local.ray_head import ray_environment
 from deployments.stream_actors import RayStreamActors, placing
 from deployments.supply import ANYWHERE, Start
@@ -26,7 +27,7 @@ from foundation.logs import request_id
 from foundation.redis import RedisUnavailable
 from tests.waiting import until
 
-NAME = f"{NAME_PREFIX}test"
+NAME = f"{STREAM_PREFIX}test"
 
 
 class Host:
@@ -83,7 +84,7 @@ class Orphan(StreamHostProcess):
 
 async def exits() -> bool:
     """Tell whether an actor that nobody asks about exits."""
-    name, remote = f"{NAME_PREFIX}orphan", cast(Any, ray.remote(Orphan))
+    name, remote = f"{STREAM_PREFIX}orphan", cast(Any, ray.remote(Orphan))
     orphan = remote.options(name=name, namespace=NAMESPACE, max_concurrency=10).remote(name)
     orphan.watch.remote()
     cluster = RayStreamActors()
@@ -128,7 +129,7 @@ async def main() -> None:
         "control": cluster.ask(NAME, 30, StreamHost.control, "ada", {}),
         "reserve": cluster.ask(NAME, 30, StreamHost.reserve, "ada"),
         "drain": cluster.ask(NAME, 0.5, StreamHost.drain, "the end"),
-        "nobody": cluster.ask(f"{NAME_PREFIX}nobody", 30, StreamHost.describe),
+        "nobody": cluster.ask(f"{STREAM_PREFIX}nobody", 30, StreamHost.describe),
     }
     for name, call in calls.items():
         try:

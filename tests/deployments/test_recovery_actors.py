@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import ray
 
+from actors.names import NAMESPACE, STREAM_PREFIX
 from commands.local.ray_head import ray_environment
 from deployments import recovery
-from deployments.recovery import NAME_PREFIX, NAMESPACE, RecoveryConfig, RecoveryKeeper
+from deployments.recovery import NAME_PREFIX, RecoveryConfig, RecoveryKeeper
 from foundation.redis import connect
 from recordings.index import RecordingIndex, RecordingState
 from recordings.store import RecordingStore, StoreConfig
@@ -28,8 +29,15 @@ from tests.servers import valkey as valkey
 from tests.waiting import until
 
 
+class Hosting:
+    """Has the name of a stream actor."""
+
+
 async def main(config: RecoveryConfig, recording_id: str) -> None:
-    """Run two keepers until a recording is finished, then kill the actor; print what happened."""
+    """Run two keepers until a recording is finished, then kill the actor; print what happened.
+
+    The next one leaves, since nothing is left, until the node hosts streams.
+    """
     recovery.LOOK_INTERVAL_S = 0.5
     began = time.monotonic()
     keepers = [asyncio.create_task(RecoveryKeeper(config).run()) for _ in range(2)]
@@ -46,6 +54,14 @@ async def main(config: RecoveryConfig, recording_id: str) -> None:
     ray.kill(ray.get_actor(first["name"], namespace=NAMESPACE))
     await until(lambda: [each["name"] for each in actors()] == [], timeout_s=60)
     await until(lambda: len(actors()) == 1, timeout_s=60)
+    recovery.EMPTY_S = 1.0
+    await until(lambda: actors() == [], timeout_s=60)
+    await asyncio.sleep(2)
+    assert actors() == [], "a node with anything on it is never scaled away"
+    remote: Any = ray.remote(num_cpus=0)(Hosting)
+    hosting = remote.options(name=f"{STREAM_PREFIX}1", namespace=NAMESPACE).remote()
+    await until(lambda: len(actors()) == 1, timeout_s=60)
+    del hosting
     for keeper in keepers:
         keeper.cancel()
     await asyncio.gather(*keepers, return_exceptions=True)
