@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -124,22 +125,23 @@ async def chromium(microphone: Path) -> AsyncIterator[Browser]:
 
 def kill_chromium() -> None:
     """End this process's one Chromium as a power cut would: by its id, without a word."""
-    mine = psutil.Process().children(recursive=True)
-    browsers = [
-        process
-        for process in mine
-        if process.name().startswith("chrom")
-        and not any(word.startswith("--type=") for word in process.cmdline())
-    ]
-    assert browsers, "there is no Chromium to kill"
-    for process in browsers:
-        process.kill()
+    killed = 0
+    for process in browsers():
+        with contextlib.suppress(psutil.NoSuchProcess):  # one of another test, just gone
+            if not any(word.startswith("--type=") for word in process.cmdline()):
+                process.kill()
+                killed += 1
+    assert killed, "there is no Chromium to kill"
 
 
 def browsers() -> set[psutil.Process]:
     """Find all processes of this process's Chromiums."""
-    mine = psutil.Process().children(recursive=True)
-    return {process for process in mine if process.name().startswith("chrom")}
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name().startswith("chrom"):
+                found.add(process)
+    return found
 
 
 async def sleep(processes: Iterable[psutil.Process], seconds: float) -> None:

@@ -79,7 +79,9 @@ async def live_again(pair: Pair, since: float, timeout_s: float = 90.0) -> Outco
     try:
         await until(back, timeout_s=timeout_s, interval_s=0.1)
     except TimeoutError:
-        print(f"{publisher.person.username} is not back")
+        for page in pair:
+            told = [(round(at - since, 1), *what) for at, *what in page.events if at > since]
+            print(f"{page.person.username} is not back: {told}")
     return outcome(pair, since)
 
 
