@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -38,7 +37,7 @@ class Isolation:
         self._redis = redis
         self._another_reaches_redis = another_reaches_redis
         self._leave = leave
-        self._reached_at = -math.inf  # a new replica on a node that is cut off knows it at once
+        self._reached_at = time.monotonic()
         self.isolated = False
 
     async def run(self) -> None:
