@@ -127,6 +127,7 @@ class RecoveryKeeper:
         actor = self._config.num_cpus, self._config.num_gpus
         media = {node.node_id for node in nodes if node.holds(*actor)}
         self._actors = {node: actor for node, actor in self._actors.items() if node in media}
+        self._empty_since = {node: at for node, at in self._empty_since.items() if node in media}
         self._done = (self._done & media) - hosts
         await asyncio.gather(*(self._keep(node, node in hosts) for node in media - self._done))
 

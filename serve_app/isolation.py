@@ -26,6 +26,9 @@ class Isolation:
 
     While Redis is away for everybody, replicas stay as they are: nothing else would be better.
     `another_reaches_redis` asks some other process; `leave` sends the pages that are here away.
+
+    Attributes:
+        isolated: whether others reach Redis and this replica has not for `CUT_S`.
     """
 
     def __init__(
