@@ -19,8 +19,8 @@ from serve_app.cluster import refuse_an_open_cluster
 from serve_app.ingress import Ingress
 from serve_app.settings import Settings, SettingsError, read_settings
 
-TAIL_S = 8.0
-"""`tail_s` in a cluster, where a node can be lost without the others."""
+IN_A_CLUSTER = {"sign_up": "invite", "tail_s": 8.0, "heartbeat_s": 2.0}
+"""Defaults where Serve says at which address it listens, and a node is lost without the others."""
 
 
 class AppArgs(BaseModel):
@@ -82,13 +82,16 @@ def build_app(args: AppArgs) -> serve.Application:
     for name in ("redis_url", "s3_bucket", "secret_key"):
         if not getattr(settings, name):
             raise ValueError(f"a cluster needs HUSHCAST_{name.upper()}, or `{name}` in its args")
-    if "sign_up" not in settings.model_fields_set:  # Serve's `http_options` say where it listens
-        settings = settings.changed(sign_up="invite")
-    if "tail_s" not in settings.model_fields_set:
-        settings = settings.changed(tail_s=TAIL_S)
+    settings = in_a_cluster(settings)
     if wrong := asyncio.run(unfit(settings.redis_url or "")):
         raise SettingsError(wrong)
     return bind(settings, recovery=recovery_config(settings))
+
+
+def in_a_cluster(settings: Settings) -> Settings:
+    """Replace defaults by those for a cluster."""
+    unset = IN_A_CLUSTER.keys() - settings.model_fields_set
+    return settings.changed(**{name: IN_A_CLUSTER[name] for name in unset})
 
 
 def recovery_config(settings: Settings) -> RecoveryConfig:

@@ -327,6 +327,9 @@ class Settings(BaseSettings):
     turn_secret: Secret | None = Field(None, repr=False)
     """The TURN servers' shared secret, 32 characters or more; what clients get lasts two hours."""
 
+    heartbeat_s: float = Field(5, gt=0, le=20, json_schema_extra=_shown("2 in a cluster, else 5"))
+    """Pages hear something this often; one that heard nothing for twice as long connects anew."""
+
     # Stream actors.
     model: ModelName = DEFAULT_MODEL
     """The network: `dfn2` has 50 ms of latency, `dfn3` 30 ms, `dfn2_ll` and `dfn3_ll` 10 ms."""

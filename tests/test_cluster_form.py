@@ -17,7 +17,7 @@ from ray.serve.schema import ServeDeploySchema
 from commands.deploy import CONFIG, with_release
 from deployments.directory import StreamDirectory
 from serve_app.ingress import Ingress
-from serve_app.main import AppArgs, build_app, pool_config
+from serve_app.main import AppArgs, build_app, in_a_cluster, pool_config
 from serve_app.settings import Settings, SettingsError, read_settings
 from tests.servers import valkey_with
 
@@ -113,6 +113,14 @@ def test_resources_of_actors_and_the_size_of_the_pool_are_settings() -> None:
     pool = pool_config(settings)
     assert (pool.actor.num_gpus, pool.actor.num_cpus, pool.warm_actors) == (0.25, 1, 8)
     assert (pool.actor.config.device, pool.actor.config.streams_per_actor) == ("cuda", 16)
+
+
+def test_a_cluster_has_defaults_of_its_own() -> None:
+    """People are invited; what a lost node costs is bounded. Whoever sets something gets that."""
+    unset = in_a_cluster(Settings())
+    assert (unset.sign_up, unset.tail_s, unset.heartbeat_s) == ("invite", 8, 2)
+    chosen = in_a_cluster(Settings(sign_up="open", tail_s=0, heartbeat_s=5))
+    assert (chosen.sign_up, chosen.tail_s, chosen.heartbeat_s) == ("open", 0, 5)
 
 
 def test_a_redis_in_cluster_mode_is_not_deployed(tmp_path: Path) -> None:

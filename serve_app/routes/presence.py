@@ -41,8 +41,6 @@ MAX_MESSAGE_CHARS = 4096
 MAX_SESSIONS = 32
 """How many sessions one socket may publish, one after another."""
 CLOSE_TIMEOUT_S = 2.0
-HEARTBEAT_S = 5.0
-"""A socket that had nothing to tell for this long tells that: a path that is cut closes nothing."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +121,12 @@ class Page:
             await asyncio.shield(self._leave(tasks))
 
     async def _send(self, subscription: Subscription) -> Close:
+        heartbeat_s = self._use.settings.heartbeat_s
         try:
             await self._use.presence.greet(subscription)
             while True:
-                await self._socket.send_text(json.dumps(await _next_message(subscription)))
+                message = await _next_message(subscription, heartbeat_s)
+                await self._socket.send_text(json.dumps(message))
         except (WebSocketDisconnect, WebSocketDisconnected):
             return GONE
         except SubscriptionEnded as end:
@@ -197,12 +197,15 @@ class Page:
             return
 
 
-async def _next_message(subscription: Subscription) -> dict[str, Any]:
+async def _next_message(subscription: Subscription, heartbeat_s: float) -> dict[str, Any]:
+    """Get the next message; without news a heartbeat, since a path that is cut closes nothing."""
     try:
-        async with asyncio.timeout(HEARTBEAT_S):
-            return message_of(await subscription.next())
+        async with asyncio.timeout(heartbeat_s):
+            event = await subscription.next()
     except TimeoutError:
         return {"type": "heartbeat"}
+    said = {"heartbeat_s": heartbeat_s} if isinstance(event, Snapshot) else {}
+    return message_of(event) | said
 
 
 async def _wait_for_end(subscription: Subscription) -> Close:
@@ -226,7 +229,6 @@ def message_of(event: Event) -> dict[str, Any]:
             return {
                 "type": "snapshot",
                 "version": event.version,
-                "heartbeat_s": HEARTBEAT_S,
                 "streams": streams,
             }
         case StreamChanged():

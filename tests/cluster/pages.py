@@ -22,8 +22,8 @@ from tests.app.client import SDP, Person
 
 NO_PATH_S = 3.0
 POLL_S = 3.0
-SILENCE_S = 10.0
-"""A socket that had heartbeats and is quiet for longer is given up."""
+MISSING = 2
+"""How many heartbeats may stay away before a socket is given up."""
 BEGIN_ANEW_S = 30.0
 REQUEST_S = 15.0
 CONNECT_S = 12.0
@@ -106,13 +106,14 @@ class Page:
             await asyncio.sleep(backoff.next())
 
     async def _read(self, socket: Any, polling: "asyncio.Task[None]") -> None:
-        beats = False
+        patience_s = None
         while True:
-            async with asyncio.timeout(SILENCE_S if beats else None):
+            async with asyncio.timeout(patience_s):
                 message = json.loads(await socket.recv())
             match message["type"]:
                 case "snapshot":
                     polling.cancel()
+                    patience_s = MISSING * message["heartbeat_s"]
                     self.note("socket", message["version"])
                     self._replace(message["streams"])
                     await self._tell_publishing()
@@ -123,10 +124,6 @@ class Page:
                     self.obey(message)
                 case "recording":
                     self.note("recording", message["recording"])
-                case "friends" | "listeners":
-                    pass
-                case _:  # a heartbeat, of servers that send some
-                    beats = True
 
     async def _poll(self) -> None:
         while True:
@@ -238,6 +235,7 @@ class PublisherPage(Page):
                     self.note("waits")
                 else:
                     self.note("offers")
+                    self._renew.clear()
                     location = await self._offer(peer, "/whip")
                     self.note("publishes", location)
                     self.publishing = location.rsplit("/", 1)[-1]

@@ -14,7 +14,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import deployments.presence
-import serve_app.routes.presence
 import serve_app.sign_ins
 from actors import access
 from actors.status import CHANNEL, StatusStore, StreamState
@@ -44,7 +43,7 @@ class Replica:
         return connect(url, additional_headers=headers, max_queue=None)
 
 
-Serve = Callable[[], Awaitable[Replica]]
+Serve = Callable[..., Awaitable[Replica]]
 
 
 @pytest.fixture
@@ -52,8 +51,8 @@ async def serve(make_edge: MakeEdge) -> AsyncIterator[Serve]:
     """Serve edges on ports of their own."""
     running: list[tuple[Replica, asyncio.Task[None]]] = []
 
-    async def one() -> Replica:
-        edge, port = make_edge(), free_port()
+    async def one(**settings: Any) -> Replica:
+        edge, port = make_edge(**settings), free_port()
         config = uvicorn.Config(edge.api, port=port, log_config=None, ws="websockets-sansio")
         replica = Replica(edge, port, uvicorn.Server(config))
         running.append((replica, asyncio.create_task(replica.server.serve())))
@@ -161,12 +160,9 @@ async def test_a_friendship_made_while_the_snapshot_is_read_is_not_missed(
         assert appeared["username"] == "ada" and appeared["stream"]["state"] == "live"
 
 
-async def test_a_socket_with_no_news_has_a_heartbeat(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_socket_with_no_news_has_a_heartbeat(serve: Serve) -> None:
     """The snapshot says how often, so that a page notices a path that is cut; news count too."""
-    monkeypatch.setattr(serve_app.routes.presence, "HEARTBEAT_S", 0.1)
-    replica = await serve()
+    replica = await serve(heartbeat_s=0.1)
     ada = await replica.edge.person("ada")
     async with replica.socket(f"?token={ada.token}") as socket:
         assert (await next_of(socket))["heartbeat_s"] == 0.1
