@@ -117,9 +117,9 @@ def test_resources_of_actors_and_the_size_of_the_pool_are_settings() -> None:
 
 def test_a_cluster_has_defaults_of_its_own() -> None:
     """People are invited; what a lost node costs is bounded. Whoever sets something gets that."""
-    unset = in_a_cluster(Settings())
+    unset = in_a_cluster(read_settings({}))
     assert (unset.sign_up, unset.tail_s, unset.heartbeat_s) == ("invite", 8, 2)
-    chosen = in_a_cluster(Settings(sign_up="open", tail_s=0, heartbeat_s=5))
+    chosen = in_a_cluster(read_settings({"sign_up": "open", "tail_s": 0, "heartbeat_s": 5}))
     assert (chosen.sign_up, chosen.tail_s, chosen.heartbeat_s) == ("open", 0, 5)
 
 

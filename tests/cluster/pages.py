@@ -328,14 +328,22 @@ class ListenerPage(Page):
                 await self._lose()
             except Refused as refusal:
                 self.note("refused", (refusal.status, str(refusal)))
-                await asyncio.sleep(backoff.next(refusal.wait_s))
+                await self._pause(backoff.next(refusal.wait_s))
             except (httpx.HTTPError, TimeoutError, InvalidStateError) as error:
                 self.note("failed", repr(error))
-                await asyncio.sleep(backoff.next())
+                await self._pause(backoff.next())
             finally:
                 self._stream = None
                 await peer.close()
             self.news(self.username, self.streams.get(self.username))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait; less if there is something to hear."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wanted.wait()
+        except TimeoutError:
+            return
 
     def _keep(self, at: float, sequence: int, timestamp: int, payload: bytes) -> None:
         self.heard.append(at)
