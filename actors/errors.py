@@ -73,3 +73,7 @@ class TooManySessions(StreamError):
 
 class ActorSilent(StreamError):
     """The stream's actor, or the cluster, did not answer in time."""
+
+
+class ModelNotLoaded(StreamError):
+    """Stream actors have other models."""

@@ -21,7 +21,7 @@ from actors.errors import (
 from actors.fanout import EncodedFrame, Fanout
 from actors.heartbeat import Heartbeat
 from actors.opus import FRAME_SAMPLES, SAMPLE_RATE, OpusDecoder, decodes
-from actors.pipeline import Gap, Heard, Pipeline
+from actors.pipeline import Controls, Gap, Heard, Pipeline
 from actors.receive import Opus, Packet, RtpOrder, Segment
 from actors.sessions import ListenerSession, PublisherSession, Session, SessionState
 from actors.sound_thread import SoundThread
@@ -95,9 +95,13 @@ class LiveStream:
             share_original=False,
             actor=actor,
             session=None,
+            model=sound_thread.model.name,
         )
+        self._models = sound_thread.models
         if kept is not None:
             status = replace(status, **kept.settings)
+            if status.model not in self._models:
+                status = replace(status, model=sound_thread.model.name)
         self.username = username
         self._name = f"stream {status.stream_id}"
         self._times = times
@@ -327,15 +331,21 @@ class LiveStream:
     # -- state
 
     def _set(self, changes: Mapping[str, Any]) -> None:
-        """Change settings, what is heard at once."""
+        """Change settings, what is heard at once. A model that is not here changes nothing."""
+        changes = {name: value for name, value in changes.items()
+                   if name != "model" or value in self._models}  # fmt: skip
         self._announcer.change(**changes)
         status = self.status
         self._recording.title = status.title
         self._pipeline.muted = status.muted
         self._pipeline.control(
-            denoise=status.denoise,
-            attenuation_limit_db=status.attenuation_limit_db,
-            post_filter=status.post_filter,
+            Controls(
+                denoise=status.denoise,
+                attenuation_limit_db=status.attenuation_limit_db,
+                post_filter=status.post_filter,
+                model=status.model,
+                may_pass=status.undenoised_on_overload or status.share_original,
+            )
         )
         for session in self._audience:
             if session.original and not self._may_hear_original(session.listener):
@@ -546,6 +556,8 @@ class LiveStream:
             await asyncio.sleep(min(0.2, self._times.grace_s / 4))
             self._core.tick(time.monotonic())
             self._follow_core()
+            if self._pipeline.degraded != self.status.degraded and not self.stopping:
+                self._announcer.change(degraded=self._pipeline.degraded)
             self._end_sessions(self._audience.expired(time.time()))
             if self._core.nearly_over and not told:
                 told = True

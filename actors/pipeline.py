@@ -7,13 +7,15 @@ length replaces it, so the timeline holds.
 
 import math
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from actors.denoiser import Delay, Slot
+from actors.denoiser import ModelName, Slot
 from actors.fanout import EncodedFrame
 from actors.opus import (
     FRAME_SAMPLES,
@@ -28,6 +30,7 @@ from actors.opus import (
 from actors.receive import Lost, Opus, Segment, Silence, opus_samples
 from actors.sound_thread import Lane, SoundThread
 from actors.spectrum import Spectrum
+from actors.treatment import Change, Denoised, Treatment, Undenoised
 
 MAX_WAITING_SEGMENTS = 50
 """One second of 20 ms packets between the network and the denoiser."""
@@ -39,6 +42,8 @@ AUDIBLE_SAMPLES = FRAME_SAMPLES
 """What libopus conceals is heard as a gap if it is longer than this."""
 LONG_GAP_SAMPLES = SAMPLE_RATE
 """A silence of this length or more bypasses the model, which is flushed and reset instead."""
+DEGRADED_S = 2.0
+"""How long a stream counts as degraded after the thread had no time for some of its sound."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,34 @@ class Levels:
     late_hops: int = 0
 
 
+@dataclass(frozen=True)
+class Controls:
+    """How a stream's sound is treated; see `Slot`. Without `model` by what it began with.
+
+    `may_pass`: in overload it may pass undenoised rather than be lost.
+    """
+
+    denoise: bool = True
+    attenuation_limit_db: float | None = None
+    post_filter: bool = False
+    model: ModelName | None = None
+    may_pass: bool = False
+
+    def apply(self, slot: Slot) -> None:
+        """Set what a slot does from the next hop on."""
+        slot.attenuation_limit_db = self.attenuation_limit_db
+        slot.post_filter = self.post_filter
+        slot.denoise = self.denoise
+
+
+@dataclass
+class Skip:
+    """Silence in place of sound that was dropped: after `comes_after` more samples of output."""
+
+    comes_after: int
+    samples: int
+
+
 class Recording(Protocol):
     """Where a stream's denoised sound is kept."""
 
@@ -102,18 +135,16 @@ class Pipeline:
         self.muted = False  # silence in place of whatever the publisher sends, after a short fade
         self._gain = 0.0  # of the last sample decoded
         self._thread = thread
-        self._latency = thread.model.latency_samples
-        self._delay = Delay(self._latency)
-        self._warm_up = self._latency
-        self._original: Sound = np.empty(0, np.float32)
         # Denoised and original, [2, T]. Leading silence aligns our frames with the publisher's;
-        # otherwise each would wait for half of the next one.
-        self._lead: Sound = np.zeros((2, self._latency % FRAME_SAMPLES), np.float32)
+        # otherwise each would wait for half of the next one. It is the same for all models.
+        self._lead: Sound = np.zeros((2, thread.model.latency_samples % FRAME_SAMPLES), np.float32)
         self._unframed: Sound = self._lead
         self._encoders = OpusEncoder(), OpusEncoder()
         self._emit = emit
         self._position = 0
         self._dropped = DroppedSamples()
+        self._skips: deque[Skip] = deque()
+        self._missed_at = -math.inf  # when the thread had no time for some of the sound
         self._recording = recording
         self._decoder: OpusDecoder | None = None
         self._sounds = False  # whether the last that came was that decoder's sound
@@ -127,19 +158,29 @@ class Pipeline:
             dropped=self._count_dropped,
             failed=failed,
         )
-        self._slot: Slot = self._lane.slot
+        self._controls = Controls()
+        self._slot: Slot = self._lane.slot  # whose lsnr is shown
+        self._treatment: Treatment = Denoised(self._slot)
+        self._treated_as: ModelName | None = thread.model.name  # None: undenoised
+        self._inside = 0  # samples that have not come out yet
 
     def start(self) -> None:
         """Start working. The caller must call `close`."""
         self._thread.open(self._lane)
 
-    def control(
-        self, *, denoise: bool, attenuation_limit_db: float | None, post_filter: bool = False
-    ) -> None:
-        """Set how much to denoise from the next hop on. Raises ValueError for a limit below 0."""
-        self._slot.attenuation_limit_db = attenuation_limit_db
-        self._slot.post_filter = post_filter
-        self._slot.denoise = denoise
+    def control(self, controls: Controls) -> None:
+        """Set how to denoise: from the next hop on, by another model a second later."""
+        self._controls = controls  # first: a slot that comes meanwhile reads them
+        for slot in tuple(self._lane.slots):
+            controls.apply(slot)
+        # Whoever wants no noise reduction does not miss it.
+        self._lane.may_pass = controls.may_pass or not controls.denoise
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the thread has too little time to denoise this stream, or lost some of it."""
+        passes = self._treated_as is None and self._controls.denoise
+        return passes or time.monotonic() - self._missed_at < DEGRADED_S
 
     def push(self, item: Heard | Gap) -> None:
         """Queue sound; never blocks."""
@@ -161,12 +202,14 @@ class Pipeline:
 
     def _count_dropped(self, item: Heard | Gap) -> None:
         self._dropped.add(item.samples)
-        self.levels.late_hops += math.ceil(item.samples / self._thread.model.hop_samples)
 
     def _work(self, item: Heard | Gap) -> None:
-        dropped = self._dropped.take()
-        self._note_gap(dropped)
-        self._silence(dropped)
+        if dropped := self._dropped.take():
+            self.levels.late_hops += math.ceil(dropped / self._thread.model.hop_samples)
+            self._missed_at = time.monotonic()
+            self._note_gap(dropped)
+            self._skip(dropped)
+        self._follow_controls()
         if isinstance(item, Gap):
             self._note_gap(item.samples)
             self._silence(item.samples)
@@ -220,51 +263,106 @@ class Pipeline:
         self._recording.push(samples)
         self._position += samples
 
+    def _skip(self, samples: int) -> None:
+        """Put silence in place of dropped sound; there is no time for the model to hear it."""
+        if samples >= LONG_GAP_SAMPLES:
+            self._silence(samples)
+            return
+        end = self._fading()[:samples] if self._sounds else np.empty(0, np.float32)
+        self._sounds = False
+        self._sound(end)
+        self._skips.append(Skip(self._inside - sum(each.comes_after for each in self._skips),
+                                samples - len(end)))  # fmt: skip
+
     def _sound(self, sound: Sound) -> None:
-        """Give the model sound [T], and keep the original until its denoised form comes out."""
+        """Have sound [T] treated."""
         if len(sound):
-            self._original = np.concatenate((self._original, self._delay.process(sound)))
             self.levels.input_dbfs = _dbfs(sound)
-            self._slot.push(sound)
+            self._inside += len(sound)
+            self._treatment.push(sound)
+
+    # -- who treats it
+
+    def _follow_controls(self) -> None:
+        """Begin to treat the sound as it is wanted now, by another model or by none."""
+        if isinstance(self._treatment, Change):
+            return  # one after the other
+        wanted = self._controls.model
+        if wanted not in self._thread.models:
+            wanted = self._thread.model.name
+        passes = self._lane.passes and self._lane.may_pass
+        if (None if passes else wanted) == self._treated_as:
+            return
+        after: Treatment
+        if passes:
+            after = Undenoised(self._slot.model)
+        else:
+            after = Denoised(self._new_slot(wanted))
+        self._treated_as = None if passes else wanted
+        if self._inside:
+            self._treatment = Change(self._treatment, after, inside=self._inside)
+        else:
+            self._begin(after)
+
+    def _new_slot(self, name: ModelName) -> Slot:
+        slot = Slot(self._thread.models[name])
+        self._lane.enter(slot)
+        self._controls.apply(slot)
+        return slot
+
+    def _begin(self, treatment: Treatment) -> None:
+        """Treat the sound by this one alone from now on."""
+        for slot in tuple(self._lane.slots):
+            if slot not in treatment.slots:
+                self._lane.leave(slot)
+        self._treatment = treatment
+        for slot in treatment.slots:
+            self._slot = slot
 
     def _end_of_sound(self) -> None:
         """Flush the last `latency` samples out of the model and reset it."""
-        tail = self._delay.process(np.zeros(self._latency, np.float32))
-        self._original = np.concatenate((self._original, tail))
-        self._slot.end()
-        self._thread.run_out(self._slot)
+        self._treatment.end()
+        for slot in self._treatment.slots:
+            self._thread.run_out(slot)
         self._pass_on()
         padding = -self._unframed.shape[1] % FRAME_SAMPLES
         self._unframed = np.pad(self._unframed, ((0, 0), (0, padding)))
         self._encode_frames()
         self._unframed = self._lead
         self._position -= padding + self._lead.shape[1]  # these belong to the silence that follows
-        self._thread.reset(self._slot)
-        self._delay.reset()
-        self._original = np.empty(0, np.float32)
-        self._warm_up = self._latency
+        self._inside = 0
+        latest = self._treatment.after if isinstance(self._treatment, Change) else self._treatment
+        for slot in latest.slots:
+            self._thread.reset(slot)
+        self._begin(Denoised(*latest.slots) if latest.slots else Undenoised(self._slot.model))
 
     def _pass_on(self) -> None:
-        """Record and encode the model's output, except for its warm-up at a start.
-
-        `_end_of_sound` adds as much as the warm-up leaves out, and the last hop is cut where the
-        original ends, so output is as long as input.
-        """
-        denoised = self._slot.take()[: len(self._original)]
-        if not len(denoised):
+        """Record and encode what has come out."""
+        both = self._treatment.take()
+        if isinstance(self._treatment, Change) and self._treatment.over:
+            self._begin(self._treatment.after)
+        self._inside -= both.shape[1]
+        if self._skips:
+            both = self._with_skips(both)
+        if not both.shape[1]:
             return
-        self.levels.output_dbfs = _dbfs(denoised)
+        self.levels.output_dbfs = _dbfs(both[0])
         self.levels.lsnr = self._slot.lsnr
-        both = np.stack((denoised, self._original[: len(denoised)]))
-        self._original = self._original[len(denoised) :]
-        warm_up = min(self._warm_up, both.shape[1])
-        self._warm_up -= warm_up
-        both = both[:, warm_up:]
-        if both.shape[1]:
-            self._recording.push(both[0])
-            self._watch(both)
+        self._recording.push(both[0])
+        self._watch(both)
         self._unframed = np.concatenate((self._unframed, both), axis=1)
         self._encode_frames()
+
+    def _with_skips(self, both: Sound) -> Sound:
+        """Put silence where sound was dropped."""
+        pieces = []
+        while self._skips and self._skips[0].comes_after <= both.shape[1]:
+            skip = self._skips.popleft()
+            before, both = np.split(both, [skip.comes_after], axis=1)
+            pieces += [before, np.zeros((2, skip.samples), np.float32)]
+        if self._skips:
+            self._skips[0].comes_after -= both.shape[1]
+        return np.concatenate((*pieces, both), axis=1)
 
     def _watch(self, both: Sound) -> None:
         if (spectrum := self.spectrum) is not None:

@@ -1,4 +1,4 @@
-"""The process that cleans previews for a stream actor: `python -m actors.preview_worker MODEL`.
+"""The process that cleans previews for a stream actor: `python -m actors.preview_worker`.
 
 A process of its own, and not a thread: one thread that computes holds up the others of its process
 whenever it holds Python's lock, and libsndfile reads here what strangers send.
@@ -21,13 +21,14 @@ NICER = 10
 MAX_MEMORY_BYTES = 4 * 1024**3
 
 
-def serve(name: ModelName, requests: BinaryIO, answers: BinaryIO) -> None:
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer one request after another until there are no more."""
-    model = load_model(name, normalise_level=True)  # as live
     while head := requests.read(REQUEST.size):
-        limit_db, length = REQUEST.unpack(head)
+        name, limit_db, length = REQUEST.unpack(head)
         wav = requests.read(length)
         try:
+            model_name = cast(ModelName, name.rstrip(b"\0").decode())
+            model = load_model(model_name, normalise_level=True)  # as live
             outcome, body = Outcome.CLEANED, clean(wav, model, _finite(limit_db))
         except PreviewRefused as refusal:
             outcome, body = Outcome.REFUSED, str(refusal).encode()
@@ -45,4 +46,4 @@ if __name__ == "__main__":
     os.nice(NICER)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # nothing is kept
-    serve(cast(ModelName, sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)
+    serve(sys.stdin.buffer, sys.stdout.buffer)

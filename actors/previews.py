@@ -9,7 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from enum import IntEnum
 
 from actors.errors import NoCapacity, PreviewRefused
-from actors.models import ModelName
+from actors.models import DEFAULT_MODEL, ModelName
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +20,8 @@ TIMEOUT_S = 20.0
 """For one preview; it takes about a second of the processor."""
 IDLE_S = 60.0
 """How long the worker stays for the next preview. It takes 120 MB."""
-REQUEST = struct.Struct("!dI")
-"""To the worker: the attenuation limit in dB, infinite for none; the length of the WAV after it."""
+REQUEST = struct.Struct("!16sdI")
+"""To the worker: the model; the attenuation limit in dB, infinite for none; the WAV's length."""
 ANSWER = struct.Struct("!BI")
 """An `Outcome`; the length of what follows, a WAV, a sentence or a traceback."""
 BUSY = "Many previews are being made right now. Please try again in a moment."
@@ -42,8 +42,7 @@ class PreviewFailed(Exception):
 class Previews:
     """Has previews made one after the other, by a worker process that comes when it is needed."""
 
-    def __init__(self, model: ModelName) -> None:
-        self._model = model
+    def __init__(self) -> None:
         self._waiting = 0
         self._turn = asyncio.Lock()
         self._worker: Process | None = None
@@ -54,7 +53,9 @@ class Previews:
         """Whether a preview is being made or waits."""
         return self._waiting > 0
 
-    async def make(self, wav: bytes, attenuation_limit_db: float | None) -> bytes:
+    async def make(
+        self, wav: bytes, attenuation_limit_db: float | None, model: ModelName = DEFAULT_MODEL
+    ) -> bytes:
         """Clean a WAV. Raises PreviewRefused, NoCapacity if too many wait or it takes too long.
 
         Cancelling is safe.
@@ -64,7 +65,8 @@ class Previews:
         self._waiting += 1
         try:
             async with self._turn:
-                return await self._ask(wav, attenuation_limit_db)
+                limit = float("inf") if attenuation_limit_db is None else attenuation_limit_db
+                return await self._ask(REQUEST.pack(model.encode(), limit, len(wav)) + wav)
         finally:
             self._waiting -= 1
 
@@ -78,12 +80,12 @@ class Previews:
                 worker.kill()
             await worker.wait()
 
-    async def _ask(self, wav: bytes, limit_db: float | None) -> bytes:
+    async def _ask(self, request: bytes) -> bytes:
         if self._idle is not None:
             self._idle.cancel()
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                outcome, body = await self._exchange(wav, limit_db)
+                outcome, body = await self._exchange(request)
         except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             log.warning("a preview was not made: %r", error)
             await self.close()
@@ -98,20 +100,19 @@ class Previews:
             raise PreviewFailed(body.decode())
         return body
 
-    async def _exchange(self, wav: bytes, limit_db: float | None) -> tuple[Outcome, bytes]:
+    async def _exchange(self, request: bytes) -> tuple[Outcome, bytes]:
         worker = self._worker
         if worker is None or worker.returncode is not None:
             worker = self._worker = await self._start()
         assert worker.stdin and worker.stdout
-        limit = float("inf") if limit_db is None else limit_db
-        worker.stdin.write(REQUEST.pack(limit, len(wav)) + wav)
+        worker.stdin.write(request)
         await worker.stdin.drain()
         outcome, length = ANSWER.unpack(await worker.stdout.readexactly(ANSWER.size))
         return Outcome(outcome), await worker.stdout.readexactly(length)
 
     async def _start(self) -> Process:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = (sys.executable, "-m", "actors.preview_worker", self._model)
+        command = (sys.executable, "-m", "actors.preview_worker")
         return await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, env=environment
         )

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from actors.models import DEFAULT_MODEL, ModelName
 from actors.status_scripts import BURY_ACTOR, CALL_BACK, END, SWEEP, WRITE
 from foundation import lease
 from foundation.ids import new_id
@@ -88,6 +89,10 @@ class StreamStatus:
     muted: bool = False
     title: str | None = None
     post_filter: bool = False
+    model: ModelName = DEFAULT_MODEL
+    undenoised_on_overload: bool = False
+    degraded: bool = False
+    """Whether its actor has too little time for it: it passes undenoised, or some of it is lost."""
 
     @staticmethod
     def from_json(text: str | bytes) -> "StreamStatus":
@@ -103,7 +108,16 @@ class StreamStatus:
         return json.dumps(asdict(self))
 
 
-SETTINGS = ("denoise", "attenuation_limit_db", "post_filter", "share_original", "muted", "title")
+SETTINGS = (
+    "denoise",
+    "attenuation_limit_db",
+    "post_filter",
+    "model",
+    "undenoised_on_overload",
+    "share_original",
+    "muted",
+    "title",
+)
 """The fields of a status that its publisher chooses."""
 
 

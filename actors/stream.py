@@ -67,6 +67,8 @@ class StreamActorConfig:
     spool_dir: str
     version: str
     model: ModelName = DEFAULT_MODEL
+    models: tuple[ModelName, ...] = ()
+    """What streams may choose besides; each is loaded before the first stream."""
     device: Device = "cpu"
     streams_per_actor: int = 1
     listeners_per_actor: int = MAX_LISTENERS
@@ -141,7 +143,7 @@ class StreamHost:
         self._access = AccessWatch(config.redis_url, redis, self._streams)
         self._reserved: dict[str, Reservation] = {}
         self._admission = Admission(config.listeners_per_actor, listening=self._count_listeners)
-        self._previews = Previews(config.model)
+        self._previews = Previews()
         self._tasks = TaskSet()
         self._starting = asyncio.Lock()
         self._leaving: asyncio.Task[None] | None = None
@@ -335,10 +337,13 @@ class StreamHost:
         if stream := self._streams.get(username):
             stream.publisher_socket(session_id, connected=connected)
 
-    async def preview(self, wav: bytes, attenuation_limit_db: float | None) -> bytes:
+    async def preview(
+        self, wav: bytes, attenuation_limit_db: float | None, model: ModelName | None = None
+    ) -> bytes:
         """Clean a short WAV for somebody. Raises PreviewRefused or NoCapacity."""
         self._used_at = time.monotonic()
-        return await self._previews.make(wav, attenuation_limit_db)
+        name = model or self._config.model
+        return await self._previews.make(wav, attenuation_limit_db, name)
 
     async def drain(self, reason: str) -> None:
         """End every stream and wait until the recordings are stored."""
@@ -429,8 +434,11 @@ class StreamHost:
 
 def _make_sound_thread(config: StreamActorConfig) -> SoundThread:
     # Microphones without automatic gain are often quiet: the network hears them louder.
-    model = load_model(config.model, normalise_level=True)
-    return SoundThread(model, config.streams_per_actor, device=config.device)
+    model, *others = (
+        load_model(name, normalise_level=True)
+        for name in dict.fromkeys((config.model, *config.models))
+    )
+    return SoundThread(model, config.streams_per_actor, others=others, device=config.device)
 
 
 class StreamHostProcess(StreamHost):

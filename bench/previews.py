@@ -22,7 +22,6 @@ import numpy as np
 import soundfile
 
 from actors.denoiser import load_model
-from actors.models import DEFAULT_MODEL
 from actors.preview import clean
 from actors.previews import Previews
 from actors.sound_thread import Lane, SoundThread
@@ -107,7 +106,7 @@ def by_worker(wav: bytes) -> Iterator[Made]:
     made, over = Made([]), threading.Event()
 
     async def run() -> None:
-        previews = Previews(DEFAULT_MODEL)
+        previews = Previews()
         while not over.is_set():
             began = time.monotonic()
             await previews.make(wav, None)

@@ -65,7 +65,7 @@ class Actor:
         model = load_model(normalise_level=True)
         self.thread = SoundThread(model, publishers)
         if not with_model:
-            self.thread._engine = Engine(model, publishers, executor=Through)
+            self.thread._engines = {model.name: Engine(model, publishers, executor=Through)}
         self.thread.start()
         self.frames = 0
         self.spools: list[SpoolThread] = []

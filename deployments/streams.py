@@ -16,6 +16,7 @@ from actors.errors import (
     StreamError,
     UnknownSession,
 )
+from actors.models import ModelName
 from actors.offers import read_offer
 from actors.status import LEASE_TTL_S, Listening, SessionRecord, StatusStore, StreamStatus
 from actors.stream import StreamHost
@@ -261,11 +262,13 @@ class Streams:
         except ActorGone as gone:
             raise NotLive("You are not live.") from gone
 
-    async def preview(self, wav: bytes, attenuation_limit_db: float | None) -> bytes:
+    async def preview(
+        self, wav: bytes, attenuation_limit_db: float | None, model: ModelName
+    ) -> bytes:
         """Clean a short WAV on an actor that has time for it. Raises PreviewRefused, NoCapacity."""
         busy = NoCapacity("No stream actor is ready yet. Please try again in a moment.")
         for name in (await self._directory.name_warm())[:ATTEMPTS]:
-            arguments = (wav, attenuation_limit_db)
+            arguments = (wav, attenuation_limit_db, model)
             try:
                 return await self._actors.ask(
                     name, PREVIEW_TIMEOUT_S, StreamHost.preview, *arguments

@@ -8,7 +8,8 @@ import { words } from "./words.js";
  *   username: string, stream_id: string, state: "connecting" | "live" | "reconnecting",
  *   started_at: string | null, listeners: number, denoise: boolean,
  *   attenuation_limit_db: number | null, share_original: boolean, muted: boolean,
- *   title: string | null, post_filter: boolean,
+ *   title: string | null, post_filter: boolean, model: string,
+ *   undenoised_on_overload: boolean, degraded: boolean,
  * }} Stream
  * @typedef {{
  *   username: string, stream: Stream | null, session: string | null, admin: boolean,

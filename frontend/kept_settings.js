@@ -1,12 +1,18 @@
 /**
  * @typedef {{
  *   denoise: boolean, attenuation_limit_db: number | null, share_original: boolean,
- *   deviceId: string,
+ *   undenoised_on_overload: boolean, deviceId: string,
  * }} Choices
  */
 
 /** @type {Choices} */
-const DEFAULTS = { denoise: true, attenuation_limit_db: null, share_original: false, deviceId: "" };
+const DEFAULTS = {
+  denoise: true,
+  attenuation_limit_db: null,
+  share_original: false,
+  undenoised_on_overload: false,
+  deviceId: "",
+};
 
 /** What a person has chosen for their streams, kept in this browser from one to the next. */
 export class KeptSettings {
@@ -44,10 +50,12 @@ function read(key) {
     return {}; // written by something else
   }
   const { denoise, attenuation_limit_db: limit, share_original: share, deviceId } = kept ?? {};
+  const { undenoised_on_overload: passOn } = kept ?? {};
   return {
     ...(typeof denoise === "boolean" && { denoise }),
     ...((limit === null || limit >= 0) && { attenuation_limit_db: limit }),
     ...(typeof share === "boolean" && { share_original: share }),
+    ...(typeof passOn === "boolean" && { undenoised_on_overload: passOn }),
     ...(typeof deviceId === "string" && { deviceId }),
   };
 }
@@ -56,14 +64,16 @@ function read(key) {
  * Write a stream's settings as the query of POST /whip.
  * @param {{
  *   denoise: boolean, attenuation_limit_db: number | null, share_original: boolean,
- *   muted: boolean, title?: string | null,
+ *   undenoised_on_overload: boolean, muted: boolean, title?: string | null,
  * }} settings
  */
-export function settingsQuery({ denoise, attenuation_limit_db, share_original, muted, title }) {
+export function settingsQuery(settings) {
+  const { attenuation_limit_db: limit, muted, title } = settings;
   const query = new URLSearchParams({
-    denoise: String(denoise),
-    attenuation_limit_db: String(attenuation_limit_db ?? "null"),
-    share_original: String(share_original),
+    denoise: String(settings.denoise),
+    attenuation_limit_db: String(limit ?? "null"),
+    share_original: String(settings.share_original),
+    undenoised_on_overload: String(settings.undenoised_on_overload),
     muted: String(muted),
     title: title ?? "",
   });

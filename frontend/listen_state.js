@@ -1,3 +1,5 @@
+import { passes } from "./stream_state.js";
+
 /**
  * What the page says of a friend's stream, as a function of what it knows. No DOM, no clock, no
  * network.
@@ -99,5 +101,8 @@ function listeningTo({ stream, phase, undecided, hearing, sound, away, problem }
   if (phase === "reconnecting" && !undecided) return problem ? "stillTrying" : "reconnecting";
   if (stream?.muted) return "hearingMuted";
   if (!hearing) return "waiting";
+  if (stream?.degraded && sound === "denoised") {
+    return passes(stream) ? "hearingUndenoised" : "hearingGaps";
+  }
   return sound === "original" ? "hearingOriginal" : "hearing";
 }

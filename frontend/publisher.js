@@ -247,7 +247,7 @@ export class Publisher extends HeldConnection {
 
   /**
    * Change the stream's settings, and keep what is kept from stream to stream. Raises ApiError.
-   * @param {Partial<Pick<Stream, "denoise" | "attenuation_limit_db" | "share_original" | "title">>} change
+   * @param {Partial<Pick<Stream, "denoise" | "attenuation_limit_db" | "share_original" | "undenoised_on_overload" | "title">>} change
    */
   async change({ title, ...kept }) {
     if (title !== undefined) this.title = title ?? "";

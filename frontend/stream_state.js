@@ -94,7 +94,16 @@ function judge(facts, state, elsewhere, words) {
   if (facts.systemMuted) return trouble(say.systemMuted);
   if (facts.muted || facts.stream?.muted) return plain(say.muted);
   if (facts.silent) return trouble(say.silent);
+  if (facts.stream?.degraded) return wait(passes(facts.stream) ? say.undenoised : say.overloaded);
   return facts.serverAway ? wait(say.newsAway) : plain(say.live);
+}
+
+/**
+ * Whether a degraded stream is heard with its noise rather than with gaps.
+ * @param {Stream} stream
+ */
+export function passes({ share_original, undenoised_on_overload }) {
+  return share_original || undenoised_on_overload;
 }
 
 /**

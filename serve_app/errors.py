@@ -66,13 +66,6 @@ class WrongType(EdgeError):
         self.accepted = accepted
 
 
-class ModelNotLoaded(EdgeError):
-    """The stream actors run another model."""
-
-    def __init__(self, loaded: str) -> None:
-        super().__init__(f"This model is not loaded here; {loaded} is.")
-
-
 class SessionChanged(EdgeError):
     """`If-Match` names another ICE session (RFC 9725, section 4.3)."""
 
@@ -112,7 +105,6 @@ STATUS: dict[type[Exception], int] = {
     NoSuchRecording: 404,
     NotStoredYet: 409,
     WrongType: 415,
-    ModelNotLoaded: 422,
     SessionChanged: 412,
     stream.OfferRefused: 400,
     stream.FragmentRefused: 400,
@@ -124,6 +116,7 @@ STATUS: dict[type[Exception], int] = {
     stream.RemovedFromStream: 403,
     stream.TooManySessions: 429,
     stream.PreviewRefused: 422,
+    stream.ModelNotLoaded: 422,
     stream.NoCapacity: 503,
     stream.ActorSilent: 503,
     stream.StreamError: 503,

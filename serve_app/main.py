@@ -49,6 +49,7 @@ def pool_config(settings: Settings, other_disks: tuple[str, ...] = ()) -> PoolCo
         spool_dir=str(settings.spool_dir),
         version=settings.release,
         model=settings.model,
+        models=settings.models,
         device="cuda" if settings.actor_num_gpus else "cpu",
         streams_per_actor=settings.streams_per_actor,
         listeners_per_actor=settings.listeners_per_actor,

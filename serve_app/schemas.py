@@ -14,6 +14,7 @@ from pydantic import (
     StringConstraints,
 )
 
+from actors.models import DEFAULT_MODEL
 from actors.status import Listening, StreamState, StreamStatus
 from recordings.index import Reason, RecordingChange, RecordingState
 from recordings.index import Recording as KeptRecording
@@ -51,6 +52,7 @@ Line = (
     | None
 )
 """One line of text that people read; what shows nothing becomes null."""
+ModelChoice = Annotated[str, Field(max_length=64)]
 OptionalInQuery = BeforeValidator(lambda text: None if text in ("", "null") else text)
 """Query parameters know no null."""
 
@@ -133,6 +135,9 @@ class Stream(BaseModel):
     muted: bool
     title: str | None
     post_filter: bool
+    model: str
+    undenoised_on_overload: bool
+    degraded: bool
 
 
 class Listener(BaseModel):
@@ -253,6 +258,8 @@ class StreamChange(BaseModel):
     muted: StrictBool = False
     title: Line = None
     post_filter: StrictBool = False
+    model: ModelChoice = DEFAULT_MODEL
+    undenoised_on_overload: StrictBool = False
 
 
 class StreamStart(BaseModel):
@@ -266,6 +273,8 @@ class StreamStart(BaseModel):
     muted: bool = False
     title: Annotated[Line, OptionalInQuery] = None
     post_filter: bool = False
+    model: ModelChoice = DEFAULT_MODEL
+    undenoised_on_overload: bool = False
 
 
 class Recording(BaseModel):
@@ -321,6 +330,9 @@ def stream_of(status: StreamStatus | None) -> Stream | None:
         muted=status.muted,
         title=status.title,
         post_filter=status.post_filter,
+        model=status.model,
+        undenoised_on_overload=status.undenoised_on_overload,
+        degraded=status.degraded,
     )
 
 

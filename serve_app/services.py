@@ -10,7 +10,8 @@ from ray.exceptions import RayError
 from starlette.requests import HTTPConnection
 
 from actors import access
-from actors.errors import ActorSilent
+from actors.errors import ActorSilent, ModelNotLoaded
+from actors.models import ModelName
 from actors.status import StatusStore
 from deployments.ends import Ends, witnessed
 from deployments.presence import Presence
@@ -48,6 +49,16 @@ class Services:
     isolation: Isolation
     index: RecordingIndex
     store: RecordingStore
+
+    def loaded(self, model: str | None) -> ModelName:
+        """Get the name of a model that stream actors have; None: what streams begin with.
+
+        Raises ModelNotLoaded.
+        """
+        names = self.settings.all_models
+        if model is not None and model not in names:
+            raise ModelNotLoaded(f"This model is not loaded here. There is {', '.join(names)}.")
+        return names[0] if model is None else model
 
     @property
     def links(self) -> Links:

@@ -333,6 +333,10 @@ class Settings(BaseSettings):
     # Stream actors.
     model: ModelName = DEFAULT_MODEL
     """The network: `dfn2` has 50 ms of latency, `dfn3` 30 ms, `dfn2_ll` and `dfn3_ll` 10 ms."""
+    models: Annotated[
+        tuple[ModelName, ...], NoDecode, BeforeValidator(_split), _form("comma-separated names")
+    ] = Field((), json_schema_extra=_shown("the one above"))
+    """What else a stream may choose; each takes 10 MB and a second of every process's start."""
     warm_actors: int = Field(
         default_factory=lambda: 1 if (os.cpu_count() or 1) <= 2 else 2,
         ge=0,
@@ -452,6 +456,11 @@ class Settings(BaseSettings):
     def brings_redis(self) -> bool:
         """Whether `hushcast up` starts a Valkey."""
         return self.redis_url is None
+
+    @property
+    def all_models(self) -> tuple[ModelName, ...]:
+        """The models that streams may choose, first the one that they begin with."""
+        return tuple(dict.fromkeys((self.model, *self.models)))
 
     @property
     def brings_s3(self) -> bool:

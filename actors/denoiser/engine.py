@@ -44,6 +44,7 @@ class Slot:
     engine's thread once the slot has joined.
 
     Attributes:
+        model: what denoises it.
         denoise: False gives the original, with the same delay.
         post_filter: True lowers what is very noisy further, as the official `--pf` does.
         lsnr: the network's latest estimate of the local signal-to-noise ratio, dB.
@@ -55,7 +56,7 @@ class Slot:
         self.denoise = True
         self.post_filter = False
         self.bad_hops = 0
-        self._model = model
+        self.model = model
         self._clock = clock
         self._attenuation_limit_db: float | None = None
         self._unframed: Sound = np.empty(0, np.float32)
@@ -89,7 +90,7 @@ class Slot:
                 f"expected float32 samples [T], got {samples.dtype} {list(samples.shape)}"
             )
         sound = np.concatenate((self._unframed, samples))
-        hop_samples = self._model.hop_samples
+        hop_samples = self.model.hop_samples
         ready = len(sound) - len(sound) % hop_samples
         self._unframed = sound[ready:]
         for hop in sound[:ready].reshape(-1, hop_samples):
@@ -101,7 +102,7 @@ class Slot:
         With the rest, output is `latency_samples` longer than input. Call the engine's `reset`
         before pushing more.
         """
-        model, rest = self._model, len(self._unframed)
+        model, rest = self.model, len(self._unframed)
         self.push(np.zeros(model.padding_samples - rest, np.float32))
         for phase in model.ending:
             self._queue(np.zeros(model.hop_samples, np.float32), phase)
@@ -118,7 +119,7 @@ class Slot:
         self._unframed = np.empty(0, np.float32)
         self.waiting.clear()
         self._done.clear()
-        self.lsnr = self._model.config.lsnr_min
+        self.lsnr = self.model.config.lsnr_min
 
     @property
     def ready_hops(self) -> int:

@@ -37,6 +37,12 @@ export class StreamSettings {
     hint: say.shareHint,
     on: { change: () => this.#change({ share_original: this.#share.input.checked }) },
   });
+  #passOn = toggle({
+    testid: "undenoised-switch",
+    label: say.passOn,
+    hint: say.passOnHint,
+    on: { change: () => this.#change({ undenoised_on_overload: this.#passOn.input.checked }) },
+  });
   #amount = el("input", { type: "range", min: 0, max: FULL_DB, step: 3, value: FULL_DB, id: "limit", testid: "attenuation-limit" });
   #amountText = el("output", { for: "limit" });
   #named = false;
@@ -60,6 +66,7 @@ export class StreamSettings {
       this.#denoise.element,
       el("div", { class: "setting" }, label("limit", say.strength), this.#amountText, this.#amount),
       this.#share.element,
+      this.#passOn.element,
       el("div", { class: "setting" }, label("device", say.input), this.#device, this.#deviceNote),
       el(
         "div",
@@ -94,13 +101,16 @@ export class StreamSettings {
     const { publisher } = this.#visit;
     const live = ["live", "reconnecting"].includes(publisher.state) ? publisher.stream : null;
     const known = live ?? { title: publisher.title, ...publisher.settings.choices };
-    const { title, denoise, attenuation_limit_db: limit, share_original: share } =
+    const { title, denoise, attenuation_limit_db: limit, share_original: share, undenoised_on_overload: passOn } =
       /** @type {typeof known} */ (Object.assign({}, known, ...this.#asked));
     this.#problem.during(publisher.state);
     const busy = publisher.state === "connecting"; // the offer is on its way with them
-    for (const input of [this.#denoise.input, this.#share.input, this.#title]) input.disabled = busy;
+    const inputs = [this.#denoise.input, this.#share.input, this.#passOn.input, this.#title];
+    for (const input of inputs) input.disabled = busy;
     this.#denoise.input.checked = denoise;
     this.#share.input.checked = share;
+    this.#passOn.input.checked = share || passOn;
+    this.#passOn.input.disabled ||= share || !denoise; // there is nothing left to allow
     this.#amount.disabled = busy || !denoise;
     if (this.#sliding === undefined) this.#amount.value = String(limit ?? FULL_DB);
     this.#renderAmount();

@@ -131,6 +131,8 @@ export const de = {
       systemMuted: "Dein Mikrofon ist vom System oder am Gerät stummgeschaltet: Niemand hört dich.",
       silent:
         "Wir können dich nicht hören. Dein Mikrofon sendet nur Stille: Prüfe, ob es eingeschaltet ist, oder wähle ein anderes.",
+      undenoised: "Der Server ist sehr ausgelastet: Deine Freunde hören dich vorerst mit Geräuschen.",
+      overloaded: "Der Server ist sehr ausgelastet: Deine Freunde hören dich vorerst mit Lücken.",
       lost: "Die Verbindung ist abgebrochen. Wir stellen sie wieder her.",
       lostServer: "hushcast ist nicht erreichbar. Bis dahin hören dich deine Freunde nicht.",
       elsewhere: "Dieser Stream kommt von einer anderen Seite oder einem anderen Gerät.",
@@ -169,6 +171,8 @@ export const de = {
     strengthUpTo: (limit) => `Bis zu ${limit} dB`,
     share: "Originalton teilen",
     shareHint: "Freunde können vorher und nachher vergleichen",
+    passOn: "Lieber Geräusche als Lücken",
+    passOnHint: "Solange der Server keine Zeit hat, sie zu entfernen",
     input: "Mikrofon",
     defaultDevice: "Standardmikrofon",
     meters: { input: "Mikrofon", output: "Freunde hören" },
@@ -294,6 +298,8 @@ export const de = {
       waiting: (name) => `Warten auf Ton von ${name}.`,
       hearing: (name) => `Du hörst ${name}.`,
       hearingOriginal: (name) => `Du hörst ${name} mit den Geräuschen.`,
+      hearingUndenoised: (name) => `Der Server ist sehr ausgelastet: Du hörst ${name} vorerst mit Geräuschen.`,
+      hearingGaps: (name) => `Der Server ist sehr ausgelastet: Du hörst ${name} vorerst mit Lücken.`,
       hearingMuted: (name) => `Du hörst zu. ${name} hat das Mikrofon stumm geschaltet.`,
     },
     own: {

@@ -133,6 +133,8 @@ export const en = {
       systemMuted: "Your microphone is muted by the system or on the device: nobody hears you.",
       silent:
         "We cannot hear you. Your microphone sends only silence: check that it is switched on, or choose another one.",
+      undenoised: "The server is very busy: for now your friends hear you with the noise.",
+      overloaded: "The server is very busy: for now your friends hear you with gaps.",
       lost: "The connection was lost. Trying to get it back.",
       lostServer: "hushcast cannot be reached. Your friends do not hear you until it is back.",
       elsewhere: "This stream comes from another page or device.",
@@ -169,6 +171,8 @@ export const en = {
     strengthUpTo: (/** @type {number} */ limit) => `Up to ${limit} dB`,
     share: "Share the original sound",
     shareHint: "Friends can compare before and after",
+    passOn: "Noise rather than gaps",
+    passOnHint: "While the server is too busy to remove it",
     input: "Microphone",
     defaultDevice: "Default microphone",
     meters: { input: "Microphone", output: "Friends hear" },
@@ -248,6 +252,8 @@ export const en = {
       waiting: (/** @type {string} */ name) => `Waiting for sound from ${name}.`,
       hearing: (/** @type {string} */ name) => `You hear ${name}.`,
       hearingOriginal: (/** @type {string} */ name) => `You hear ${name} with the noise.`,
+      hearingUndenoised: (/** @type {string} */ name) => `The server is very busy: for now you hear ${name} with the noise.`,
+      hearingGaps: (/** @type {string} */ name) => `The server is very busy: for now you hear ${name} with gaps.`,
       hearingMuted: (/** @type {string} */ name) => `You are listening. ${name} has muted the microphone.`,
     },
     /** Of one's own stream, on one's own page. */

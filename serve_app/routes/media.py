@@ -39,11 +39,12 @@ async def publish(
 ) -> Response:
     """Begin to publish the caller's stream, with the settings that are given."""
     caller = token.username
+    chosen = settings.model_dump(exclude_unset=True)
+    use.loaded(chosen.get("model"))
     offer = await _offer(request)
     await use.rates.count("offers", caller)
     if not place.local:
         await use.publishers.begin(caller, place.counted, use.rates.streams)
-    chosen = settings.model_dump(exclude_unset=True)
     answer = await asyncio.shield(
         use.streams.publish(caller, offer, sign_in=token.token_id, settings=chosen)
     )

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from serve_app.bodies import media_type
 from serve_app.callers import Caller
-from serve_app.errors import ModelNotLoaded, WrongType
+from serve_app.errors import WrongType
 from serve_app.schemas import OptionalInQuery
 from serve_app.services import Use
 
@@ -30,8 +30,7 @@ async def preview(
     """Clean a WAV of a few seconds as a stream would be; nothing of it is kept."""
     if media_type(request) not in (WAV, *ALSO_WAV):
         raise WrongType("the sound", WAV)
-    if model not in (None, use.settings.model):
-        raise ModelNotLoaded(use.settings.model)
+    name = use.loaded(model)
     await use.rates.count("previews", caller)
-    cleaned = await use.streams.preview(await request.body(), attenuation_limit_db)
+    cleaned = await use.streams.preview(await request.body(), attenuation_limit_db, name)
     return Response(cleaned, media_type=WAV)

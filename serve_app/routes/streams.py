@@ -24,6 +24,8 @@ async def change_stream(body: StreamChange, caller: Caller, use: Use) -> Stream 
     """Change the caller's live stream."""
     await use.rates.count("changes", caller)
     changes = body.model_dump(exclude_unset=True)
+    if "model" in changes:
+        use.loaded(changes["model"])
     return stream_of(await use.streams.control(caller, changes))
 
 

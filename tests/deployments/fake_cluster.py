@@ -87,12 +87,14 @@ class FakeActor:
             raise NoPlace("This actor has no place for the stream.")
         return f"answer of {self.name}"
 
-    async def preview(self, wav: bytes, attenuation_limit_db: float | None) -> bytes:
+    async def preview(
+        self, wav: bytes, attenuation_limit_db: float | None, model: str | None = None
+    ) -> bytes:
         """Say who made it."""
         if self.fails is not None:
             failure, self.fails = self.fails, None
             raise failure
-        return wav + f" by {self.name}, {attenuation_limit_db} dB".encode()
+        return wav + f" by {self.name} and {model}, {attenuation_limit_db} dB".encode()
 
     async def remove(self, *arguments: str) -> None:
         """Note who is removed."""

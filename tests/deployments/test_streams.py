@@ -118,16 +118,16 @@ async def test_a_preview_is_made_where_there_is_time_for_it(stage: Stage) -> Non
     for n in range(4):
         stage.cluster.add(f"actor-{n}")
     stage.cluster.actors["actor-0"].fails = NoCapacity("busy", 7)
-    assert await stage.streams.preview(b"wav", 6.0) == b"wav by actor-1, 6.0 dB"
+    assert await stage.streams.preview(b"wav", 6.0, "dfn3") == b"wav by actor-1 and dfn3, 6.0 dB"
     for actor in stage.cluster.actors.values():
         actor.fails = NoCapacity("busy", 7)
     with pytest.raises(NoCapacity, match="busy"):
-        await stage.streams.preview(b"wav", None)
+        await stage.streams.preview(b"wav", None, "dfn2")
     asked = ["preview" in actor.calls for actor in stage.cluster.actors.values()]
     assert asked == [True, True, True, False]
     stage.cluster.actors.clear()
     with pytest.raises(NoCapacity, match="ready"):
-        await stage.streams.preview(b"wav", None)
+        await stage.streams.preview(b"wav", None, "dfn2")
 
 
 async def test_an_actor_that_dies_between_reserve_and_publish_is_replaced(

@@ -8,6 +8,7 @@ from typing import Any
 from actors.access import Guest
 from actors.denoiser import load_model
 from actors.errors import NoCapacity, NotLive, NotYourSession, OfferRefused, UnknownSession
+from actors.models import ModelName
 from actors.preview import clean
 from actors.status import Listening, StatusStore, StreamState, StreamStatus
 from deployments.streams import SessionAnswer, Streams
@@ -124,12 +125,14 @@ class MadeUpStreams(Streams):
         bob = Listening("bob", 1.7e9, ("session-of-bob",))
         return [bob, *(Listening(None, 1.7e9, ("a",), g.label, g.link) for g in self.guests)]
 
-    async def preview(self, wav: bytes, attenuation_limit_db: float | None) -> bytes:
+    async def preview(
+        self, wav: bytes, attenuation_limit_db: float | None, model: ModelName
+    ) -> bytes:
         """Clean it here."""
         if self.full:
             raise NoCapacity("Many previews are being made.", retry_after_s=7)
-        model = load_model(normalise_level=True)
-        return await asyncio.to_thread(clean, wav, model, attenuation_limit_db)
+        loaded = load_model(model, normalise_level=True)
+        return await asyncio.to_thread(clean, wav, loaded, attenuation_limit_db)
 
     async def publisher_socket(self, session_id: str, caller: str, *, connected: bool) -> None:
         """Note it; a page that came, once it may go on."""

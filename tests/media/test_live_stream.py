@@ -287,6 +287,24 @@ async def test_a_publisher_brings_its_settings_once_it_is_heard(stage: Stage) ->
     assert (status.attenuation_limit_db, status.muted, status.post_filter) == (12.0, True, True)
 
 
+async def test_friends_see_that_a_stream_is_degraded(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While there is too little time for it; who shares the original has allowed it, too."""
+    monkeypatch.setattr(SoundThread, "_look", lambda self: None)  # there is enough
+    await stage.go_live()
+    stage.stream.control({"share_original": False, "denoise": True})
+    stage.stream._pipeline._lane.passes = True
+    await asyncio.sleep(0.5)
+    assert not stage.stream.status.degraded
+    for allowed in ("share_original", "undenoised_on_overload"):
+        stage.stream.control({allowed: True})
+        await until(lambda: stage.stream.status.degraded)
+        stage.stream.control({allowed: False})
+        await until(lambda: not stage.stream.status.degraded)
+    assert stage.stream.control({"model": "dfn3"}).model == "dfn2", "another is not loaded"
+
+
 async def test_nothing_is_heard_soon_after_muting_until_unmuting(stage: Stage) -> None:
     """Listeners get silence; the stream goes on, and friends see why."""
     publisher = await stage.go_live()
@@ -449,7 +467,7 @@ async def test_nobody_listens_to_what_is_not_live_or_not_shared(stage: Stage) ->
     stage.stream.control({"share_original": True})
     listener = await stage.listen("l2", original=True)
     await asyncio.wait_for(listener.first_sound.wait(), 10)
-    stage.stream.control({"share_original": False})
+    stage.stream.control({"share_original": False, "denoise": True})
     await until(lambda: stage.stream.status.listeners == 0)
 
 
@@ -471,7 +489,7 @@ async def test_both_sounds_come_on_one_connection_while_the_original_is_shared(
         return len(levels) == 2 and bool(levels[1] > 0.02 > 10 * levels[0])
 
     await until(unlike)
-    stage.stream.control({"share_original": False})
+    stage.stream.control({"share_original": False, "denoise": True})
     heard = len(friend.sounds[1])
     more = len(friend.sounds[0]) + 24000
     await until(lambda: len(friend.sounds[0]) > more)

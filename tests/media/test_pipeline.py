@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from actors.denoiser import load_model
 from actors.fanout import EncodedFrame
+from actors.models import MODELS
 from actors.opus import OpusDecoder
-from actors.pipeline import Gap, Heard, Pipeline, decode
+from actors.pipeline import Controls, Gap, Heard, Pipeline, decode
 from actors.receive import Lost, Opus, Silence, opus_samples
 from actors.sound_thread import SoundThread
 from foundation.ids import new_id
@@ -89,7 +90,7 @@ def test_the_recording_is_as_long_as_the_sound_and_aligned_with_it(
 ) -> None:
     """Not a sample more or less, and none of the model's latency: only the codec's 6.5 ms."""
     run = Run(thread, tmp_path)
-    run.pipeline.control(denoise=False, attenuation_limit_db=None)
+    run.pipeline.control(Controls(denoise=False))
     run.play(PACKETS)
     recorded = run.finish()
     assert len(recorded) == len(PACKETS) * 960
@@ -176,7 +177,7 @@ def test_another_source_takes_over_without_a_click(
     """A decoder of its own, and a short fade: no sample leaves the two tones' own range."""
     tone = 0.3 * np.sin(np.arange(48000) * 2 * np.pi * 300 / 48000).astype(np.float32)
     run = Run(thread, tmp_path)
-    run.pipeline.control(denoise=False, attenuation_limit_db=None)
+    run.pipeline.control(Controls(denoise=False))
     run.play(encode(tone)[:20])
     if pause:
         run.pipeline.push(Gap(pause))
@@ -192,7 +193,7 @@ def test_another_source_takes_over_without_a_click(
 def test_a_muted_stream_is_silent_and_as_long(thread: SoundThread, tmp_path: Path) -> None:
     """Whatever the publisher sends; the sound comes back when it is unmuted."""
     run = Run(thread, tmp_path)
-    run.pipeline.control(denoise=False, attenuation_limit_db=None)
+    run.pipeline.control(Controls(denoise=False))
     run.pipeline.muted = True
     run.play(PACKETS[:50])
     run.pipeline.muted = False
@@ -206,7 +207,7 @@ def test_muting_fades(thread: SoundThread, tmp_path: Path) -> None:
     """Neither muting nor unmuting clicks, and nothing that came afterwards is heard."""
     tone = 0.3 * np.sin(np.arange(48000) * 2 * np.pi * 300 / 48000).astype(np.float32)
     run = Run(thread, tmp_path)
-    run.pipeline.control(denoise=False, attenuation_limit_db=None)
+    run.pipeline.control(Controls(denoise=False))
     for muted, packets in ((False, slice(0, 15)), (True, slice(15, 30)), (False, slice(30, 45))):
         run.pipeline.muted = muted
         run.play(encode(tone)[packets])
@@ -226,9 +227,7 @@ def test_the_noise_removed_is_what_the_settings_allow(thread: SoundThread, tmp_p
     for denoise, limit_db, post_filter in (
         (True, None, False), (True, 6.0, False), (False, None, False), (True, None, True),
     ):  # fmt: skip
-        run.pipeline.control(
-            denoise=denoise, attenuation_limit_db=limit_db, post_filter=post_filter
-        )
+        run.pipeline.control(Controls(denoise, limit_db, post_filter))
         run.play(packets)
         removed.append(spectrum.noise.decibels or 0.0)
     run.finish()
@@ -277,3 +276,126 @@ def test_a_long_pause_takes_its_time_for_listeners_too(thread: SoundThread, tmp_
     positions = [frame.position for frame in run.frames]
     assert positions == sorted(positions)
     assert abs(positions[-1] + 960 - (60 * 960 + 5 * 96000)) <= 960
+
+
+CLICK = 2e-3
+"""Far below what is heard of a change of treatment; the codec makes more."""
+
+
+@pytest.fixture(scope="module")
+def every_model() -> Iterator[SoundThread]:
+    """A sound thread with all models."""
+    first, *others = map(load_model, MODELS)
+    sound_thread = SoundThread(first, streams=2, others=others)
+    sound_thread.start()
+    yield sound_thread
+    sound_thread.close()
+
+
+def unchanged(thread: SoundThread, folder: Path, packets: list[bytes]) -> Sound:
+    """Get what is recorded where nothing is reduced and nothing changes."""
+    run = Run(thread, folder)
+    run.pipeline.control(Controls(denoise=False))
+    run.play(packets)
+    return run.finish()
+
+
+def test_a_change_of_model_moves_nothing(every_model: SoundThread, tmp_path: Path) -> None:
+    """Between all latencies, up and down: not a sample is lost, moved or heard as a click."""
+    packets = encode(speech_like(12.0))
+    run = Run(every_model, tmp_path)
+    names = [*MODELS, *reversed(list(MODELS))]
+    for start, name in zip(range(0, len(packets), 75), names, strict=True):
+        run.pipeline.control(Controls(denoise=False, model=name))
+        run.play(packets[start : start + 75])
+    recorded = run.finish()
+    expected = unchanged(every_model, tmp_path, packets)
+    assert len(recorded) == len(expected)
+    assert np.max(np.abs(recorded - expected)) < CLICK
+
+
+def test_another_model_is_heard_after_a_change(every_model: SoundThread, tmp_path: Path) -> None:
+    """It sounds as if it had been there all the time, once it has heard enough."""
+    packets = encode(noisy_clip("words", 6.0))
+    expected = {}
+    for name in MODELS:
+        run = Run(every_model, tmp_path)
+        run.pipeline.control(Controls(model=name))
+        run.play(packets)
+        expected[name] = run.finish()
+    run = Run(every_model, tmp_path)
+    run.play(packets[:100])
+    run.pipeline.control(Controls(model="dfn3_ll"))
+    run.play(packets[100:])
+    recorded = run.finish()
+    apart = np.std(expected["dfn3_ll"][240_000:] - expected["dfn2"][240_000:])
+    assert np.array_equal(recorded[:96_000], expected["dfn2"][:96_000])
+    assert np.std(recorded[240_000:] - expected["dfn3_ll"][240_000:]) < 0.2 * apart
+
+
+def test_a_stream_begins_with_the_model_that_it_chose(
+    every_model: SoundThread, tmp_path: Path
+) -> None:
+    """At once; a model that is not there is the usual one; so it is after a long pause."""
+    packets = encode(noisy_clip("words", 1.0))
+    chosen, usual = Run(every_model, tmp_path), Run(every_model, tmp_path)
+    chosen.pipeline.control(Controls(model="dfn2"))
+    usual.pipeline.control(Controls(model="of tomorrow"))  # type: ignore[arg-type]
+    for run in (chosen, usual):
+        run.play(packets)
+        run.pipeline.control(Controls(model="dfn3"))
+        run.pipeline.push(Gap(96_000))
+        run.play(packets)
+    recorded = chosen.finish()
+    assert np.array_equal(recorded, usual.finish())
+    fresh = Run(every_model, tmp_path)
+    fresh.pipeline.control(Controls(model="dfn3"))
+    fresh.play(packets)
+    again = recorded[-len(packets) * 960 :]
+    assert np.std(again - fresh.finish()) < 0.1 * np.std(again)
+
+
+def test_sound_that_passes_is_the_original_where_it_would_be(
+    every_model: SoundThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a click at either end, if it may: who did not allow it is denoised."""
+    monkeypatch.setattr(SoundThread, "_look", lambda self: None)  # there is time enough
+    packets = encode(noisy_clip("words", 6.0))
+    expected = unchanged(every_model, tmp_path, packets)
+    for may_pass in (True, False):
+        run = Run(every_model, tmp_path)
+        run.pipeline.control(Controls(may_pass=may_pass))
+        run.play(packets[:100])
+        run.pipeline._lane.passes = True
+        run.play(packets[100:150])
+        assert run.pipeline.degraded is may_pass
+        run.pipeline._lane.passes = False
+        run.play(packets[150:])
+        assert not run.pipeline.degraded
+        recorded = run.finish()
+        assert len(recorded) == len(expected)
+        error = np.abs(recorded - expected)
+        passed, denoised = error[100 * 960 + 4000 : 150 * 960], error[250 * 960 :]
+        assert (float(np.max(passed)) < CLICK) == may_pass
+        assert np.max(denoised) > 10 * CLICK
+
+
+def test_dropped_sound_is_silence_that_no_model_hears(thread: SoundThread, tmp_path: Path) -> None:
+    """What comes before and after it is where it would be, even if no output is left to come."""
+    packets = encode(SOUND)
+    expected = unchanged(thread, tmp_path, packets)
+    run = Run(thread, tmp_path)
+    run.pipeline.control(Controls(denoise=False))
+    run.play(packets[:40])
+    for dropped in packets[40:55]:
+        run.pipeline._count_dropped(Heard(run.decoder, Opus(dropped)))
+        run.decoder.decode(dropped)
+    run.play(packets[55:])
+    assert run.pipeline.degraded and run.pipeline.gaps == 1
+    recorded = run.finish()
+    assert len(recorded) == len(expected)
+    start, end = 40 * 960, 55 * 960
+    assert not recorded[start + 240 : end].any()
+    assert np.max(np.abs(recorded - expected)[:start]) < CLICK
+    apart = np.abs(recorded - expected)[end + 9600 :]  # the decoder needs a while
+    assert np.max(apart) < CLICK

@@ -173,7 +173,7 @@ def test_no_sample_is_a_fault_of_ours(model: Model, samples: list[float], subtyp
 @pytest.fixture
 async def made() -> AsyncIterator[Previews]:
     """Previews of a process."""
-    made = Previews("dfn2")
+    made = Previews()
     yield made
     await made.close()
 

@@ -1,12 +1,15 @@
 """One thread for many streams: it batches those that are ready, and one's failure is its own."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
-from actors.denoiser import Denoiser, EngineFull, load_model
+from actors.denoiser import Denoiser, Engine, EngineFull, load_model
+from actors.denoiser.cpu_executor import CpuExecutor
+from actors.denoiser.executor import Batch, Result
 from actors.sound_thread import Lane, SoundThread
 from tests.denoiser.clips import Sound, noisy_clip, worst
 
@@ -46,7 +49,8 @@ class Stream:
         self.thread_ids.add(threading.get_ident())
         if not len(sound):
             raise RuntimeError("an empty piece")
-        self.lane.slot.push(sound)
+        if not self.lane.passes:
+            self.lane.slot.push(sound)
 
     def _pass_on(self) -> None:
         self.heard.append(self.lane.slot.take())
@@ -67,6 +71,14 @@ class Stream:
     def sound(self) -> Sound:
         """Get the whole output."""
         return np.concatenate(self.heard)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what the thread does."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def _alone(sound: Sound) -> Sound:
@@ -135,3 +147,57 @@ def test_a_full_lane_drops_its_oldest(thread: SoundThread) -> None:
     assert stream.lane.waiting == 3
     thread.open(stream.lane)
     stream.lane.close()
+
+
+class Slow(CpuExecutor):
+    """Takes long for every hop, of which each stream has one every 10 ms."""
+
+    hop_s = 0.006
+
+    def run(self, batch: Batch) -> Result:
+        """Give back what came, late."""
+        time.sleep(self.hop_s * batch.hops.shape[0] * batch.hops.shape[1])
+        return Result(batch.hops.copy(), np.zeros(len(batch.slots), np.float32))
+
+
+def test_in_overload_streams_pass_that_may_and_others_lose_what_is_late() -> None:
+    """There is time for half of them: those that may pass until there is room, one by one."""
+    model = load_model()
+    thread = SoundThread(model, streams=3)
+    thread._engines = {model.name: Engine(model, 3, executor=Slow)}
+    streams = [Stream(thread) for _ in range(3)]
+    for stream in streams:
+        thread.open(stream.lane)
+    thread.start()
+    over = threading.Event()
+
+    def play() -> None:
+        """Push 20 ms to each every 20 ms."""
+        due = time.monotonic()
+        while not over.is_set():
+            for stream in streams:
+                stream.lane.push(np.zeros(960, np.float32))
+            due += 0.02
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    playing = threading.Thread(target=play)
+    playing.start()
+    try:
+        wait_until(lambda: thread.overloaded and bool(streams[0].dropped))
+        assert not any(stream.lane.passes for stream in streams), "nobody may"
+        for stream in streams[1:]:
+            stream.lane.may_pass = True
+        wait_until(lambda: all(stream.lane.passes for stream in streams[1:]))
+        assert not streams[0].lane.passes
+        wait_until(lambda: not thread.overloaded)
+        Slow.hop_s = 0.001
+        wait_until(lambda: not any(stream.lane.passes for stream in streams))
+        assert not thread.overloaded
+    finally:
+        over.set()
+        playing.join()
+        Slow.hop_s = 0.006
+        for stream in streams:
+            stream.lane.close()
+        thread.close()
+    assert not any(stream.errors for stream in streams)

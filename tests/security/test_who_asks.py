@@ -235,18 +235,19 @@ async def test_a_stream_begins_with_settings_in_its_address(edge: Edge) -> None:
         return answer.status_code
 
     assert await begin(denoise="false", attenuation_limit_db="12", of_tomorrow="1") == 201
-    assert await begin(attenuation_limit_db="null", post_filter="true", muted="1") == 201
+    assert await begin(attenuation_limit_db="null", post_filter="true", model="dfn2") == 201
     assert await begin() == 201
     given = list(edge.streams.settings)
     assert given == [
         {"denoise": False, "attenuation_limit_db": 12.0},
-        {"attenuation_limit_db": None, "post_filter": True, "muted": True},
+        {"attenuation_limit_db": None, "post_filter": True, "model": "dfn2"},
         {},
     ]
     for name, value in (
         ("denoise", "maybe"), ("denoise", "null"), ("attenuation_limit_db", "-1"),
         ("attenuation_limit_db", "nan"), ("attenuation_limit_db", "inf"), ("muted", ""),
-        ("title", "x" * 81), ("title", "a\nb"), ("post_filter", "2"),
+        ("title", "x" * 81), ("title", "a\nb"), ("post_filter", "2"), ("model", "dfn3"),
+        ("model", "x" * 65), ("undenoised_on_overload", "x"),
     ):  # fmt: skip
         assert await begin(**{name: value}) == 422, (name, value)
     assert edge.streams.settings == given

@@ -8,7 +8,13 @@ globalThis.localStorage = {
   getItem: (key) => kept.get(key) ?? null,
   setItem: (key, value) => kept.set(key, value),
 };
-const DEFAULTS = { denoise: true, attenuation_limit_db: null, share_original: false, deviceId: "" };
+const DEFAULTS = {
+  denoise: true,
+  attenuation_limit_db: null,
+  share_original: false,
+  undenoised_on_overload: false,
+  deviceId: "",
+};
 
 test("choices are kept for each person", () => {
   new KeptSettings("ada").keep({ denoise: false, attenuation_limit_db: 12 });
@@ -32,6 +38,6 @@ test("the address of an offer holds every setting", () => {
   const query = settingsQuery({ ...DEFAULTS, muted: true, title: "Tea & talk" });
   assert.equal(
     query,
-    "denoise=true&attenuation_limit_db=null&share_original=false&muted=true&title=Tea+%26+talk",
+    "denoise=true&attenuation_limit_db=null&share_original=false&undenoised_on_overload=false&muted=true&title=Tea+%26+talk",
   );
 });

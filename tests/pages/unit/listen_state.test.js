@@ -118,6 +118,17 @@ test("a muted friend is muted, listened to or not", () => {
   ]);
 });
 
+test("whoever hears noise or gaps because the server is busy reads why", () => {
+  const degraded = stream({ degraded: true });
+  const undenoised = stream({ degraded: true, undenoised_on_overload: true });
+  assertHistory([
+    [{ ...HEARING, stream: degraded }, "live", "hearingGaps"],
+    [{ ...HEARING, stream: undenoised }, "live", "hearingUndenoised"],
+    [{ ...HEARING, stream: undenoised, sound: "original" }, "live", "hearingOriginal"],
+    [{ ...LIVE, stream: degraded }, "live", "live"],
+  ]);
+});
+
 test("the noise is named, and switching to it announces nothing", () => {
   const original = { ...HEARING, sound: "original" };
   assert.equal(say(original).sentence, sentence("hearingOriginal"));

@@ -72,6 +72,10 @@ test("an end or a takeover is never called a lost connection, whichever news com
 });
 
 test("whoever is away or silent is told so, the gravest first", () => {
+  const lossy = { ...LIVE, stream: stream({ degraded: true }) };
+  assert.equal(say(lossy).sentence, sentences.overloaded);
+  const noisy = { ...LIVE, stream: stream({ degraded: true, share_original: true }) };
+  assert.equal(say(noisy).sentence, sentences.undenoised);
   const mute = { ...LIVE, muted: true, silent: true };
   assert.equal(say({ ...LIVE, serverAway: true }).sentence, sentences.newsAway);
   assert.equal(say({ ...LIVE, phase: "reconnecting", serverAway: true }).sentence, sentences.lostServer);
