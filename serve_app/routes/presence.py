@@ -70,6 +70,10 @@ ENDS: dict[type[SubscriptionEnded], Close] = {
 async def presence(socket: WebSocket) -> None:
     """Tell a page what changes until it leaves; keep track of whether it publishes."""
     use = services(socket)
+    if use.isolation.isolated:  # it would wait for Redis, and be sent away
+        await socket.accept()
+        await socket.close(TRY_AGAIN.code, TRY_AGAIN.reason)
+        return
     try:
         who = await verified_socket(socket, use)
     except (WrongCredentials, LinkRefused, ForeignOrigin) as refusal:

@@ -172,6 +172,15 @@ async def test_a_socket_with_no_news_has_a_heartbeat(serve: Serve) -> None:
         assert (await next_of(socket))["stream"]["username"] == "ada"
 
 
+async def test_a_replica_that_is_cut_off_takes_no_socket(serve: Serve) -> None:
+    """It says so at once, so that the page finds another one."""
+    replica = await serve()
+    ada = await replica.edge.person("ada")
+    replica.edge.services.isolation.isolated = True
+    async with replica.socket(f"?token={ada.token}") as socket:
+        assert (await close_of(socket))[0] == 1013
+
+
 async def test_after_an_outage_everybody_gets_a_new_snapshot(serve: Serve) -> None:
     """It contains what was missed; even if the first attempt to get it fails."""
     replica = await serve()
