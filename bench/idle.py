@@ -1,61 +1,79 @@
-"""What the embedded SeaweedFS costs while nobody stores anything.
+"""What a hushcast that nobody uses costs, process by process, and how long it takes to start.
 
-`python -m bench.idle [GOMEMLIMIT=... GOGC=...]` measures it as hushcast starts it, in turns with
-the environment given.
+`python -m bench.idle [--seconds 60]` starts `hushcast up`, lets it settle, and prints the share of
+a core and the memory (PSS) of each of its processes.
 """
 
-import sys
+import argparse
+import os
 import tempfile
 import time
-from dataclasses import replace
+from collections import Counter, defaultdict
 from pathlib import Path
-from statistics import median
 
 import psutil
 
-from commands.local.child import Child
-from commands.local.guardian import Guardian
-from commands.local.seaweed import SeaweedFS
+from tests.running import running_app
 
-SETTLE_S = 15.0
-MEASURE_S = 30.0
-TURNS = 2
+SETTLE_S = 30.0
 
 
-def measure(environment: dict[str, str]) -> tuple[float, float]:
-    """Start a server; get its share of a core, %, and its memory, MB, once it has settled."""
-    with tempfile.TemporaryDirectory() as folder, Guardian() as guardian:
-        part = SeaweedFS.prepare(Path(folder) / "data", Path(folder) / "log")
-        command = part.command()
-        child = Child(
-            part.name, replace(command, environment=command.environment | environment), guardian
-        )
-        child.start()
+def name_of(process: psutil.Process) -> str:
+    """Name what a process is for: Ray's by their own titles, others by their command."""
+    words = process.cmdline()
+    if not words:
+        return process.name()
+    if words[0].startswith("ray::"):
+        return " ".join(words)
+    known = [Path(word).name for word in words if not word.startswith("-")]
+    if known[0].startswith("python") and len(known) > 1:
+        module = words[words.index("-m") + 1] if "-m" in words else known[1]
+        return f"python {module}"
+    return known[0]
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """List a process and all that it started, also what has been orphaned in its session."""
+    root = psutil.Process(pid)
+    found = {each.pid: each for each in [root, *root.children(recursive=True)]}
+    groups = {os.getsid(each) for each in found}
+    for each in psutil.process_iter():
         try:
-            child.wait_until(part.answers)
-            process = psutil.Process(child.pid)
-            time.sleep(SETTLE_S)
-            before = sum(process.cpu_times()[:2])
-            time.sleep(MEASURE_S)
-            used_s = sum(process.cpu_times()[:2]) - before
-            return 100 * used_s / MEASURE_S, process.memory_info().rss / 2**20
-        finally:
-            child.stop()
+            if os.getsid(each.pid) in groups:
+                found.setdefault(each.pid, each)
+        except (ProcessLookupError, PermissionError):
+            continue
+    return [each for each in found.values() if each.pid != os.getpid()]
 
 
 def main() -> None:
-    """Print the medians."""
-    other = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    contestants: dict[str, dict[str, str]] = {"as started": {}}
-    if other:
-        contestants[" ".join(sys.argv[1:])] = other
-    results: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
-    for _ in range(TURNS):
-        for name, environment in contestants.items():
-            results[name].append(measure(environment))
-    for name, measured in results.items():
-        cpu, memory = (median(each) for each in zip(*measured, strict=True))
-        print(f"{name}: {cpu:.1f} % of a core, {memory:.0f} MB")
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    seconds = parser.parse_args().seconds
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        with running_app(Path(folder)) as app:
+            print(f"ready after {time.monotonic() - began:.1f} s")
+            time.sleep(SETTLE_S)
+            before = {
+                each.pid: (each, sum(each.cpu_times()[:2])) for each in family(app.process.pid)
+            }
+            time.sleep(seconds)
+            cpu, memory, count = defaultdict[str, float](float), Counter[str](), Counter[str]()
+            for process, used in before.values():
+                try:
+                    name = name_of(process)
+                    cpu[name] += sum(process.cpu_times()[:2]) - used
+                    memory[name] += process.memory_full_info().pss
+                    count[name] += 1
+                except psutil.NoSuchProcess:
+                    continue
+    for name, used in sorted(cpu.items(), key=lambda each: -each[1]):
+        print(
+            f"{100 * used / seconds:5.1f} %  {memory[name] / 2**20:6.0f} MB  {count[name]} x {name}"
+        )
+    print(f"{100 * sum(cpu.values()) / seconds:5.1f} %  {memory.total() / 2**20:6.0f} MB  in all")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ UNDO_S = 30
 REMOVED_TTL_S = 90 * 86_400
 """How long a removed id stays barred: longer than a lost node stays away."""
 PAGE = 500
-LEASE_TTL_S = 30
+LEASE_TTL_S = 20
 """How long a recording's lease outlasts the last renewal."""
 
 _ALL = "hushcast:recordings:all"

@@ -19,7 +19,7 @@ from recordings.store import RecordingStore, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-RECOVERY_INTERVAL_S = 10.0
+RECOVERY_INTERVAL_S = 5.0
 SWEEP_INTERVAL_S = 15
 UPLOADS_INTERVAL_S = 300
 """How often the store is asked for uploads that the index does not know."""
