@@ -3,12 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from actors import access
 from actors.access import AccessEnded
-from actors.live_stream import LiveStream
 from foundation.follower import Follower
 from foundation.redis import RedisClient, RedisUnavailable
+
+if TYPE_CHECKING:
+    from actors.live_stream import LiveStream
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ class AccessWatch:
     """
 
     def __init__(
-        self, redis_url: str, redis: RedisClient, streams: Mapping[str, LiveStream]
+        self, redis_url: str, redis: RedisClient, streams: "Mapping[str, LiveStream]"
     ) -> None:
         self.failed = False
         self._redis = redis

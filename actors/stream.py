@@ -2,6 +2,9 @@
 
 An actor is named, detached and holds real resources. It hosts `streams_per_actor` streams,
 keeps the model loaded between them, and ends itself when nobody asks for it any more.
+
+Only its own process loads the media path: callers import this module, too, and are spared the 60 MB
+and the half second that aiortc, FFmpeg, LLVM and ONNX take.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.actor
@@ -21,17 +24,12 @@ import ray.util
 from actors.access import Guest
 from actors.access_watch import AccessWatch
 from actors.admission import MAX_LISTENERS, Admission
-from actors.aiortc_internals import check_aiortc
-from actors.denoiser import Device, ModelName, load_model
 from actors.errors import NoCapacity, NoPlace, NotLive, UnknownSession
 from actors.heartbeat import Heartbeat
-from actors.ice import gather_on
-from actors.live_stream import LiveStream
-from actors.models import DEFAULT_MODEL
+from actors.models import DEFAULT_MODEL, ModelName
 from actors.node import WITHOUT_RAY, Node, here
 from actors.previews import Previews
 from actors.process_load import ProcessLoad
-from actors.sound_thread import SoundThread
 from actors.status import LEASE_TTL_S, Kept, Listening, StatusStore, StreamStatus
 from actors.stream_core import StreamTimes
 from foundation import logs
@@ -44,6 +42,11 @@ from recordings.quota import UNLIMITED, Quota
 from recordings.recorder import Recorder
 from recordings.retention import KEEP_ALL, Retention
 from recordings.store import RecordingStore, StoreConfig
+
+if TYPE_CHECKING:
+    from actors.denoiser import Device
+    from actors.live_stream import LiveStream
+    from actors.sound_thread import SoundThread
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +72,7 @@ class StreamActorConfig:
     model: ModelName = DEFAULT_MODEL
     models: tuple[ModelName, ...] = ()
     """What streams may choose besides; each is loaded before the first stream."""
-    device: Device = "cpu"
+    device: "Device" = "cpu"
     streams_per_actor: int = 1
     listeners_per_actor: int = MAX_LISTENERS
     ice_addresses: tuple[str, ...] = ()
@@ -148,6 +151,8 @@ class StreamHost:
         self._starting = asyncio.Lock()
         self._leaving: asyncio.Task[None] | None = None
         self._asked_at = self._used_at = time.monotonic()
+        from actors.ice import gather_on
+
         gather_on(
             here(config.ice_addresses),
             ports=config.udp_ports,
@@ -169,6 +174,8 @@ class StreamHost:
         config = self._config
         spool = Path(config.spool_dir)
         await self._node.check(spool, config.ice_addresses, config.udp_ports, config.public_ips)
+        from actors.aiortc_internals import check_aiortc
+
         await check_aiortc()
         self._sound_thread = await asyncio.to_thread(_make_sound_thread, self._config)
         self._sound_thread.start()
@@ -396,16 +403,18 @@ class StreamHost:
         """Whom this actor hosts or keeps a place for."""
         return {*self._streams, *self._reservations()}
 
-    def _stream(self, username: str) -> LiveStream:
+    def _stream(self, username: str) -> "LiveStream":
         stream = self._streams.get(username)
         if stream is None or stream.stopping:
             raise NotLive(f"{username} is not live.")
         return stream
 
-    def _begin(self, username: str, kept: Kept | None) -> LiveStream:
+    def _begin(self, username: str, kept: Kept | None) -> "LiveStream":
         reserved = self._reservations().pop(username, None)
         if reserved is None or self._sound_thread is None or not self._sound_thread.alive:
             raise NoPlace("This actor has no place for the stream.")
+        from actors.live_stream import LiveStream
+
         stream = LiveStream(
             username,
             actor=self._name,
@@ -422,7 +431,7 @@ class StreamHost:
         self._tasks.start(self._host(stream), name=f"stream of {self._name}")
         return stream
 
-    async def _host(self, stream: LiveStream) -> None:
+    async def _host(self, stream: "LiveStream") -> None:
         """Run a stream to its end."""
         try:
             await stream.run()
@@ -432,7 +441,11 @@ class StreamHost:
             self._used_at = time.monotonic()
 
 
-def _make_sound_thread(config: StreamActorConfig) -> SoundThread:
+def _make_sound_thread(config: StreamActorConfig) -> "SoundThread":
+    import actors.live_stream  # noqa: F401  # not only when somebody waits for the first stream
+    from actors.denoiser import load_model
+    from actors.sound_thread import SoundThread
+
     # Microphones without automatic gain are often quiet: the network hears them louder.
     model, *others = (
         load_model(name, normalise_level=True)

@@ -125,9 +125,17 @@ def reached_names(tree: ast.AST) -> set[str]:
 
 def test_a_cpu_stream_actor_loads_neither_torch_nor_the_edge() -> None:
     """What a stream's process imports is the media path and nothing above it."""
-    loaded = _loaded_by("import actors.stream")
-    assert "actors" in loaded
+    loaded = _loaded_by("import actors.stream, actors.live_stream")
+    assert "aiortc" in loaded
     assert not loaded & {"torch", "fastapi", "commands", "serve_app", "deployments"}
+
+
+@pytest.mark.parametrize("entry", ["serve_app.ingress", "deployments.directory"])
+def test_only_a_stream_actor_loads_the_media_path(entry: str) -> None:
+    """Whoever calls actors is spared what it takes."""
+    loaded = _loaded_by(f"import {entry}")
+    assert "ray" in loaded
+    assert not loaded & {"aiortc", "av", "llvmlite", "onnx", "onnxruntime", "soundfile"}
 
 
 def _loaded_by(code: str) -> set[str]:

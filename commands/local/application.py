@@ -86,7 +86,7 @@ def _wait_for_the_end() -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     threading.Thread(target=_end_of, args=(end,), daemon=True, name="stdin").start()
-    while not end.wait(0.1):  # short, so that the signal handler gets to run
+    while not end.wait(0.5):  # short, so that the signal handler gets to run
         continue
 
 

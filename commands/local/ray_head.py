@@ -3,7 +3,7 @@
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from commands.local.child import LOG_BYTES, Command
 from commands.local.data_dir import kept_secret, private_folder
@@ -37,7 +37,7 @@ class RayHead:
         """
         private_folder(folder)
         kept_secret(folder / "token")
-        uses = ("store", "client server", "autoscaler metrics", "dashboard metrics")
+        uses = ("store", "autoscaler metrics", "dashboard metrics")
         ports = dict(zip(uses, free_ports(len(uses)), strict=True))
         return cls(folder.absolute(), log, temp / "r", ports)
 
@@ -52,7 +52,10 @@ class RayHead:
         return ray_environment(self.folder / "token") | {
             # The application has already drained when Ray is told to end.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-            "RAY_START_HOOK": f"{__name__}.{without_dashboard.__name__}",
+            "RAY_START_HOOK": f"{__name__}.{without_what_nobody_uses.__name__}",
+            # Nobody reads Ray's metrics here, and Serve's controller looks ten times a second.
+            "RAY_enable_metrics_collection": "0",
+            "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
             "AUTOSCALER_METRIC_PORT": str(self.ports["autoscaler metrics"]),
             "DASHBOARD_METRIC_PORT": str(self.ports["dashboard metrics"]),
         }
@@ -63,8 +66,6 @@ class RayHead:
         options = (
             "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={self.ports['store']}",
             "--include-dashboard=false", "--dashboard-agent-listen-port=0",
-            # It always starts if grpcio is installed; its default port is fixed, 10001.
-            f"--ray-client-server-port={self.ports['client server']}",
             "--min-worker-port=0", "--max-worker-port=0",
             f"--object-store-memory={OBJECT_STORE_BYTES}", f"--temp-dir={self.temp}",
             "--no-monitor", "--disable-usage-stats",
@@ -82,15 +83,19 @@ class RayHead:
             return False
 
 
-def without_dashboard(ray_params: object, head: bool) -> None:
-    """Keep `ray start`, which calls this, from starting the dashboard's process.
+def without_what_nobody_uses(ray_params: Any, head: bool) -> None:
+    """Keep `ray start`, which calls this, from starting three processes (in ray 2.60).
 
-    It starts with `--include-dashboard=false` too, only to report that usage statistics are off,
-    and to ask the metadata services of three clouds where it is (`UsageStatsHead` in ray 2.60).
+    The dashboard's starts with `--include-dashboard=false` too, only to report that usage
+    statistics are off, and to ask the metadata services of three clouds where it is
+    (`UsageStatsHead`). The server for remote clients starts if grpcio is installed, on port 10001.
+    The log monitor sends a driver what workers print; ours have logs of their own.
     """
     import ray._private.services as services  # up.py, which imports this module, loads no Ray
 
     services.start_api_server = lambda *args, **kwargs: (None, None)
+    ray_params.ray_client_server_port = None
+    ray_params.include_log_monitor = False
 
 
 def ray_environment(token: Path) -> dict[str, str]:
