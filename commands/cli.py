@@ -130,6 +130,11 @@ def _add_load(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--jitter", metavar="MS", type=float, default=0.0, help="delay datagrams by 0 to MS ms"
     )
     load.add_argument(
+        "--undenoised-on-overload",
+        action="store_true",
+        help="let the server pass the streams on undenoised while it has too little time",
+    )
+    load.add_argument(
         "--invite",
         metavar="CODE",
         help="invitation for the accounts, where people need one to sign up; see `hushcast "

@@ -45,6 +45,7 @@ class LiveRecording:
         store: RecordingStore,
         spool_dir: Path,
         in_background: TaskSet,
+        turns: asyncio.Semaphore,
         quota: Quota = UNLIMITED,
         other_disks: Sequence[Path] = (),
         tail_s: float = 0.0,
@@ -56,6 +57,7 @@ class LiveRecording:
         self._store = store
         self._spool_dir = spool_dir
         self._in_background = in_background
+        self._turns = turns
         self._quota = quota
         self._other_disks = other_disks
         self._tail_s = tail_s
@@ -152,7 +154,12 @@ class LiveRecording:
     async def _follow(self, meta: SpoolMeta) -> None:
         """Upload what is written and store it at the end, as long as we hold the lease."""
         uploader = Uploader(
-            self._path(meta), meta, index=self._index, store=self._store, tail_s=self._tail_s
+            self._path(meta),
+            meta,
+            index=self._index,
+            store=self._store,
+            turns=self._turns,
+            tail_s=self._tail_s,
         )
         async with self._index.lease(meta.recording_id).kept() as lease:
             self._lease = lease

@@ -27,6 +27,8 @@ RETENTION_INTERVAL_S = 3600
 ACCOUNTS_INTERVAL_S = 3600
 DELETION_INTERVAL_S = 2.0
 COPY_INTERVAL_S = 1.0
+UPLOADS_AT_A_TIME = 2
+"""Streams that began together have their parts together; sending all at once delays sound."""
 UNTOUCHED_S = 5.0
 """An unlocked spool that has not changed for this long was abandoned."""
 
@@ -52,6 +54,7 @@ class Recorder:
         self._store = store
         self._spool_dir = spool_dir
         self._tasks = TaskSet()
+        self._turns = asyncio.Semaphore(UPLOADS_AT_A_TIME)
 
     @property
     def busy(self) -> bool:
@@ -72,6 +75,7 @@ class Recorder:
             store=self._store,
             spool_dir=self._spool_dir,
             in_background=self._tasks,
+            turns=self._turns,
             quota=self._quota,
             other_disks=self._other_disks,
             tail_s=self._tail_s,

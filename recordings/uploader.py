@@ -38,13 +38,16 @@ class Uploader:
         *,
         index: RecordingIndex,
         store: RecordingStore,
+        turns: asyncio.Semaphore,
         tail_s: float = 0.0,
     ) -> None:
+        """`turns` are shared by all recordings of a process that send their parts."""
         self._path = path
         self._meta = meta
         self._key = Recording.of(meta).key
         self._log = index.uploads
         self._store = store
+        self._turns = turns
         self._tail_s = tail_s
         self._tail_due = 0.0
         self._has_tail = False
@@ -93,10 +96,11 @@ class Uploader:
             upload_id = await asyncio.to_thread(self._store.parts.begin, self._key)
             return Upload(self._meta.recording_id, self._key, upload_id)
         number = len(upload.parts) + 1
-        data = await self._read_part(number)
-        part = await asyncio.to_thread(
-            self._store.parts.put, upload.key, upload.upload_id, number, data
-        )
+        async with self._turns:
+            data = await self._read_part(number)
+            part = await asyncio.to_thread(
+                self._store.parts.put, upload.key, upload.upload_id, number, data
+            )
         if self._has_tail:
             await self._remove_tail()
         return replace(upload, parts=(*upload.parts, part))

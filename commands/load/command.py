@@ -78,6 +78,7 @@ def _wanted(options: Namespace) -> Wanted:
         sound=sound,
         packets=tuple(encode(sound, bitrate=BITRATE)),
         denoise=bool(options.audio),
+        undenoised_on_overload=options.undenoised_on_overload,
         invite=options.invite,
     )
 
@@ -101,8 +102,8 @@ def _check(options: Namespace) -> None:
 
 
 def _chosen(options: Namespace) -> dict[str, Any]:
-    names = "url publishers listeners seconds audio loss burst jitter".split()
-    return {name: getattr(options, name) for name in names}
+    names = "url publishers listeners seconds audio loss burst jitter undenoised_on_overload"
+    return {name: getattr(options, name) for name in names.split()}
 
 
 def _write(path: str | None, told: dict[str, Any]) -> None:

@@ -20,6 +20,8 @@ class Measured:
     listeners: list[Started] = field(default_factory=list)
     publishing: list[CrewResult] = field(default_factory=list)
     listening: list[CrewResult] = field(default_factory=list)
+    degraded: list[bool] = field(default_factory=list)
+    """Of looks at the streams, one after the other, which saw a degraded one."""
 
 
 def numbers(options: dict[str, Any], measured: Measured) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def numbers(options: dict[str, Any], measured: Measured) -> dict[str, Any]:
             "publishers_that_were_told": sum(bool(each) for each in stats),
             "late_hops": sum(int(each.get("late_hops", 0)) for each in stats),
             "worst_loss": max((each.get("loss", 0.0) for each in stats), default=0.0),
+            "degraded": float(np.mean(measured.degraded)) if measured.degraded else 0.0,
             "refused_tries": sum(each.tries - 1 for each in started),
         },
         "injected": {
@@ -99,7 +102,8 @@ def table(told: dict[str, Any]) -> str:
         f"latency found for {told['latency_found_for']:.0%} of the measured frames",
         f"server: {server['late_hops']} late hops, "
         f"{server['worst_loss']:.1%} lost from the worst publisher, "
-        f"{server['refused_tries']} attempts refused",
+        f"{server['refused_tries']} attempts refused, "
+        f"{server['degraded']:.0%} of the time degraded",
         f"injected: {told['injected']['lost_to_server']} datagrams lost to the server, "
         f"{told['injected']['lost_to_listeners']} to listeners",
         f"this generator: packets late by up to {generator['worst_late_packet_ms']:.1f} ms, "

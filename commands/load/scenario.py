@@ -37,6 +37,7 @@ class Wanted:
     sound: Sound
     packets: tuple[bytes, ...]
     denoise: bool
+    undenoised_on_overload: bool = False
     invite: str | None = None
 
 
@@ -76,10 +77,11 @@ class Scenario:
             for voice, each in zip(voices, self._measured.publishers, strict=True)
             if each.failure is None
         }
-        self._wait_live([voice for voice in voices if voice.username in began])
+        live = [voice for voice in voices if voice.username in began]
+        self._wait_live(live)
         heard = [(ear, voice) for ear, voice in hearing if voice.username in began]
         listening = self._listen(heard, began, stack)
-        self._wait()
+        self._wait(live)
         self._say("collecting the results")
         self._measured.listening = self._stop(listening)
         self._measured.publishing = self._stop(publishing)
@@ -159,21 +161,34 @@ class Scenario:
         return started
 
     def _wait_live(self, voices: Sequence[Account]) -> None:
-        """Wait until the streams are live, then switch denoising off for the marker."""
+        """Wait until the streams are live, then have the model leave the marker as it is.
+
+        With denoising off, an overloaded server would not even run it.
+        """
+        settings: dict[str, object] = {}
+        if not self._wanted.denoise:
+            settings["attenuation_limit_db"] = 0
+        if self._wanted.undenoised_on_overload:
+            settings["undenoised_on_overload"] = True
         for voice in voices:
             give_up = time.monotonic() + LIVE_LIMIT_S
             while (stream := voice.stream()) is None or stream["state"] != "live":
                 if time.monotonic() > give_up:
                     raise ApiError(f"{voice.username} connected but did not go live")
                 self._signals.pause(POLL_S)
-            if not self._wanted.denoise:
-                voice.api.call("PATCH", "/api/stream", {"denoise": False})
+            if settings:
+                voice.api.call("PATCH", "/api/stream", settings)
 
-    def _wait(self) -> None:
+    def _wait(self, live: Sequence[Account]) -> None:
+        """Let the time pass; see every second whether a stream is degraded, each in its turn."""
+        degraded = self._measured.degraded
         end = time.monotonic() + self._wanted.seconds
         while (left := end - time.monotonic()) > 0:
             self._say(f"measuring: {left:.0f} s to go")
             self._signals.pause(min(left, 1.0))
+            if live:
+                stream = live[len(degraded) % len(live)].stream()
+                degraded.append(bool(stream and stream.get("degraded")))
 
     def _stop(self, crews: list[Crew]) -> list[CrewResult]:
         for crew in crews:

@@ -39,7 +39,9 @@ async def lose_a_node(
     meta = some_meta()
     writer = RecordingWriter(spool_dir / f"{meta.recording_id}.wav", meta)
     await index.put(Recording.of(meta))
-    uploader = Uploader(writer.path, meta, index=index, store=store, tail_s=tail_s)
+    uploader = Uploader(
+        writer.path, meta, index=index, store=store, turns=asyncio.Semaphore(), tail_s=tail_s
+    )
     over = asyncio.Event()
     running = asyncio.create_task(uploader.run(until=over))
     upload: Upload | None = None
