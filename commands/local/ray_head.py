@@ -116,6 +116,8 @@ def ray_environment(token: Path) -> dict[str, str]:
         # Each process of Ray has a log of its own in the temporary folder.
         "RAY_ROTATION_MAX_BYTES": str(LOG_BYTES),
         "RAY_ROTATION_BACKUP_COUNT": "1",
+        # Sound does not wait for what else a machine does. Ray's workers give way otherwise (15).
+        "RAY_worker_niceness": "0",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": python_path(),
     }
