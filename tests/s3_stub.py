@@ -4,6 +4,7 @@ import base64
 import hashlib
 import ipaddress
 import re
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
@@ -106,9 +108,7 @@ def s3_stub(folder: Path) -> Iterator[S3Stub]:
     server = _Server(("127.0.0.1", 0), _Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    server.socket = context.wrap_socket(
-        server.socket, server_side=True, do_handshake_on_connect=False
-    )
+    server.context = context
     server.stub = stub = S3Stub(server.server_address[1], certificate)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="S3 stub")
     thread.start()
@@ -123,7 +123,19 @@ def s3_stub(folder: Path) -> Iterator[S3Stub]:
 
 class _Server(ThreadingHTTPServer):
     stub: S3Stub
+    context: ssl.SSLContext
     daemon_threads = True
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a client; `wrap_socket` would leave the socket of one that has gone open."""
+        plain, address = self.socket.accept()
+        try:
+            plain.getpeername()
+        except OSError:
+            plain.close()
+            raise
+        wrapped = self.context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+        return wrapped, address
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Stay quiet: clients that distrust the certificate, or time out, go away."""

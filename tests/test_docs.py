@@ -25,9 +25,11 @@ MEASURED = {
     "one of eight publishers": r"\| hushcast, 8 in a process, one batch \| ([\d.]+) %",
     "a listener": r"\| hushcast: RTP header, SRTP, datagram \| ([\d.]+) %",
     "friends told of a killed actor": r"friends told / sound lost \| ([\d.]+) s",
+    "an idle hushcast": r"\| in all, of one core; PSS \|[^|]*\| ([\d.]+) %",
     "page live after a killed actor": r"live again by itself \(Chromium\) \| ([\d.]+) s",
 }
 QUOTED = {
+    "an idle hushcast": r"`hushcast up` takes ([\d.]+) % of a core",
     "a publisher alone": r"([\d.]+) % of a core in a process of its own",
     "one of eight publishers": r"([\d.]+) % of a core where eight share",
     "a listener": r"listener (?:costs the server|takes) ([\d.]+) %",
