@@ -28,6 +28,7 @@ from foundation.redis import connect
 from foundation.tasks import TaskSet
 from recordings.index import RecordingIndex
 from recordings.recorder import Recorder
+from recordings.spool import any_abandoned
 from recordings.store import RecordingStore, StoreConfig
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class NodeRecovery:
         self._asked_at = time.monotonic()
 
     async def watch(self) -> bool:
-        """Go on, and tell whether any recording is in the spool.
+        """Go on, and tell whether the spool has anything that nobody writes or finishes.
 
         An actor that nobody asks to exits after a while.
         """
@@ -80,7 +81,7 @@ class NodeRecovery:
         if not self._tasks:
             self._tasks.start(self._recorder.recover(), name="recovery")
             self._tasks.start(self._leave_when_orphaned(), name="orphan watch")
-        return await asyncio.to_thread(lambda: any(self._spool.glob("*.wav")))
+        return await asyncio.to_thread(any_abandoned, self._spool)
 
     async def leave(self) -> None:
         """End this process. A spool that is being stored is left to the next one."""

@@ -83,10 +83,13 @@ class Supply:
     def surplus(self) -> ActorDescription | None:
         """Name an actor that may exit: idle for long, and not needed for any loss.
 
-        Of the emptiest node first, so that nodes become free and can be taken away.
+        Of the emptiest node first, so that nodes become free and can be taken away; not where
+        something else keeps the node.
         """
         idle = [a for a in self.actors if not a.users and a.idle_s > SURPLUS_IDLE_S]
-        for actor in sorted(idle, key=lambda each: self._users_on(each.node_id)):
+        kept = {each.node_id for each in self.nodes if self._is_shared(each)}
+        idle.sort(key=lambda each: (self._users_on(each.node_id), each.node_id in kept))
+        for actor in idle:
             if self.starting or self._without(actor).lacking():
                 continue
             alone = len(self._hosts) > 1 and not self._users_on(actor.node_id)
@@ -112,6 +115,11 @@ class Supply:
 
     def _users_on(self, node: str) -> int:
         return sum(len(each.users) for each in self.actors if each.node_id == node)
+
+    def _is_shared(self, node: ClusterNode) -> bool:
+        """Tell whether a node has more on it than actors, as Serve's replicas."""
+        ours = sum(each.node_id == node.node_id for each in self.actors)
+        return node.cpus - node.free_cpus > ours * self.target.num_cpus + ROUNDING
 
     def _free_on(self, node: str) -> int:
         ready = sum(self.rooms.get(a.name, 0) for a in self.actors if a.node_id == node)

@@ -58,6 +58,20 @@ class ClaimedSpool:
         os.close(self.fd)
 
 
+def any_abandoned(folder: Path) -> bool:
+    """Tell whether a folder has a spool that no process is writing or finishing."""
+    return any(map(_is_unlocked, folder.glob("*.wav")))
+
+
+def _is_unlocked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # locked, or gone
+        return False
+    return True
+
+
 def claim_spool(path: Path) -> ClaimedSpool | None:
     """Lock a spool, repair its header from its real length and cut off any half sample.
 

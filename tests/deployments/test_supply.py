@@ -80,6 +80,13 @@ def test_surplus_leaves_the_emptiest_node_first() -> None:
     assert named == ["c", "d", "b"], "two nodes remain, one for each other's loss"
 
 
+def test_surplus_leaves_a_node_that_becomes_free_by_that() -> None:
+    """Not one that Serve's replicas keep: the spare for a loss is better there."""
+    some = [actor("a", "x", users=1), actor("b", "y"), actor("c", "z")]
+    gone = supply(*some, x=2.8, y=2.8, z=3.0).surplus()
+    assert gone is not None and gone.name == "c"
+
+
 def test_who_was_idle_for_a_moment_stays() -> None:
     """Somebody may come back."""
     some = [actor(name, "x", idle_s=10) for name in "abc"]

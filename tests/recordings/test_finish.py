@@ -22,7 +22,7 @@ from foundation.redis import RedisClient, connect
 from recordings.finish import discard, discard_user, finish
 from recordings.index import CHANNEL, Reason, Recording, RecordingChange, RecordingIndex
 from recordings.recovery import recover
-from recordings.spool import claim_spool
+from recordings.spool import any_abandoned, claim_spool
 from recordings.store import RecordingStore, StoreConfig
 from recordings.wav import HEADER_BYTES, SAMPLE_RATE, unpack_header
 from tests.recordings.spools import files_in, relay, some_sound, write_spool
@@ -246,6 +246,17 @@ def spoil(volume: Path, sound: bytes) -> bool:
             file.seek(at)
             file.write(b"rust")
     return at >= 0
+
+
+def test_only_what_nobody_holds_is_abandoned(spool_dir: Path) -> None:
+    """A spool that is written or finished keeps nobody on its node."""
+    assert not any_abandoned(spool_dir)
+    path = write_spool(spool_dir, some_sound(SAMPLE_RATE))
+    assert any_abandoned(spool_dir)
+    claimed = claim_spool(path)
+    assert claimed is not None and not any_abandoned(spool_dir)
+    claimed.close()
+    assert any_abandoned(spool_dir)
 
 
 async def test_s3_may_be_away(
