@@ -479,10 +479,8 @@ class Pool:
     def _fill(self) -> None:
         """Start actors until there are enough places; give up those that nobody needs."""
         supply = self._supply()
-        if not (supply.wanting or self._keeps()):
-            return
         refused = self._avoided
-        for start in supply.starts():
+        for start in supply.starts() if supply.wanting or self._keeps() else ():
             name = STREAM_PREFIX + new_id()
             start = replace(start, avoid=start.avoid | refused | self._leaving)
             if node := self._nodes.get(start.node_id or ""):

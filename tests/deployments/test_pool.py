@@ -112,13 +112,14 @@ def test_a_burst_is_served_by_actors_that_start_for_it() -> None:
     run(main())
 
 
-def test_who_waits_is_the_demand_that_ray_sees_until_it_is_gone() -> None:
-    """A cluster that is full asks for what is needed; later for nothing."""
+@pytest.mark.parametrize("keeps", [True, False])
+def test_who_waits_is_the_demand_that_ray_sees_until_it_is_gone(keeps: bool) -> None:
+    """A cluster that is full asks for what is needed; later for nothing, whoever has asked."""
 
     async def main() -> None:
         cluster = FakeCluster(capacity=8, room=1)
         cluster.add("actor-0", users={f"u{n}" for n in range(8)})
-        async with running(cluster, streams_per_actor=8) as pool:
+        async with running(cluster, streams_per_actor=8, keeps=lambda: keeps) as pool:
             with pytest.raises(StillStarting):
                 await pool.assign("ada")
             assert [each.node_id for each in cluster.waiting] == [None]
