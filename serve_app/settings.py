@@ -336,7 +336,7 @@ class Settings(BaseSettings):
     models: Annotated[
         tuple[ModelName, ...], NoDecode, BeforeValidator(_split), _form("comma-separated names")
     ] = Field((), json_schema_extra=_shown("the one above"))
-    """What else a stream may choose; each takes 10 MB and a second of every process's start."""
+    """What else a stream may choose; each is loaded and compiled at every stream actor's start."""
     warm_actors: int = Field(
         default_factory=lambda: 1 if (os.cpu_count() or 1) <= 2 else 2,
         ge=0,
