@@ -5,6 +5,7 @@ case it is lost. What no node has room for is asked of Ray all the same: that is
 its autoscaler sees.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
@@ -86,10 +87,7 @@ class Supply:
         Of the emptiest node first, so that nodes become free and can be taken away; not where
         something else keeps the node.
         """
-        idle = [a for a in self.actors if not a.users and a.idle_s > SURPLUS_IDLE_S]
-        kept = {each.node_id for each in self.nodes if self._is_shared(each)}
-        idle.sort(key=lambda each: (self._users_on(each.node_id), each.node_id in kept))
-        for actor in idle:
+        for actor in self._idle:
             if self.starting or self._without(actor).lacking():
                 continue
             alone = len(self._hosts) > 1 and not self._users_on(actor.node_id)
@@ -109,17 +107,29 @@ class Supply:
         return {each.node_id for each in self.actors}
 
     @property
+    def _shared(self) -> set[str]:
+        """The nodes that have more on them than actors, as Serve's replicas."""
+        ours = Counter(each.node_id for each in self.actors)
+        return {
+            node.node_id
+            for node in self.nodes
+            if node.cpus - node.free_cpus > ours[node.node_id] * self.target.num_cpus + ROUNDING
+        }
+
+    @property
+    def _idle(self) -> list[ActorDescription]:
+        """The actors that were idle for long; first those whose node could be taken away."""
+        idle = [each for each in self.actors if not each.users and each.idle_s > SURPLUS_IDLE_S]
+        shared = self._shared
+        return sorted(idle, key=lambda a: (self._users_on(a.node_id), a.node_id in shared))
+
+    @property
     def _empty(self) -> int:
         """How many actors have, or will have, no stream."""
         return len(self.starting) + sum(not each.users for each in self.actors)
 
     def _users_on(self, node: str) -> int:
         return sum(len(each.users) for each in self.actors if each.node_id == node)
-
-    def _is_shared(self, node: ClusterNode) -> bool:
-        """Tell whether a node has more on it than actors, as Serve's replicas."""
-        ours = sum(each.node_id == node.node_id for each in self.actors)
-        return node.cpus - node.free_cpus > ours * self.target.num_cpus + ROUNDING
 
     def _free_on(self, node: str) -> int:
         ready = sum(self.rooms.get(a.name, 0) for a in self.actors if a.node_id == node)
@@ -141,13 +151,30 @@ class Supply:
             return replace(lacking, node_id=self._node_for(lacking.avoid))
         if self._empty < self.target.warm_actors and (node := self._node_for(self.given_up)):
             return Start(node)
+        return self._relief()
+
+    def _relief(self) -> Start | None:
+        """Start an actor where a node is kept anyway, so that another node becomes free.
+
+        It takes over from an idle one that is needed, and that nothing else on its node is.
+        """
+        kept = self._shared | {each.node_id for each in self.actors if each.users}
+        for actor in self._idle:
+            if self.starting or actor.node_id in kept:
+                break
+            without = self._without(actor)
+            if lacking := without.lacking():
+                others = {each.node_id for each in self.nodes} - kept
+                if node := without._node_for(lacking.avoid | others):
+                    return Start(node)
         return None
 
     def _node_for(self, avoid: Set[str]) -> str | None:
-        """Choose the node for another actor: with the fewest actors, then the most room."""
+        """Choose the node for another actor: with the fewest, then one that is kept anyway."""
         here = [a.node_id for a in self.actors] + [start.node_id for start in self.starting]
+        shared = self._shared
         fitting = [each for each in self.nodes if each.node_id not in avoid and self._fits(each)]
-        fitting.sort(key=lambda each: (here.count(each.node_id), -each.free_cpus))
+        fitting.sort(key=lambda n: (here.count(n.node_id), n.node_id not in shared, -n.free_cpus))
         return fitting[0].node_id if fitting else None
 
     def _with(self, start: Start) -> "Supply":

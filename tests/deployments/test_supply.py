@@ -87,6 +87,25 @@ def test_surplus_leaves_a_node_that_becomes_free_by_that() -> None:
     assert gone is not None and gone.name == "c"
 
 
+def test_a_spare_moves_where_a_node_is_kept_anyway() -> None:
+    """Another takes over from it there: a stream and its spares end up on the replicas' nodes."""
+    x, y, z = actor("a", "x", users=1), actor("b", "y"), actor("c", "z")
+    crowded = supply(x, y, z, x=1.9, y=1.9, z=3.0)
+    full = replace(crowded, target=replace(crowded.target, places=1),
+                   rooms={"a": 0, "b": 1, "c": 1})  # fmt: skip
+    assert full.surplus() is None, "each is the other's spare"
+    assert started_on(full) == ["x"], "not beside the other spare, nor on a node of its own"
+    moved = replace(full, actors=[x, y, z, actor("d", "x", idle_s=0)],
+                    rooms={"a": 0, "b": 1, "c": 1, "d": 1})  # fmt: skip
+    assert started_on(moved) == []
+    assert moved.surplus() is z
+
+
+def test_a_first_actor_goes_where_the_replicas_are() -> None:
+    """Their nodes are kept anyway."""
+    assert started_on(supply(x=4.0, y=3.8)) == ["y"]
+
+
 def test_who_was_idle_for_a_moment_stays() -> None:
     """Somebody may come back."""
     some = [actor(name, "x", idle_s=10) for name in "abc"]
