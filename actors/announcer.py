@@ -156,7 +156,7 @@ class Announcer:
         """Note, if Redis is there, what is to go on with another actor, should this one be lost."""
         status = self.status
         settings = {name: getattr(status, name) for name in SETTINGS}
-        kept = Kept(status.stream_id, settings, tuple(removed))
+        kept = Kept(status.stream_id, settings, tuple(removed), status.started_at, status.part)
         await self._tell(self._store.keep(status.username, kept))
 
     async def forget_kept(self) -> None:

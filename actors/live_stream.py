@@ -68,7 +68,7 @@ class LiveStream:
     What becomes of it, `StreamCore` decides; this carries it out. A publisher that comes back
     within the grace, or from elsewhere, continues the stream: same listeners, same recording, the
     gap kept as silence. `kept` is of the user's stream that another actor hosted and that goes on
-    here. Lives on one event loop.
+    here: the same stream, with a recording of its own. Lives on one event loop.
     """
 
     def __init__(
@@ -98,14 +98,18 @@ class LiveStream:
             model=sound_thread.model.name,
         )
         self._models = sound_thread.models
+        began_at = kept.started_at if kept else None
         if kept is not None:
-            status = replace(status, **kept.settings)
+            status = replace(status, **kept.settings, stream_id=kept.stream_id, part=kept.part + 1)
             if status.model not in self._models:
                 status = replace(status, model=sound_thread.model.name)
         self.username = username
         self._name = f"stream {status.stream_id}"
         self._times = times
-        self._core = StreamCore(times, time.monotonic())
+        self._began_at = began_at
+        """When its first sound was decoded, if another actor did."""
+        earlier_s = max(0.0, time.time() - began_at) if began_at else 0.0
+        self._core = StreamCore(times, time.monotonic(), earlier_s=earlier_s)
         self._heartbeat = heartbeat
         self._announcer = Announcer(store, status, lease, writer=heartbeat.store)
         self._recording = recorder.record(username, status.stream_id, tell=self._tell_quota)
@@ -507,8 +511,9 @@ class LiveStream:
         self._set(self._publishers[session.session_id].settings)
         started_at = self.status.started_at
         if started_at is None:
-            started_at = time.time()
-            self._recording.begin(started_at)
+            now = time.time()
+            self._recording.begin(now)
+            started_at = self._began_at or now
         else:
             gap = round(silent_s * SAMPLE_RATE) - FRAME_SAMPLES
             self._pipeline.push(Gap(max(0, gap)))

@@ -93,6 +93,8 @@ class StreamStatus:
     undenoised_on_overload: bool = False
     degraded: bool = False
     """Whether its actor has too little time for it: it passes undenoised, or some of it is lost."""
+    part: int = 1
+    """Counts the actors that have hosted it: it goes on with another when one is lost or leaves."""
 
     @staticmethod
     def from_json(text: str | bytes) -> "StreamStatus":
@@ -129,6 +131,9 @@ class Kept:
     settings: Mapping[str, Any]
     removed: Sequence[str] = ()
     """Whom its publisher removed, as `Audience` names them."""
+    started_at: float | None = None
+    """When its first sound was decoded, in seconds since the epoch."""
+    part: int = 1
 
 
 @dataclass(frozen=True)
@@ -252,7 +257,7 @@ class StatusStore:
     ) -> None:
         """Publish a stream's end and release its lease; do nothing if the lease is lost."""
         username = status.username
-        subject = [lease.bid.token, username, status.stream_id]
+        subject = [lease.bid.token, username, status.stream_id, status.actor]
         shared = [VERSION_KEY, STREAMING_KEY, DEADLINES_KEY, hosted_key(status.actor)]
         await self._end(
             keys=[lease.key, status_key(username), *shared],
@@ -393,7 +398,13 @@ class StatusStore:
         if kept["stream_id"] != json.loads(asked)["stream_id"]:
             return None
         settings = {name: value for name, value in kept["settings"].items() if name in SETTINGS}
-        return Kept(str(kept["stream_id"]), settings, tuple(kept["removed"]))
+        return Kept(
+            str(kept["stream_id"]),
+            settings,
+            tuple(kept["removed"]),
+            kept.get("started_at"),  # an earlier release wrote neither this
+            kept.get("part", 1),
+        )
 
     async def tell_listeners(self, username: str, people: list[Listening]) -> None:
         """Tell a user's pages who listens now."""

@@ -44,19 +44,21 @@ return standing
 )
 
 # KEYS: lease, status, version, streaming, deadlines, hosted. ARGV: token, username, stream id,
-# channel, change id, time of the change. Ends a stream and releases its lease, unless another holds
-# it.
+# actor, channel, change id, time of the change. Ends a stream and releases its lease, unless
+# another holds it. The same stream may go on with another actor: that one's status stays.
 END = (
     lease.LUA
     + _PUBLISH
     + """
 if release(KEYS[1], ARGV[1]) == 0 and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 if redis.call('HGET', KEYS[4], ARGV[2]) ~= ARGV[3] then return 0 end
+local current = redis.call('GET', KEYS[2])
+if current and cjson.decode(cjson.decode(current).stream).actor ~= ARGV[4] then return 0 end
 redis.call('DEL', KEYS[2])
 redis.call('HDEL', KEYS[4], ARGV[2])
 redis.call('ZREM', KEYS[5], ARGV[2])
 redis.call('SREM', KEYS[6], ARGV[2])
-publish(KEYS[3], ARGV[4], ARGV[2], nil, ARGV[5], ARGV[6])
+publish(KEYS[3], ARGV[5], ARGV[2], nil, ARGV[6], ARGV[7])
 return 1
 """
 )

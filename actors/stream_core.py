@@ -44,7 +44,8 @@ class _Publisher:
 class StreamCore:
     """Decides one stream's state, takeover, grace and end.
 
-    Every `now` is in seconds, from one clock that never goes back. If its publisher's session
+    Every `now` is in seconds, from one clock that never goes back; `earlier_s` is how long the
+    stream had lasted on other actors. If its publisher's session
     closes or falls silent, a stream is reconnecting for the grace period. Only an explicit end by
     the session that publishes, or published last, ends it at once.
 
@@ -56,7 +57,7 @@ class StreamCore:
         nearly_over: whether it has at most ten minutes left of `max_stream_s`.
     """
 
-    def __init__(self, times: StreamTimes, now: float) -> None:
+    def __init__(self, times: StreamTimes, now: float, *, earlier_s: float = 0.0) -> None:
         self.state = StreamState.CONNECTING
         self.publisher: str | None = None
         self.end_reason: str | None = None
@@ -64,6 +65,7 @@ class StreamCore:
         self.nearly_over = False
         self._times = times
         self._born = now
+        self._earlier_s = earlier_s
         self._began: float | None = None
         """When the first sound was heard."""
         self._lost_at: float | None = None
@@ -110,7 +112,7 @@ class StreamCore:
             if before := self._sessions.get(self.publisher or ""):
                 before.retired = True
             self.publisher = session
-            self._began = now if self._began is None else self._began
+            self._began = now - self._earlier_s if self._began is None else self._began
             verdict = Verdict.TOOK_OVER
         sender.last_packet = self.last_heard = now
         self._lost_at = None

@@ -188,7 +188,7 @@ class Streams:
         try:
             while not (await asyncio.wait([task], timeout=LIVE_INTERVAL_S))[0]:
                 now = await self._store.read(status.username)
-                if now is None or now.stream_id != status.stream_id:
+                if now is None or (now.actor, now.stream_id) != (status.actor, status.stream_id):
                     raise NotLive(f"{status.username} is not live.")
             return await task
         finally:
@@ -225,6 +225,8 @@ class Streams:
             await self._ask_if_there(record.actor, StreamHost.remove, *arguments)
             return
         record = await self._session(session_id, caller)
+        if record.publishes and await self._store.read(record.username) is None:
+            await self._store.forget_kept(record.username)  # what it waits for is not wanted
         await self._ask_if_there(record.actor, StreamHost.end_session, record.username, session_id)
 
     async def stop(
@@ -232,11 +234,14 @@ class Streams:
     ) -> None:
         """End a user's stream, if there is one; with a session only while that one publishes.
 
-        A stream whose actor was frozen until its lease expired does not go on when it wakes.
+        A stream whose actor was frozen until its lease expired does not go on when it wakes, nor
+        does one that waits for another actor.
         """
-        if (grant := await self._store.void(username)) is not None:
-            arguments = (username, session_id, reason)
-            await self._ask_if_there(grant.holder, StreamHost.stop, *arguments)
+        if (grant := await self._store.void(username)) is None:
+            await self._store.forget_kept(username)
+            return
+        arguments = (username, session_id, reason)
+        await self._ask_if_there(grant.holder, StreamHost.stop, *arguments)
 
     async def control(self, username: str, changes: Mapping[str, Any]) -> StreamStatus:
         """Change a live stream's settings. Raises NotLive."""

@@ -9,7 +9,7 @@ import { words } from "./words.js";
  *   started_at: string | null, listeners: number, denoise: boolean,
  *   attenuation_limit_db: number | null, share_original: boolean, muted: boolean,
  *   title: string | null, post_filter: boolean, model: string,
- *   undenoised_on_overload: boolean, degraded: boolean,
+ *   undenoised_on_overload: boolean, degraded: boolean, part: number,
  * }} Stream
  * @typedef {{
  *   username: string, stream: Stream | null, session: string | null, admin: boolean,

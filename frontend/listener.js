@@ -28,6 +28,7 @@ export class Listener extends HeldConnection {
   #held = false;
   /** @type {string | null} */
   #streamId = null;
+  #part = 0;
   #arrival = new Arrival();
   #isTwofold = false;
   #decided = false;
@@ -197,6 +198,7 @@ export class Listener extends HeldConnection {
 
   begun() {
     this.#streamId = this.#stream?.stream_id ?? null;
+    this.#part = this.#stream?.part ?? 0;
   }
 
   /**
@@ -249,8 +251,8 @@ export class Listener extends HeldConnection {
       if (!stream && this.#problem) this.#note({ problem: "" });
       return;
     }
-    const another = this.#streamId && stream && stream.stream_id !== this.#streamId;
-    if (another && this.#isHeard && this.phase === "connected") this.renew();
+    const same = stream?.stream_id === this.#streamId && stream?.part === this.#part;
+    if (this.#streamId && !same && this.#isHeard && this.phase === "connected") this.renew();
     this.#checkSound();
   }
 

@@ -138,6 +138,7 @@ class Stream(BaseModel):
     model: str
     undenoised_on_overload: bool
     degraded: bool
+    part: int
 
 
 class Listener(BaseModel):
@@ -333,6 +334,7 @@ def stream_of(status: StreamStatus | None) -> Stream | None:
         model=status.model,
         undenoised_on_overload=status.undenoised_on_overload,
         degraded=status.degraded,
+        part=status.part,
     )
 
 

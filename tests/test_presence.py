@@ -246,6 +246,20 @@ async def test_an_actor_that_lost_its_lease_writes_nothing(stage: Stage) -> None
     assert await stage.store.host_of("ada") is None
 
 
+async def test_a_stream_that_went_on_elsewhere_is_not_ended_by_its_former_actor(
+    stage: Stage,
+) -> None:
+    """Although it is the same stream, and no lease stands between them."""
+    goes_on = replace(ADA, actor="actor-2", session="s2", part=2)
+    await statuses.write(stage.store, ADA)
+    await stage.redis.delete("hushcast:lease:stream:ada")
+    lease = stage.store.lease("ada", actor="actor-2")
+    assert await stage.store.write(goes_on, lease, change_id="c", changed_at=0.0)
+    await stage.redis.delete("hushcast:lease:stream:ada")
+    await statuses.write(stage.store, replace(ADA, state=StreamState.ENDED))
+    assert await stage.store.read("ada") == goes_on
+
+
 async def test_an_end_is_published_although_the_lease_ran_out(stage: Stage) -> None:
     """Redis was away for longer than a lease lives: friends still learn of the end at once."""
     await statuses.write(stage.store, ADA)

@@ -31,6 +31,11 @@ CONNECT_S = 12.0
 Event = tuple[float, str, Any]
 
 
+def place(stream: dict[str, Any]) -> tuple[str, int]:
+    """Say which stream it is, and where: it is heard anew when either changes."""
+    return stream["stream_id"], stream["part"]
+
+
 class Backoff:
     """How long to wait before the next attempt, as in frontend/waiting.js."""
 
@@ -143,8 +148,8 @@ class Page:
     def _learn(self, username: str, stream: dict[str, Any] | None) -> None:
         before = self.streams.get(username)
         self.streams[username] = stream
-        if (before and (before["state"], before["stream_id"])) != (
-            stream and (stream["state"], stream["stream_id"])
+        if (before and (before["state"], place(before))) != (
+            stream and (stream["state"], place(stream))
         ):
             self.note("stream", (username, stream["state"] if stream else None))
         self.news(username, stream)
@@ -298,7 +303,7 @@ class ListenerPage(Page):
         self.heard: list[float] = []
         """When each packet arrived, time.monotonic."""
         self._wanted = asyncio.Event()
-        self._stream: str | None = None
+        self._stream: tuple[str, int] | None = None
 
     def start(self) -> None:
         """Press Listen."""
@@ -309,7 +314,7 @@ class ListenerPage(Page):
         if username != self.username:
             return
         audible = stream is not None and stream["state"] in ("live", "reconnecting")
-        if audible and stream is not None and stream["stream_id"] != self._stream:
+        if audible and stream is not None and place(stream) != self._stream:
             self._wanted.set()
 
     async def _listen(self) -> None:
@@ -323,7 +328,7 @@ class ListenerPage(Page):
             try:
                 location = await self._offer(peer, f"/whep/{self.username}")
                 self.note("listens", location)
-                self._stream = stream["stream_id"] if stream else None
+                self._stream = place(stream) if stream else None
                 backoff = Backoff()
                 await self._lose()
             except Refused as refusal:

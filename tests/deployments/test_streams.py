@@ -9,7 +9,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 
 import deployments.streams
 from actors.errors import ActorSilent, NoCapacity, NoPlace, NotLive, NotYourSession
-from actors.status import SessionRecord, StatusStore
+from actors.status import Kept, SessionRecord, StatusStore
 from deployments.stream_actors import ActorFailed, drain_all
 from deployments.streams import Streams
 from foundation.redis import RedisClient, connect
@@ -241,6 +241,22 @@ async def test_a_listener_does_not_wait_for_a_stream_that_has_ended(stage: Stage
     with pytest.raises(NotLive):
         async with asyncio.timeout(5):
             await listening
+
+
+async def test_a_stream_that_is_stopped_while_it_waits_does_not_go_on(stage: Stage) -> None:
+    """Its actor is dead: whatever begins next is another stream."""
+    kept = Kept("its-id", {"title": "A talk"}, started_at=1.0, part=3)
+    record = SessionRecord("p1", "ada", "ada", "actor-0", publishes=True)
+    await stage.store.write_session(record)
+    for session in (None, "p1"):
+        await stage.store.keep("ada", kept)
+        await stage.store.tell_pages("ada", "wait", "its-id", "")
+        assert await stage.store.kept("ada") == kept
+        if session:
+            await stage.streams.end_session(session, "ada")
+        else:
+            await stage.streams.stop("ada", None)
+        assert await stage.store.kept("ada") is None
 
 
 async def test_only_the_streams_owner_removes_a_listener(stage: Stage) -> None:

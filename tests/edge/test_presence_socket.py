@@ -117,7 +117,7 @@ async def test_two_replicas_tell_the_same_changes_in_order(serve: Serve) -> None
         assert set(snapshots[0]["streams"][0]) == {
             "username", "stream_id", "state", "started_at", "listeners", "denoise",
             "attenuation_limit_db", "share_original", "muted", "title", "post_filter",
-            "model", "undenoised_on_overload", "degraded",
+            "model", "undenoised_on_overload", "degraded", "part",
         }  # fmt: skip
         await statuses.write(store, live("stranger", listeners=1))
         await statuses.write(store, live("ada", listeners=1))

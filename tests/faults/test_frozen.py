@@ -107,6 +107,7 @@ async def test_a_frozen_actor_lets_go_when_it_wakes(instance: Instance, people: 
         history = await watch.end()
     streams = [status for status in history if status is not None]
     assert len(streams) == 2, f"each stream was live once: {history}"
+    assert streams[0][0] == streams[1][0], "the same stream"
     assert streams[0][1] != streams[1][1], "on two actors"
     assert told.states(ada.username)[-1] is None
 
@@ -116,6 +117,7 @@ async def test_a_frozen_actor_lets_go_when_it_wakes(instance: Instance, people: 
 
     await until(both_stored, timeout_s=90)
     later, earlier = await ada.recordings()
+    assert earlier["stream_id"] == later["stream_id"] == streams[0][0]
     lengths = await length_of(ada, earlier), await length_of(ada, later)
     print(
         f"\nlive elsewhere {elsewhere_s:.1f} s after the freeze; let go {let_go_s:.1f} s after it; "

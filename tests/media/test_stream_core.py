@@ -270,3 +270,15 @@ def test_a_stream_ends_at_its_greatest_length_whoever_publishes_it() -> None:
     assert told_at == pytest.approx(10 + 3600 - TOLD_BEFORE_END_S, abs=TICK_S)
     assert now == pytest.approx(10 + 3600, abs=TICK_S)
     assert core.end_reason == "it reached the greatest length"
+
+
+def test_a_stream_that_goes_on_here_ends_when_it_would_have_elsewhere() -> None:
+    """A node that leaves gives nobody another twelve hours."""
+    core = StreamCore(replace(TIMES, max_stream_s=3600), 0.0, earlier_s=3000.0)
+    core.session_opened("A", 0.0)
+    core.packet("A", 1.0, decodes=True)
+    core.tick(2.0)
+    assert core.nearly_over and not core.ended
+    core.packet("A", 601.0, decodes=True)
+    core.tick(602.0)
+    assert core.ended

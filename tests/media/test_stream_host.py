@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from actors.errors import NoPlace, RemovedFromStream, UnknownSession
 from actors.node import Node
-from actors.status import StatusStore
+from actors.status import StatusStore, StreamStatus
 from actors.stream import STORING_S, StreamActorConfig, StreamHost
 from actors.stream_core import StreamTimes
 from foundation.redis import connect
@@ -43,8 +44,8 @@ async def _close(host: StreamHost) -> None:
     await host._store._redis.aclose()
 
 
-async def _goes_on(host: StreamHost, status: StatusStore) -> None:
-    """Have ada's stream go on here: as it was, and without whom she removed.
+async def _goes_on(host: StreamHost, status: StatusStore, before: StreamStatus) -> None:
+    """Have ada's stream go on here: the same, as it was, and without whom she removed.
 
     Once she has stopped it, the next one is another.
     """
@@ -61,6 +62,9 @@ async def _goes_on(host: StreamHost, status: StatusStore) -> None:
         stream = await status.read("ada")
         assert stream is not None
         assert (stream.title, stream.share_original) == (title, title is not None)
+        assert (stream.stream_id == before.stream_id) is (title is not None)
+        assert (stream.started_at == before.started_at) is (title is not None)
+        assert stream.part == (2 if title else 1)
         eve = Peer()
         eve.connection.addTransceiver("audio", direction="recvonly")
         refused = pytest.raises(RemovedFromStream) if title else contextlib.nullcontext()
@@ -151,7 +155,7 @@ async def test_a_host_whose_node_leaves_moves_pages_at_once_and_ends_the_rest_in
 
     await until(lambda: live("ada"))
     await until(lambda: live("bob"))
-    await host.control("ada", {"title": "A move", "share_original": True})
+    before = await host.control("ada", {"title": "A move", "share_original": True})
     await host.remove("ada", "eve", "a-session")
     await host.publisher_socket("ada", "session-ada", True)
     async with redis.pubsub() as told:
@@ -169,13 +173,16 @@ async def test_a_host_whose_node_leaves_moves_pages_at_once_and_ends_the_rest_in
     assert host.describe_now().leaving and await host.reserve("cid") is None
     other = StreamHost("hushcast-stream-other", config)
     await other.ready()
-    await _goes_on(other, status)
+    await _goes_on(other, status, before)
     await until(lambda: not host.describe_now().users)
     await host._recorder.wait_stored()
     for user in USERS[:2]:
         recordings = await index.list(user)
         assert all(each.state is RecordingState.READY for each in recordings)
-        assert len(recordings) == (3 if user == "ada" else 1)
+        streams = Counter(each.stream_id for each in recordings)
+        assert sorted(streams.values()) == ([1, 2] if user == "ada" else [1]), (
+            "two are one stream's"
+        )
     for peer in peers:
         await peer.close()
     await _close(host)
