@@ -218,7 +218,6 @@ async def test_a_tampered_object_is_replaced(
     await assert_finished(spool_dir, body, index, store, "ready")
 
 
-@pytest.mark.slow  # SeaweedFS is slow to give up on reading
 async def test_an_unreadable_object_is_replaced(
     spool_dir: Path,
     index: RecordingIndex,
