@@ -48,6 +48,8 @@ UNFIT_S = 30.0
 """A node that refused is tried again after this long."""
 START_PATIENCE_S = 30.0
 """An actor that waits for a node is given up this long after it is needed no more."""
+PLACED_PATIENCE_S = 120.0
+"""So is, after this long, one that was to start on a node: another directory may have filled it."""
 DISTRUST_S = 15.0
 """An actor that could not reserve a place, and its node, are asked last for so long."""
 SILENCE_S = 5.0
@@ -498,18 +500,18 @@ class Pool:
         return frozenset(n.node_id for n in self._nodes.values() if n.leaves_at is not None)
 
     def _give_up_waiting(self, supply: Supply) -> None:
-        """End starts that wait for a node although they are not needed, or a node may do again."""
+        """End starts that are needed no more, and those for which a node may do again."""
         now = _now()
         # Ray knows nothing of what silent actors do not use.
         silent = supply.has_room() and any(map(self._cpus_of_silent, self._nodes))
         for name, waiting in list(self._starting.items()):
-            if waiting.start.node_id is not None:
-                continue
             others = [each.start for other, each in self._starting.items() if other != name]
             if replace(supply, starting=others).lacking():
                 waiting.needed_at = now
-            unneeded = now - waiting.needed_at > START_PATIENCE_S
-            if unneeded or waiting.refused - self._avoided or silent:
+            placed = waiting.start.node_id is not None
+            patience_s = PLACED_PATIENCE_S if placed else START_PATIENCE_S
+            again = not placed and (silent or waiting.refused - self._avoided)
+            if again or now - waiting.needed_at > patience_s:
                 waiting.task.cancel()
 
     async def _start(self, name: str, start: Start) -> None:

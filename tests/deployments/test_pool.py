@@ -5,17 +5,20 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from actors.errors import NoCapacity
 from actors.stream import StreamActorConfig
+from deployments.nodes import ClusterNode
 from deployments.pool import (
     ASK_INTERVAL_S,
     ASK_TIMEOUT_S,
     ASSIGN_WAIT_S,
     DISTRUST_S,
     LAST_MOMENT_S,
+    PLACED_PATIENCE_S,
     SILENCE_S,
     START_PATIENCE_S,
     UNFIT_S,
@@ -129,6 +132,29 @@ def test_who_waits_is_the_demand_that_ray_sees_until_it_is_gone(keeps: bool) -> 
                 await pool.assign("ada")
             cluster.cpus["node-1"] = 1.0
             assert await pool.assign("ada") != "actor-0"
+
+    run(main())
+
+
+def test_the_last_room_that_another_directory_took_is_not_waited_for_for_ever() -> None:
+    """Its actor is enough. Ours would be a demand of Ray's, for nobody."""
+
+    async def main() -> None:
+        cluster = FakeCluster(room=1)
+        listed = cluster.nodes
+
+        async def nodes() -> list[ClusterNode]:
+            found = await listed()
+            if not cluster.actors:
+                cluster.add("another-directorys")
+            return found
+
+        with patch.object(cluster, "nodes", nodes):
+            async with running(cluster, warm_actors=1):
+                await asyncio.sleep(3 * ASK_INTERVAL_S)
+                assert [each.node_id for each in cluster.waiting] == ["node-0"]
+                await asyncio.sleep(PLACED_PATIENCE_S + 2 * ASK_INTERVAL_S)
+                assert cluster.waiting == []
 
     run(main())
 
