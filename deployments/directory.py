@@ -14,7 +14,7 @@ import ray
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
 
-from actors.errors import ActorSilent
+from actors.errors import ActorSilent, NoCapacity
 from actors.status import StatusStore
 from deployments.drain import Drains, Left
 from deployments.ends import witnessed
@@ -142,13 +142,16 @@ class StreamDirectory:
         if self._rounds.done():
             raise RuntimeError(f"a background task of the directory has ended: {self._rounds}")
 
-    async def assign(self, username: str, request: str) -> str:
+    async def assign(self, username: str, request: str) -> str | NoCapacity | RedisUnavailable:
         """Reserve a place for a user's stream, on behalf of a request.
 
-        Raises StillStarting or NoCapacity.
+        A refusal is returned: Serve logs what is raised as an error, with a traceback.
         """
         logs.request_id.set(request)  # by its module: Serve pickles this class, not that
-        return await self._pool.assign(username)
+        try:
+            return await self._pool.assign(username)
+        except (NoCapacity, RedisUnavailable) as refusal:
+            return refusal
 
     async def count_warm(self) -> int:
         """Count the places that are ready for a new stream."""
@@ -185,7 +188,10 @@ class DirectoryClient:
         deadline = time.monotonic() + ASSIGN_LIMIT_S - DIRECTORY_TIMEOUT_S
         while True:
             try:
-                return str(await self._ask(self._handle.assign, username, request_id.get()))
+                answer = await self._ask(self._handle.assign, username, request_id.get())
+                if isinstance(answer, Exception):
+                    raise answer
+                return str(answer)
             except (StillStarting, ActorSilent) as error:
                 if time.monotonic() > deadline:
                     raise

@@ -3,6 +3,7 @@
 import io
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import httpx
 import psutil
@@ -80,6 +81,18 @@ async def test_frozen_actors_are_replaced_while_they_are_frozen(app: App, people
         for actor in frozen:
             actor.send_signal(signal.SIGCONT)
     assert all(actor.is_running() for actor in frozen)
+    assert [path.name for path in directory_logs(app) if "Traceback" in path.read_text()] == []
+
+
+def directory_logs(app: App) -> list[Path]:
+    """Find what Serve logs of the directory: a refusal is no error of ours."""
+    for process in psutil.Process(app.process.pid).children(recursive=True):
+        for word in process.cmdline():
+            if word.startswith("--log_dir="):
+                logs = Path(word.removeprefix("--log_dir=")) / "serve"
+                if found := list(logs.glob("replica_*_StreamDirectory_*.log")):
+                    return found
+    raise AssertionError("Serve logs nothing")
 
 
 def hosting(app: App) -> psutil.Process:
