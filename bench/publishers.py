@@ -1,11 +1,12 @@
 """What a publisher costs: CPU of one core for each, from its datagrams to one encode for listeners.
 
-    python -m bench.publishers [--publishers 8] [--seconds 15] [--rounds 2]
+    python -m bench.publishers [--publishers 1 4 8 16] [--seconds 15] [--rounds 2]
 
 The publishers are real peers in a process of their own. This process has what an actor has: WebRTC
 sessions, RTP order, one sound thread, recordings to disk; only Ray, Redis and S3 are left out.
-Beside it aiortc as it comes: its receiver and one of its encoders, no model, no recording. The lag
-of the event loop is how much later than asked for a sleep of 5 ms ends.
+Beside it, for 8 of them, hushcast without its model, and aiortc as it comes: its receiver and one
+of its encoders, no model, no recording. Most of the cost is told thread by thread. The lag of the
+event loop is how much later than asked for a sleep of 5 ms ends.
 """
 
 import argparse
@@ -13,7 +14,9 @@ import asyncio
 import contextlib
 import multiprocessing
 import tempfile
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -21,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.codecs.opus import OpusEncoder as StockEncoder
 from aiortc.mediastreams import MediaStreamError
@@ -38,6 +42,16 @@ from commands.load.peers import PublisherPeer, encode
 from foundation.ids import new_id
 from recordings.spool_thread import SpoolThread
 from recordings.writer import RecordingWriter, SpoolMeta
+
+BESIDE = 8
+"""How many publishers what stands beside has."""
+KINDS = {
+    "MainThread": "event loop",
+    "sound": "sound thread",
+    "spool": "spools",
+    "asyncio": "executor",
+}
+"""What threads are for, by a part of their names."""
 
 
 class Through:
@@ -175,21 +189,21 @@ class Cost:
     share: float
     lag_ms: tuple[float, float]
     """p50, p99."""
+    threads: dict[str, float]
+    """The same share by what threads are for, as far as Python has started them."""
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--publishers", type=int, default=8)
+    parser.add_argument("--publishers", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    many = options.publishers
-    ways = {
-        f"{many} in one process, stock aiortc": (many, None),
-        f"{many} in one process, without model": (many, False),
-        "one, with model": (1, True),
-        f"{many} in one process, with model": (many, True),
+    ways: dict[str, tuple[int, bool | None]] = {
+        f"{BESIDE} in a process, stock aiortc": (BESIDE, None),
+        f"{BESIDE} in a process, without model": (BESIDE, False),
+        **{f"{many} in a process": (many, True) for many in options.publishers},
     }
     costs: dict[str, list[Cost]] = {name: [] for name in ways}
     for _ in range(options.rounds):
@@ -202,8 +216,25 @@ def main() -> None:
         p50, p99 = np.median([cost.lag_ms for cost in found], axis=0)
         print(
             f"{name:36} {share:6.2f} % of a core each ({each}); "
-            f"event loop's lag {p50:.2f} / {p99:.2f} ms"
+            f"event loop's lag {p50:.2f} / {p99:.2f} ms; {_by_thread(found)}"
         )
+
+
+def _by_thread(found: list[Cost]) -> str:
+    shares = {name: np.median([cost.threads.get(name, 0.0) for cost in found])
+              for name in found[0].threads}  # fmt: skip
+    return ", ".join(f"{name} {100 * share:.2f}" for name, share in shares.items())
+
+
+def _cpu_by_thread() -> dict[str, float]:
+    """Get the CPU time of this process's threads, s, by what they are for."""
+    names = {thread.native_id: thread.name for thread in threading.enumerate()}
+    spent: defaultdict[str, float] = defaultdict(float)
+    for thread in psutil.Process().threads():
+        name = names.get(thread.id, "other libraries")
+        kind = next((kind for part, kind in KINDS.items() if part in name), name)
+        spent[kind] += thread.user_time + thread.system_time
+    return spent
 
 
 async def _measure(publishers: int, seconds: float, *, with_model: bool | None) -> Cost:
@@ -222,6 +253,7 @@ async def _measure(publishers: int, seconds: float, *, with_model: bool | None) 
         ours.send([await actor.answer(offer) for offer in await asyncio.to_thread(ours.recv)])
         await _until(lambda: actor.frames > 50 * publishers)
         frames, began, cpu = actor.frames, time.monotonic(), time.process_time()
+        threads = _cpu_by_thread()
         lags = []
         while time.monotonic() - began < seconds:
             asked = time.monotonic()
@@ -229,6 +261,7 @@ async def _measure(publishers: int, seconds: float, *, with_model: bool | None) 
             lags.append(time.monotonic() - asked - 0.005)
         used = time.process_time() - cpu
         took = time.monotonic() - began
+        spent = {name: at - threads.get(name, 0.0) for name, at in _cpu_by_thread().items()}
         expected = took * SAMPLE_RATE / FRAME_SAMPLES * publishers
         assert actor.frames - frames > 0.97 * expected, "not everything arrived"
         assert not actor.late_hops, f"{actor.late_hops} hops were late"
@@ -236,7 +269,8 @@ async def _measure(publishers: int, seconds: float, *, with_model: bool | None) 
         await actor.close()
     peers.join()
     p50, p99 = np.percentile(lags, (50, 99)) * 1000
-    return Cost(used / took / publishers, (float(p50), float(p99)))
+    by_thread = {name: cpu_s / took / publishers for name, cpu_s in spent.items() if cpu_s > 0}
+    return Cost(used / took / publishers, (float(p50), float(p99)), by_thread)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
