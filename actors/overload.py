@@ -48,9 +48,12 @@ class Overload:
         self._watched_from = now, rested_s
         if now - self._restored_at > 2 * MAX_CALM_S:
             self._calm_s = CALM_S
-        if denoised:
-            self._cost = busy / denoised
-        return int((ROOM - busy) / self._cost) if self._cost and busy < ROOM else 0
+        if busy >= ROOM:
+            return 0
+        if not denoised:  # what a stream took before may have been a stall's doing: try one
+            return max(1, int((ROOM - busy) / self._cost)) if self._cost else 1
+        self._cost = busy / denoised
+        return int((ROOM - busy) / self._cost) if self._cost else 0
 
     def restored(self, now: float) -> None:
         """Note that streams are denoised again."""

@@ -158,6 +158,8 @@ class SoundThread:
         if now - self._looked_at < LOOK_INTERVAL_S:
             return
         self._looked_at = now
+        for lane in self._lanes:
+            lane.passes &= lane.may_pass
         passing = [lane for lane in self._lanes if lane.passes]
         room = self._overload.look(
             now,

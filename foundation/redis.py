@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -156,6 +156,10 @@ class RedisClient(Redis):
                 # No longer the primary. The name of the new one may lead elsewhere by now.
                 await self.connection_pool.disconnect(inuse_connections=False)
                 raise
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait for a turn, to use its connections without its commands. Raises RedisUnavailable."""
+        return self._turns.taken()
 
     def channel(self, name: str) -> str:
         """Get a channel's name in this database: Redis itself knows one set of channels for all.

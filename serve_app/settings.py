@@ -142,6 +142,13 @@ def _rate(value: str) -> str:
     return value
 
 
+def _limits(different: dict[str, str]) -> dict[str, str]:
+    from serve_app.rates import chosen  # late: most commands limit nobody
+
+    chosen(different)
+    return different
+
+
 def _usernames(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if not re.fullmatch(USERNAME, name):
@@ -230,6 +237,7 @@ class Settings(BaseSettings):
         extra="forbid",
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     # Serving.
@@ -371,7 +379,11 @@ class Settings(BaseSettings):
     admins: Annotated[CommaList, AfterValidator(_usernames)] = ()
     """Administrators; nobody can sign up as one, `hushcast accounts create` makes the accounts."""
     limits: Annotated[
-        dict[str, Rate], NoDecode, BeforeValidator(_named_rates), _form("NAME=RATE, several")
+        dict[str, Rate],
+        NoDecode,
+        BeforeValidator(_named_rates),
+        AfterValidator(_limits),
+        _form("NAME=RATE, several"),
     ] = Field({}, json_schema_extra=_shown(""))
     """Limits to override, by name (see [api.md](api.md#limits)): `offers=100/minute streams=64`."""
 

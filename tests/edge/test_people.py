@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
+from foundation.redis import MAX_AT_ONCE
 from serve_app import friends
 from serve_app.accounts import WrongCredentials
 from tests.edge.conftest import PASSWORD, SECRET, Edge, MakeEdge, Person
@@ -180,6 +181,16 @@ async def test_behind_a_proxy_limits_count_its_clients(make_edge: MakeEdge) -> N
     assert await create(alone, "198.51.100.7") == 201
     assert await create(alone, "198.51.100.8") == 429
     assert await create(alone) == 429  # it is the same one
+
+
+async def test_a_crowd_is_counted_on_few_connections(make_edge: MakeEdge) -> None:
+    """Those of the limits' library are the client's, and take their turns as its commands do."""
+    edge = make_edge()
+    before = (await edge.redis.info("clients"))["connected_clients"]
+    counted = [edge.services.rates.count("changes", f"user-{n}") for n in range(400)]
+    await asyncio.gather(*counted)
+    after = (await edge.redis.info("clients"))["connected_clients"]
+    assert after - before <= MAX_AT_ONCE
 
 
 def test_an_unknown_limit_is_an_error(make_edge: MakeEdge) -> None:

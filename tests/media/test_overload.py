@@ -49,6 +49,14 @@ def test_streams_come_back_as_there_is_room() -> None:
     assert watched.watch(1.1, waits_s=0.0, busy=0.7, denoised=10) == 1
 
 
+def test_a_lone_stream_comes_back_after_a_stall() -> None:
+    """It seemed to take all of the time: that was the machine's doing, not the stream's."""
+    watched = Watched()
+    watched.watch(8, waits_s=0.4, busy=0.1, denoised=1)
+    assert watched.overload.over
+    assert watched.watch(CALM_S + 3 * STEP_S, waits_s=0.0, busy=0.02, denoised=0) == 1
+
+
 def test_who_comes_back_too_soon_waits_longer_the_next_time() -> None:
     """It is tried less and less often while it fails, and as before after a good minute."""
     watched = Watched()

@@ -189,6 +189,9 @@ def test_in_overload_streams_pass_that_may_and_others_lose_what_is_late() -> Non
             stream.lane.may_pass = True
         wait_until(lambda: all(stream.lane.passes for stream in streams[1:]))
         assert not streams[0].lane.passes
+        streams[1].lane.may_pass = False
+        wait_until(lambda: not streams[1].lane.passes)
+        streams[1].lane.may_pass = True
         wait_until(lambda: not thread.overloaded)
         Slow.hop_s = 0.001
         wait_until(lambda: not any(stream.lane.passes for stream in streams))
