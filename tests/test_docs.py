@@ -22,7 +22,7 @@ PLACEHOLDER = r"\b[A-Z]{2,}(?:_[A-Z]+)+\b"
 BENCHMARKS = "docs/benchmarks.md"
 MEASURED = {
     "a publisher alone": r"\| hushcast, one in a process \| ([\d.]+) %",
-    "one of eight publishers": r"\| hushcast, 8 in a process, one batch \| ([\d.]+) %",
+    "one of eight publishers": r"\| hushcast, 8 in a process \| ([\d.]+) %",
     "a listener": r"\| hushcast: RTP header, SRTP, datagram \| ([\d.]+) %",
     "friends told of a killed actor": r"friends told / sound lost \| ([\d.]+) s",
     "an idle hushcast": r"\| in all, of one core; PSS \|[^|]*\| ([\d.]+) %",
