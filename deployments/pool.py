@@ -188,8 +188,8 @@ class Pool:
     @property
     def refusal(self) -> str:
         """Say why there is no place."""
-        if problems := self.problems():
-            return problems[0]
+        if unfit := self._unfit_now():
+            return unfit[0]
         return "There is no room for another stream. Please try again in a moment."
 
     def count_warm(self) -> int:
@@ -204,6 +204,15 @@ class Pool:
 
     def problems(self) -> list[str]:
         """Say why nodes of the cluster have no actors, a sentence each."""
+        target, nodes = self._config.target, self._nodes.values()
+        if nodes and not any(node.holds(target.num_cpus, target.num_gpus) for node in nodes):
+            return [
+                f"No node has the {target.num_cpus:g} CPUs and {target.num_gpus:g} GPUs that an "
+                "actor takes by HUSHCAST_ACTOR_NUM_CPUS and HUSHCAST_ACTOR_NUM_GPUS."
+            ]
+        return self._unfit_now()
+
+    def _unfit_now(self) -> list[str]:
         now = _now()
         return [why for until, why in self._unfit.values() if now < until]
 

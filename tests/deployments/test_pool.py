@@ -136,6 +136,23 @@ def test_who_waits_is_the_demand_that_ray_sees_until_it_is_gone(keeps: bool) -> 
     run(main())
 
 
+def test_an_actor_that_is_too_large_for_every_node_is_a_problem() -> None:
+    """Operators are told which setting it is; whoever wants to stream need not know."""
+
+    async def main() -> None:
+        cluster = FakeCluster()
+        cluster.cpus["node-0"] = 0.5
+        async with running(cluster, warm_actors=1) as pool:
+            [problem] = pool.problems()
+            assert "1 CPUs" in problem and "HUSHCAST_ACTOR_NUM_CPUS" in problem
+            assert "CPU" not in pool.refusal
+            cluster.cpus["node-0"] = 1.0
+            await asyncio.sleep(2 * ASK_INTERVAL_S)
+            assert pool.problems() == []
+
+    run(main())
+
+
 def test_the_last_room_that_another_directory_took_is_not_waited_for_for_ever() -> None:
     """Its actor is enough. Ours would be a demand of Ray's, for nobody."""
 
