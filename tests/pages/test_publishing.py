@@ -218,7 +218,8 @@ async def test_a_page_on_air_stays_awake_and_signed_in_and_asks_before_it_goes(
     await until(lambda: asked == ["beforeunload"])
     await expect(tab.find("stream-state")).to_have_text("Live")
     await tab.click("stop")
-    await page.wait_for_function("() => locks[0].released")
+    await expect(tab.find("stream-state")).to_have_text("Off")
+    await page.wait_for_function("() => locks[0].released", polling=100)
     await page.reload()
     assert asked == ["beforeunload"]
     await ada.close()

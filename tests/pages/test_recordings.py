@@ -185,6 +185,7 @@ SEEKS = """async ([credentials, source, to]) => {
   await next("loadedmetadata");
   audio.currentTime = to;
   await next("seeked");  // and decoded: this machine may have no loudspeaker to play it
+  if (audio.readyState < 2) await next("canplay");
   return [audio.duration, audio.seekable.end(0), audio.currentTime, audio.readyState];
 }"""
 
