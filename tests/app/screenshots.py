@@ -67,7 +67,7 @@ async def make(url: str, voice: Sound, operator: Person) -> None:
             await earlier_recording(browser, ada)
             hers = await open_tab(browser, ada)
             await check_the_sound(hers)
-            await hers.find("start").click()
+            await hers.click("start")
             await expect(hers.find("stream-state")).to_have_text("Live", timeout=15_000)
             his = await open_tab(browser, bob, f"/u/{ada.username}")
             await his.find("listen").click()
@@ -113,10 +113,10 @@ async def earlier_recording(browser: Browser, person: Person) -> None:
     """Leave a recording of some seconds."""
     tab = await open_tab(browser, person)
     await tab.find("title").fill("Rehearsal")
-    await tab.find("start").click()
+    await tab.click("start")
     await expect(tab.find("stream-state")).to_have_text("Live", timeout=15_000)
     await asyncio.sleep(8)
-    await tab.find("stop").click()
+    await tab.click("stop")
 
     async def stored() -> bool:
         return bool(await person.recordings())

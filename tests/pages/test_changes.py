@@ -51,7 +51,7 @@ async def live(stage: Stage, name: str, folder: Path) -> AsyncIterator[Scene]:
         processes = browsers() - others
         his = await stage.open(bob, f"/u/{ada.username}")
         async with UdpPaths(hers.page) as wires:
-            await hers.find("start").click()
+            await hers.click("start")
             await expect(hers.find("stream-state")).to_have_text("Live", timeout=20_000)
             await his.find("listen").click()
             await expect(his.find("listen-sentence")).to_contain_text("You hear", timeout=20_000)
@@ -101,7 +101,7 @@ async def crash(scene: Scene) -> None:
 async def second_tab(scene: Scene) -> None:
     """Stream from another page."""
     other = await open_tab(scene.browser, scene.ada)
-    await other.find("start").click()
+    await other.click("start")
 
 
 async def restart(scene: Scene) -> None:

@@ -57,11 +57,11 @@ async def test_a_page_publishes_from_start_to_stop(stage: Stage) -> None:
     await expect(tab.find("listeners")).to_have_text("Nobody is listening yet")
     peer, _ = await bob.listen("ada")
     await expect(tab.find("listeners")).to_have_text("1 listener")
-    await tab.find("stop").click()
+    await tab.click("stop")
     await tab.find("cancel").click()
     await expect(tab.find("stream-state")).to_have_text("Live")
     await tab.page.wait_for_timeout(300)  # not the same press
-    await tab.find("stop").click()
+    await tab.click("stop")
     await expect(tab.page.get_by_text("One person is listening")).to_be_visible()
     await tab.find("confirm").click()
     await expect(tab.find("stream-state")).to_have_text("Off")
@@ -339,7 +339,7 @@ async def test_a_second_page_takes_over_and_the_first_says_so(stage: Stage) -> N
     assert before is not None
     await expect(second.find("stream-sentence")).to_contain_text("another page or device")
     await first.watch("stream-sentence")
-    await second.find("start").click()
+    await second.click("start")
     await expect(first.find("stream-sentence")).to_contain_text("now comes from another page")
     await expect(second.find("stream-sentence")).to_have_text("Your friends can hear you.")
     assert await _has(ada, share_original=True, stream_id=before["stream_id"])
@@ -359,7 +359,7 @@ async def test_a_stop_from_another_page_is_not_called_a_loss(stage: Stage) -> No
     first, second = await stage.open(ada), await stage.open(ada)
     await go_live(first)
     await first.watch("stream-sentence")
-    await second.find("stop").click()
+    await second.click("stop")
     await expect(first.find("stream-sentence")).to_contain_text("was ended from another page")
     assert await _said(first) == [
         "Your friends can hear you.",
