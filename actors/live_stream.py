@@ -98,7 +98,6 @@ class LiveStream:
             model=sound_thread.model.name,
         )
         self._models = sound_thread.models
-        began_at = kept.started_at if kept else None
         if kept is not None:
             status = replace(status, **kept.settings, stream_id=kept.stream_id, part=kept.part + 1)
             if status.model not in self._models:
@@ -106,9 +105,9 @@ class LiveStream:
         self.username = username
         self._name = f"stream {status.stream_id}"
         self._times = times
-        self._began_at = began_at
+        self._began_at = kept.started_at if kept else None
         """When its first sound was decoded, if another actor did."""
-        earlier_s = max(0.0, time.time() - began_at) if began_at else 0.0
+        earlier_s = max(0.0, time.time() - self._began_at) if self._began_at else 0.0
         self._core = StreamCore(times, time.monotonic(), earlier_s=earlier_s)
         self._heartbeat = heartbeat
         self._announcer = Announcer(store, status, lease, writer=heartbeat.store)

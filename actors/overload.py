@@ -50,10 +50,11 @@ class Overload:
             self._calm_s = CALM_S
         if busy >= ROOM:
             return 0
-        if not denoised:  # what a stream took before may have been a stall's doing: try one
-            return max(1, int((ROOM - busy) / self._cost)) if self._cost else 1
-        self._cost = busy / denoised
-        return int((ROOM - busy) / self._cost) if self._cost else 0
+        if denoised:
+            self._cost = busy / denoised
+        room = int((ROOM - busy) / self._cost) if self._cost else 0
+        # What a stream took before may have been a stall's doing: where all pass, one is tried.
+        return room if denoised else max(1, room)
 
     def restored(self, now: float) -> None:
         """Note that streams are denoised again."""

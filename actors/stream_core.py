@@ -45,9 +45,9 @@ class StreamCore:
     """Decides one stream's state, takeover, grace and end.
 
     Every `now` is in seconds, from one clock that never goes back; `earlier_s` is how long the
-    stream had lasted on other actors. If its publisher's session
-    closes or falls silent, a stream is reconnecting for the grace period. Only an explicit end by
-    the session that publishes, or published last, ends it at once.
+    stream had lasted on other actors. If its publisher's session closes or falls silent, a stream
+    is reconnecting for the grace period. Only an explicit end by the session that publishes, or
+    published last, ends it at once.
 
     Attributes:
         state: never changes once it is `ended`.

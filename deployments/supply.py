@@ -158,13 +158,13 @@ class Supply:
 
         It takes over from an idle one that is needed, and that nothing else on its node is.
         """
+        if self.starting:
+            return None
         kept = self._shared | {each.node_id for each in self.actors if each.users}
+        others = {each.node_id for each in self.nodes} - kept
         for actor in self._idle:
-            if self.starting or actor.node_id in kept:
-                break
             without = self._without(actor)
-            if lacking := without.lacking():
-                others = {each.node_id for each in self.nodes} - kept
+            if actor.node_id not in kept and (lacking := without.lacking()):
                 if node := without._node_for(lacking.avoid | others):
                     return Start(node)
         return None

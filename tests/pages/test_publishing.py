@@ -60,7 +60,6 @@ async def test_a_page_publishes_from_start_to_stop(stage: Stage) -> None:
     await tab.click("stop")
     await tab.find("cancel").click()
     await expect(tab.find("stream-state")).to_have_text("Live")
-    await tab.page.wait_for_timeout(300)  # not the same press
     await tab.click("stop")
     await expect(tab.page.get_by_text("One person is listening")).to_be_visible()
     await tab.find("confirm").click()
@@ -219,7 +218,7 @@ async def test_a_page_on_air_stays_awake_and_signed_in_and_asks_before_it_goes(
     await expect(tab.find("stream-state")).to_have_text("Live")
     await tab.click("stop")
     await expect(tab.find("stream-state")).to_have_text("Off")
-    await page.wait_for_function("() => locks[0].released", polling=100)
+    await page.wait_for_function("() => locks[0].released")
     await page.reload()
     assert asked == ["beforeunload"]
     await ada.close()
