@@ -144,11 +144,12 @@ def show_fault(row: str, pages: list[Watching], changes: Changes, first: int, si
     """Print how a fault went."""
     away = np.array([page.away_s(since) for page in pages])
     lost = away[away > 0]
-    p50, p99 = np.percentile(lost, [50, 99]) if len(lost) else (0, 0)
+    assert len(lost), "it was none"
+    p50, p99 = np.percentile(lost, [50, 99])
     show(
         row,
         f"{len(lost)} of {len(pages)} sockets lost, back after p50 {p50:.1f}, p99 {p99:.1f}, "
-        f"worst {max(lost, default=0):.1f} s; changes known after "
+        f"worst {lost.max():.1f} s; changes known after "
         f"{told(changes.delays_ms(pages, first))}; changes refused: {dict(changes.refused)}",
     )
 
