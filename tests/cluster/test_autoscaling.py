@@ -1,8 +1,11 @@
 """Nodes come and go with the streams: Ray's autoscaler, whose provider starts nodes right here."""
 
+import asyncio
+import itertools
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -10,6 +13,7 @@ from actors.ice import gather_on
 from tests.cluster.cluster import ADDRESSES, Cluster, running_cluster
 from tests.cluster.conftest import CHANGES, People, skip_without_namespaces
 from tests.cluster.machines import Machine
+from tests.cluster.pages import place
 from tests.cluster.seen import now, show
 from tests.waiting import until
 
@@ -18,6 +22,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 URL = f"http://{ADDRESSES['head']}:8000"
 FILE = "/etc/hushcast/autoscaler.json"
 MOST_NODES = 4
+LOOK_S = 0.02
 AUTOSCALER = {
     "cluster_name": "autoscaled",
     "max_workers": MOST_NODES,
@@ -90,12 +95,38 @@ def nodes(cluster: Cluster) -> int:
     return int(raylets) - 1
 
 
+@dataclass
+class Stalls:
+    """When this process stood still itself, as starting nodes make it: it plays and hears all."""
+
+    spans: list[tuple[float, float]] = field(default_factory=list)
+
+    async def watch(self) -> None:
+        """Note them until cancelled."""
+        while True:
+            due = time.monotonic() + LOOK_S
+            await asyncio.sleep(LOOK_S)
+            self.spans.append((due, time.monotonic()))
+
+    def longest_gap_s(self, heard: list[float]) -> float:
+        """Get the longest time between packets in which this process could have heard one."""
+        return max(
+            later - earlier - self._within(earlier, later)
+            for earlier, later in itertools.pairwise(heard)
+        )
+
+    def _within(self, start: float, end: float) -> float:
+        return sum(max(0.0, min(end, until) - max(start, since)) for since, until in self.spans)
+
+
 async def test_nodes_follow_the_streams(autoscaled: Cluster) -> None:
     """Demand brings nodes, its end takes them away, and a stream that goes on is not cut."""
-    people = People(URL)
+    people, stalls = People(URL), Stalls()
+    watching = asyncio.create_task(stalls.watch())
     try:
-        [(_, listener)] = await people.on_air(1)
+        [(publisher, listener)] = await people.on_air(1)
         few = nodes(autoscaled)
+        before = await publisher.person.stream()
         crowd, since = People(URL), now()
         await crowd.on_air(5)
         many = nodes(autoscaled)
@@ -104,9 +135,13 @@ async def test_nodes_follow_the_streams(autoscaled: Cluster) -> None:
         await crowd.close()
         ended = time.monotonic()
         await until(lambda: nodes(autoscaled) <= few, timeout_s=600, interval_s=2)
-        gap_s = listener.longest_gap_s(since)
+        gap_s = stalls.longest_gap_s([at for at in listener.heard if at > since])
         show("nodes", f"{nodes(autoscaled)} again {time.monotonic() - ended:.0f} s after the end "
              f"of five streams, the longest gap of the first {gap_s:.2f} s")  # fmt: skip
+        after = await publisher.person.stream()
+        assert before and after and place(after) == place(before)
+        assert len(publisher.times("publishes")) == len(listener.times("listens")) == 1
         assert gap_s <= 0.5
     finally:
+        watching.cancel()
         await people.close()
