@@ -4,7 +4,8 @@
                           [--model dfn2 dfn3] [--loud -18 -21] [--falls 3 6] [--gain 0.01 0.1 1 3]
 
 The noise of each pair is also mixed, at 5 dB, into every other clean clip. Clips come in louder by
-each gain, clipped at full scale, and PESQ is measured at the level of the original. `--loud` is the
+each gain, clipped at full scale, and PESQ is measured at the level of the original; of what has
+become nearly silent it makes anything between 1 and 4.6, so that counts as 1. `--loud` is the
 level (RMS of the loudest hops, dBFS) to which quiet sound is amplified, `--falls` how fast that
 level is forgotten (dB/s). Give the clips on which constants are chosen, then others to judge them.
 """
@@ -31,6 +32,8 @@ from tests.sounds import mix
 PESQ_RATE = 16000
 SNR_DB = 5.0
 PROCESSES = 2
+SILENCED, WORST_PESQ = 0.25, 1.0
+"""Share of the speech's level below which it counts as removed; what PESQ that is."""
 
 
 class Constants(NamedTuple):
@@ -75,6 +78,8 @@ def measure(task: tuple[Clip, float], *, model: ModelName, constants: Constants 
     denoiser = Denoiser(load_model(model, normalise_level=constants is not None))
     denoised = np.concatenate([denoiser.process(sound), denoiser.flush()])
     heard = denoised[denoiser.latency_samples :][: len(clip.clean)] / np.float32(gain)
+    if np.std(heard) < SILENCED * np.std(clip.clean):
+        return WORST_PESQ
     narrow = [soxr.resample(each, SAMPLE_RATE, PESQ_RATE) for each in (clip.clean, heard)]
     return float(pesq.pesq(PESQ_RATE, *narrow, "wb"))
 
@@ -99,9 +104,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=_pair, nargs="+", required=True)
     parser.add_argument("--clean", type=Path, nargs="*", default=[])
     parser.add_argument("--model", nargs="+", choices=MODELS, default=["dfn2", "dfn3"])
-    parser.add_argument("--loud", type=float, nargs="+", default=[-18.0])
+    parser.add_argument("--loud", type=float, nargs="+", default=[-25.0])
     parser.add_argument("--falls", type=float, nargs="+", default=[3.0])
-    parser.add_argument("--gain", type=float, nargs="+", default=[0.01, 0.1, 0.3, 1.0, 3.0])
+    parser.add_argument("--gain", type=float, nargs="+", default=[0.01, 0.03, 0.1, 0.3, 1.0, 3.0])
     options = parser.parse_args()
     tasks = list(product(clips(options.pairs, options.clean), options.gain))
     with ProcessPoolExecutor(PROCESSES) as pool:
