@@ -1,5 +1,6 @@
 """A local Ray: one node on loopback, closed to everybody without this data directory's token."""
 
+import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from commands.local.data_dir import kept_secret, private_folder
 from commands.local.paths import python_path
 from commands.local.ports import free_ports
 
+ADOPTER = "commands.local.adopter"
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Little goes through it, and never sound."""
 HTTP_SERVER = "serve_app.http_server.bounded"
@@ -18,7 +20,7 @@ HTTP_SERVER = "serve_app.http_server.bounded"
 
 @dataclass(frozen=True)
 class RayHead:
-    """`ray start`: the cluster's store and the node, watched by one process that ends with them.
+    """`ray start`: the cluster's store and the node, kept by one process that ends with them.
 
     Not `ray.init()`: that starts two more processes, and takes a fixed port.
     """
@@ -64,13 +66,16 @@ class RayHead:
         """Get the command line: no dashboard, no autoscaler, no fixed port."""
         program = Path(sysconfig.get_path("scripts")) / "ray"
         options = (
-            "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={self.ports['store']}",
+            "--head", "--node-ip-address=127.0.0.1", f"--port={self.ports['store']}",
             "--include-dashboard=false", "--dashboard-agent-listen-port=0",
             "--min-worker-port=0", "--max-worker-port=0",
             f"--object-store-memory={OBJECT_STORE_BYTES}", f"--temp-dir={self.temp}",
             "--no-monitor", "--disable-usage-stats",
         )  # fmt: skip
-        return Command((str(program), "start", *options), self.folder, self.log, self.environment)
+        start = (str(program), "start", *options)
+        adopted = (sys.executable, "-m", ADOPTER, *start)
+        argv = adopted if sys.platform == "linux" else (*start, "--block")
+        return Command(argv, self.folder, self.log, self.environment)
 
     def answers(self) -> bool:
         """Tell whether `ray start` has seen its node join the cluster: then it writes its address.

@@ -162,7 +162,7 @@ def ask_ray(address: str, token: Path) -> "subprocess.CompletedProcess[str]":
 
 def ray_address(instance: Instance) -> str:
     """Find where an instance's Ray listens."""
-    words = instance.child("bin/ray start --head").cmdline()
+    words = instance.child("commands.local.adopter").cmdline()
     port = next(word for word in words if word.startswith("--port="))
     return port.replace("--port=", "127.0.0.1:")
 
@@ -350,7 +350,7 @@ def test_a_ray_that_dies_before_the_application_runs_is_reported(folder: Path) -
     """At once, with its name; exit code 1, and nothing is left."""
     with running(folder / "without-ray", free_ports(1)[0]) as instance:
         instance.wait_for("Ray is ready")
-        instance.child("bin/ray start --head").kill()
+        instance.child("commands.local.adopter").kill()
         assert instance.end(limit_s=60) == 1
         assert "Ray was killed by signal 9" in "".join(instance.lines)
         assert instance.alive() == []
