@@ -30,7 +30,9 @@ class Clip:
     subtype: str
 
 
-def clean(wav: bytes, model: Model, attenuation_limit_db: float | None) -> bytes:
+def clean(
+    wav: bytes, model: Model, attenuation_limit_db: float | None, *, post_filter: bool = False
+) -> bytes:
     """Denoise a WAV: same length, rate and channels, and subtype unless that is compressed.
 
     Raises PreviewRefused.
@@ -38,7 +40,11 @@ def clean(wav: bytes, model: Model, attenuation_limit_db: float | None) -> bytes
     clip = read(wav)
     rate, channels = clip.rate, clip.sound.shape[1]
     denoiser = BlockDenoiser(
-        model, rate=rate, channels=channels, attenuation_limit_db=attenuation_limit_db
+        model,
+        rate=rate,
+        channels=channels,
+        attenuation_limit_db=attenuation_limit_db,
+        post_filter=post_filter,
     )
     cleaned = np.concatenate((denoiser.process(clip.sound), denoiser.flush()))
     file = io.BytesIO()

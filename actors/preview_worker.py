@@ -24,12 +24,13 @@ MAX_MEMORY_BYTES = 4 * 1024**3
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer one request after another until there are no more."""
     while head := requests.read(REQUEST.size):
-        name, limit_db, length = REQUEST.unpack(head)
+        name, limit_db, post_filter, length = REQUEST.unpack(head)
         wav = requests.read(length)
         try:
             model_name = cast(ModelName, name.rstrip(b"\0").decode())
             model = load_model(model_name, normalise_level=True)  # as live
-            outcome, body = Outcome.CLEANED, clean(wav, model, _finite(limit_db))
+            cleaned = clean(wav, model, _finite(limit_db), post_filter=post_filter)
+            outcome, body = Outcome.CLEANED, cleaned
         except PreviewRefused as refusal:
             outcome, body = Outcome.REFUSED, str(refusal).encode()
         except Exception:  # the actor logs it

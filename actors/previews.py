@@ -20,8 +20,9 @@ TIMEOUT_S = 20.0
 """For one preview; it takes about a second of the processor."""
 IDLE_S = 60.0
 """How long the worker stays for the next preview. It takes 120 MB."""
-REQUEST = struct.Struct("!16sdI")
-"""To the worker: the model; the attenuation limit in dB, infinite for none; the WAV's length."""
+REQUEST = struct.Struct("!16sd?I")
+"""To the worker: the model; the attenuation limit in dB, infinite for none; whether the post-filter
+is on; the WAV's length."""
 ANSWER = struct.Struct("!BI")
 """An `Outcome`; the length of what follows, a WAV, a sentence or a traceback."""
 BUSY = "Many previews are being made right now. Please try again in a moment."
@@ -54,7 +55,12 @@ class Previews:
         return self._waiting > 0
 
     async def make(
-        self, wav: bytes, attenuation_limit_db: float | None, model: ModelName = DEFAULT_MODEL
+        self,
+        wav: bytes,
+        attenuation_limit_db: float | None,
+        model: ModelName = DEFAULT_MODEL,
+        *,
+        post_filter: bool = False,
     ) -> bytes:
         """Clean a WAV. Raises PreviewRefused, NoCapacity if too many wait or it takes too long.
 
@@ -66,7 +72,8 @@ class Previews:
         try:
             async with self._turn:
                 limit = float("inf") if attenuation_limit_db is None else attenuation_limit_db
-                return await self._ask(REQUEST.pack(model.encode(), limit, len(wav)) + wav)
+                head = REQUEST.pack(model.encode(), limit, post_filter, len(wav))
+                return await self._ask(head + wav)
         finally:
             self._waiting -= 1
 

@@ -345,12 +345,16 @@ class StreamHost:
             stream.publisher_socket(session_id, connected=connected)
 
     async def preview(
-        self, wav: bytes, attenuation_limit_db: float | None, model: ModelName | None = None
+        self,
+        wav: bytes,
+        attenuation_limit_db: float | None,
+        model: ModelName | None = None,
+        post_filter: bool = False,
     ) -> bytes:
         """Clean a short WAV for somebody. Raises PreviewRefused or NoCapacity."""
         self._used_at = time.monotonic()
         name = model or self._config.model
-        return await self._previews.make(wav, attenuation_limit_db, name)
+        return await self._previews.make(wav, attenuation_limit_db, name, post_filter=post_filter)
 
     async def drain(self, reason: str) -> None:
         """End every stream and wait until the recordings are stored."""

@@ -268,12 +268,17 @@ class Streams:
             raise NotLive("You are not live.") from gone
 
     async def preview(
-        self, wav: bytes, attenuation_limit_db: float | None, model: ModelName
+        self,
+        wav: bytes,
+        attenuation_limit_db: float | None,
+        model: ModelName,
+        *,
+        post_filter: bool = False,
     ) -> bytes:
         """Clean a short WAV on an actor that has time for it. Raises PreviewRefused, NoCapacity."""
         busy = NoCapacity("No stream actor is ready yet. Please try again in a moment.")
         for name in (await self._directory.name_warm())[:ATTEMPTS]:
-            arguments = (wav, attenuation_limit_db, model)
+            arguments = (wav, attenuation_limit_db, model, post_filter)
             try:
                 return await self._actors.ask(
                     name, PREVIEW_TIMEOUT_S, StreamHost.preview, *arguments

@@ -25,6 +25,7 @@ async def preview(
     attenuation_limit_db: Annotated[
         Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, OptionalInQuery, Query()
     ] = None,
+    post_filter: bool = False,
     model: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Response:
     """Clean a WAV of a few seconds as a stream would be; nothing of it is kept."""
@@ -32,5 +33,6 @@ async def preview(
         raise WrongType("the sound", WAV)
     name = use.loaded(model)
     await use.rates.count("previews", caller)
-    cleaned = await use.streams.preview(await request.body(), attenuation_limit_db, name)
+    wav = await request.body()
+    cleaned = await use.streams.preview(wav, attenuation_limit_db, name, post_filter=post_filter)
     return Response(cleaned, media_type=WAV)

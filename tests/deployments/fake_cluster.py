@@ -88,13 +88,18 @@ class FakeActor:
         return f"answer of {self.name}"
 
     async def preview(
-        self, wav: bytes, attenuation_limit_db: float | None, model: str | None = None
+        self,
+        wav: bytes,
+        attenuation_limit_db: float | None,
+        model: str | None = None,
+        post_filter: bool = False,
     ) -> bytes:
         """Say who made it."""
         if self.fails is not None:
             failure, self.fails = self.fails, None
             raise failure
-        return wav + f" by {self.name} and {model}, {attenuation_limit_db} dB".encode()
+        filtered = " filtered" if post_filter else ""
+        return wav + f" by {self.name} and {model}, {attenuation_limit_db} dB{filtered}".encode()
 
     async def remove(self, *arguments: str) -> None:
         """Note who is removed."""

@@ -118,7 +118,8 @@ async def test_a_preview_is_made_where_there_is_time_for_it(stage: Stage) -> Non
     for n in range(4):
         stage.cluster.add(f"actor-{n}")
     stage.cluster.actors["actor-0"].fails = NoCapacity("busy", 7)
-    assert await stage.streams.preview(b"wav", 6.0, "dfn3") == b"wav by actor-1 and dfn3, 6.0 dB"
+    made = await stage.streams.preview(b"wav", 6.0, "dfn3", post_filter=True)
+    assert made == b"wav by actor-1 and dfn3, 6.0 dB filtered"
     for actor in stage.cluster.actors.values():
         actor.fails = NoCapacity("busy", 7)
     with pytest.raises(NoCapacity, match="busy"):

@@ -126,13 +126,20 @@ class MadeUpStreams(Streams):
         return [bob, *(Listening(None, 1.7e9, ("a",), g.label, g.link) for g in self.guests)]
 
     async def preview(
-        self, wav: bytes, attenuation_limit_db: float | None, model: ModelName
+        self,
+        wav: bytes,
+        attenuation_limit_db: float | None,
+        model: ModelName,
+        *,
+        post_filter: bool = False,
     ) -> bytes:
         """Clean it here."""
         if self.full:
             raise NoCapacity("Many previews are being made.", retry_after_s=7)
         loaded = load_model(model, normalise_level=True)
-        return await asyncio.to_thread(clean, wav, loaded, attenuation_limit_db)
+        return await asyncio.to_thread(
+            clean, wav, loaded, attenuation_limit_db, post_filter=post_filter
+        )
 
     async def publisher_socket(self, session_id: str, caller: str, *, connected: bool) -> None:
         """Note it; a page that came, once it may go on."""

@@ -39,6 +39,8 @@ async def test_a_preview_is_a_wav_of_the_same_form(edge: Edge) -> None:
     assert np.std(cleaned) < np.std(kept)
     for limit in ("", "null", "12.5"):
         assert (await ask(ada, attenuation_limit_db=limit)).status_code == 200
+    filtered = await ask(ada, post_filter="true")
+    assert filtered.status_code == 200 and filtered.content != answer.content
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,7 @@ async def test_a_preview_is_a_wav_of_the_same_form(edge: Edge) -> None:
         (CLIP, "audio/wav", {"model": ""}, 422),
         (CLIP, "audio/wav", {"attenuation_limit_db": "-1"}, 422),
         (CLIP, "audio/wav", {"attenuation_limit_db": "inf"}, 422),
+        (CLIP, "audio/wav", {"post_filter": "perhaps"}, 422),
     ],
 )
 async def test_anything_else_is_refused_with_a_sentence(

@@ -192,6 +192,8 @@ async def test_a_worker_makes_previews_as_live_streams_sound(made: Previews, mod
     with pytest.raises(PreviewRefused, match="not a WAV"):
         await made.make(b"hello", 3.0)
     assert await made.make(body, 6.0) == clean(body, model, 6.0)
+    filtered = await made.make(body, None, post_filter=True)
+    assert filtered == clean(body, model, None, post_filter=True) != clean(body, model, None)
     assert made._worker is worker and not made.busy
 
 
