@@ -5,6 +5,7 @@ libopus through `opuslib-next`. At import that binding looks for the system's li
 none, we point it to the copy in PyAV's wheel.
 """
 
+import ctypes
 import ctypes.util
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,7 @@ STEREO_BIT = 0x04
 """In the first byte of a packet (RFC 6716, section 3.1)."""
 
 Sound = NDArray[np.float32]
+_LOWEST, _HIGHEST = np.float32(-1), np.float32(1)
 
 
 def _import_opuslib() -> Any:
@@ -56,6 +58,8 @@ def _bundled_libopus() -> str | None:
 _opus = _import_opuslib()
 OpusError: type[Exception] = _opus.OpusError
 _SIGNAL_VOICE = 3001  # OPUS_SIGNAL_VOICE in opus_defines.h
+_MAX_PACKET_BYTES = 1276
+"""The first byte, and the longest frame (RFC 6716, section 3.2.1)."""
 
 
 class OpusDecoder:
@@ -121,7 +125,8 @@ class OpusEncoder:
     Application `audio`, not `voip`, which applies a high-pass filter. We declare the signal a voice
     and expect 10 % loss so that libopus codes the voice band with SILK, which alone carries in-band
     FEC. At 64 kbit/s PESQ does not suffer (4.48 against 4.34 for pure CELT), and SNR at 5 % loss
-    rises from 18 to 28 dB; phases shift at low frequencies.
+    rises from 18 to 28 dB; phases shift at low frequencies. Calls libopus directly, like the
+    decoder.
     """
 
     def __init__(self, bitrate: int = 64000, complexity: int = 5) -> None:
@@ -131,13 +136,26 @@ class OpusEncoder:
         self._encoder.inband_fec = 1
         self._encoder.packet_loss_perc = 10
         self._encoder.signal = _SIGNAL_VOICE
+        self._pcm: Sound = np.empty(FRAME_SAMPLES, np.float32)
+        self._pointer = self._pcm.ctypes.data_as(_opus.api.c_float_pointer)
+        self._packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
 
     def encode(self, frame: Sound) -> bytes:
         """Encode one frame [960] in -1..1; samples outside that are clipped."""
         if len(frame) != FRAME_SAMPLES:
             raise ValueError(f"expected {FRAME_SAMPLES} samples, got {len(frame)}")
-        pcm = np.clip(frame, -1.0, 1.0).astype(np.float32)
-        return bytes(self._encoder.encode_float(pcm.tobytes(), FRAME_SAMPLES))
+        np.maximum(frame, _LOWEST, out=self._pcm)  # a quarter of what np.clip takes
+        np.minimum(self._pcm, _HIGHEST, out=self._pcm)
+        length: int = _opus.api.encoder.libopus_encode_float(
+            self._encoder.encoder_state,
+            self._pointer,
+            FRAME_SAMPLES,
+            self._packet,
+            _MAX_PACKET_BYTES,
+        )
+        if length < 0:
+            raise OpusError(length)
+        return self._packet.raw[:length]
 
 
 def decodes(payload: bytes) -> bool:

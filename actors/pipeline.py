@@ -435,5 +435,5 @@ def _dbfs(sound: Sound) -> float:
     """Measure the RMS level of sound [T] in dB relative to full scale, at least -100."""
     if not len(sound):
         return -100.0
-    power = float(np.mean(np.square(sound, dtype=np.float64)))
+    power = float(np.dot(sound, sound)) / len(sound)
     return 10 * math.log10(max(power, 1e-10))

@@ -116,12 +116,14 @@ class SoundThread:
             while self._wait():
                 self._look()
                 for lane in list(self._lanes):
-                    self._serve(lane, lane.take_up)
+                    if lane.ready:
+                        self._serve(lane, lane.take_up)
                 for engine in self._engines.values():
                     if engine.due_in_s == 0:
                         engine.step()
                 for lane in list(self._lanes):
-                    self._serve(lane, lane.pass_on)
+                    if lane.has_output:
+                        self._serve(lane, lane.pass_on)
         except Exception as error:  # the thread ends here, and its streams with it
             log.exception("the sound thread failed")
             with self.changed:
@@ -212,8 +214,8 @@ class Lane(Generic[Item]):
 
     `push` never blocks. A full queue drops its oldest item and passes it to `dropped` on the
     caller's thread. The sound thread calls everything else: `work` with each item in order,
-    `passed_on` after each batch, `finished` once all items are done after `close`, and `failed`
-    if one of these raises. In overload it drops what is late.
+    `passed_on` once something has come out, `finished` once all items are done after `close`, and
+    `failed` if one of these raises. In overload it drops what is late.
 
     Attributes:
         slot: where its sound is denoised at first;  slots: where it is now.
@@ -250,6 +252,7 @@ class Lane(Generic[Item]):
         self._failed = failed
         self._queue: deque[tuple[float, Item]] = deque()  # with when it came
         self._closing = False
+        self._worked = False  # since the last `pass_on`
         self._over = threading.Event()
 
     @property
@@ -296,17 +299,23 @@ class Lane(Generic[Item]):
     @property
     def ready(self) -> bool:
         """Whether `take_up` has something to do."""
-        return not any(slot.waiting for slot in self.slots) and (bool(self._queue) or self._closing)
+        if not (self._queue or self._closing):
+            return False
+        return not any(slot.waiting for slot in self.slots)
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `pass_on` has something to do: sound has left a slot, or goes through none."""
+        return any(slot.has_output for slot in self.slots) if self.slots else self._worked
 
     def take_up(self) -> None:
         """Work on the next item, or finish if `close` was called and none is left."""
-        if not self.ready:
-            return
         if self._thread.overloaded:
             self._drop_what_is_late()
         with self._thread.changed:
             item = self._queue.popleft()[1] if self._queue else None
         if item is not None:
+            self._worked = True
             self._work(item)
         else:
             self._finished()
@@ -321,9 +330,9 @@ class Lane(Generic[Item]):
             self._dropped(item)
 
     def pass_on(self) -> None:
-        """Pass on a batch's output."""
-        if not self.ended:
-            self._passed_on()
+        """Pass on what has come out."""
+        self._worked = False
+        self._passed_on()
 
     def fail(self, error: BaseException) -> None:
         """End with an error; drop what is queued."""

@@ -49,9 +49,9 @@ class Paced:
 class LiveStreams:
     """N streams and one engine, on the calling thread."""
 
-    def __init__(self, streams: int, sound: Sound) -> None:
+    def __init__(self, streams: int, sound: Sound, max_wait_s: float | None) -> None:
         self._sound = sound
-        self._engine = Engine(load_model(), capacity=streams)
+        self._engine = Engine(load_model(), capacity=streams, max_wait_s=max_wait_s)
         self._slots = [self._engine.join() for _ in range(streams)]
         dice = np.random.default_rng(streams)
         self._phases = np.sort(dice.uniform(0, FRAME_S, streams))
@@ -108,9 +108,9 @@ class LiveStreams:
                 self.waits.append(out - self._came[n].popleft())
 
 
-def run(streams: int, seconds: float, sound: Sound) -> Paced:
-    """Run N streams for that long."""
-    live = LiveStreams(streams, sound)
+def run(streams: int, seconds: float, sound: Sound, *, max_wait_s: float | None = None) -> Paced:
+    """Run N streams for that long; a hop waits for a batch as in `Engine`."""
+    live = LiveStreams(streams, sound, max_wait_s)
     began, began_cpu = time.monotonic(), time.process_time()
     live.run(seconds)
     took, took_cpu = time.monotonic() - began, time.process_time() - began_cpu

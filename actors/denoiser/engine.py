@@ -18,8 +18,9 @@ Sound = NDArray[np.float32]
 
 MAX_SAMPLE = 1e4
 """80 dB above full scale. The squares of much larger samples overflow float32."""
-MAX_WAIT_S = 0.003
-"""How long a hop waits for others to share its batch."""
+MIN_WAIT_S, MAX_WAIT_S, WAIT_PER_STREAM_S = 0.003, 0.008, 0.0004
+"""How long a hop waits for others to share its batch: longer the more there are, since then more
+come in the same time, and more is saved. `python -m bench.batching` has what either is worth."""
 
 
 class EngineFull(Exception):
@@ -108,6 +109,11 @@ class Slot:
             self._queue(np.zeros(model.hop_samples, np.float32), phase)
         return model.latency_samples + rest
 
+    @property
+    def has_output(self) -> bool:
+        """Whether `take` has something to give."""
+        return bool(self._done)
+
     def take(self) -> Sound:
         """Get the sound that has come out since the last call."""
         sound: Sound = np.concatenate([np.empty(0, np.float32), *self._done])
@@ -159,6 +165,7 @@ def executor_on(device: Device) -> Callable[[Model, int], Executor]:
 class Engine:
     """Up to `capacity` streams that share a model and run in batches.
 
+    A hop waits for others for up to `max_wait_s`, or as long as suits the number of streams.
     Belongs to one thread, which calls `step` when `due_in_s` has passed.
     """
 
@@ -168,7 +175,7 @@ class Engine:
         capacity: int,
         *,
         executor: Callable[[Model, int], Executor] = CpuExecutor,
-        max_wait_s: float = MAX_WAIT_S,
+        max_wait_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
@@ -207,14 +214,20 @@ class Engine:
         """How long the next batch may wait; None while no hop waits.
 
         A batch that is full, or has every stream in it, is due at once; any other when its oldest
-        hop has waited `max_wait_s`.
+        hop has waited for long enough.
         """
         came = [slot.waiting[0].came_s for slot in self._slots if slot.waiting]
         if not came:
             return None
         if len(came) >= min(len(self._slots), self._executor.max_batch):
             return 0.0
-        return max(0.0, min(came) + self._max_wait_s - self._clock())
+        return max(0.0, min(came) + self._wait_s - self._clock())
+
+    @property
+    def _wait_s(self) -> float:
+        if self._max_wait_s is not None:
+            return self._max_wait_s
+        return min(max(MIN_WAIT_S, WAIT_PER_STREAM_S * len(self._slots)), MAX_WAIT_S)
 
     def step(self) -> int:
         """Run one batch, a hop of each slot that has one; returns how many hops it took.
