@@ -18,7 +18,7 @@ from bench.sounds import HOP, Sound, noisy_streams
 FRAME_S = 0.02
 LATE_S = 0.02
 SHORT_S = 5.0
-MOST_STREAMS = 64
+MOST_STREAMS = 112
 OVERSLEPT_S = 0.001
 DISTURBED, DISTURBED_MS = 0.02, 5.0
 TRIES, PAUSE_S = 12, 5.0
@@ -157,7 +157,7 @@ def search(seconds: float) -> list[Paced]:
         good -= 1
     print(f"{good} streams without a late hop for {seconds:g} s; around it:")
     for more in AROUND:
-        late(max(1, good + more), 2 * SHORT_S)
+        late(min(max(1, good + more), MOST_STREAMS), 2 * SHORT_S)
     return runs
 
 
