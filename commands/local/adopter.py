@@ -51,7 +51,6 @@ def _end_children() -> None:
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(0)
 
 
@@ -62,6 +61,7 @@ def main() -> None:
     try:
         code = run(sys.argv[1:])
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _end_children()
     sys.exit(code)
 

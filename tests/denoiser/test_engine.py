@@ -265,3 +265,14 @@ def test_nothing_is_written_to_the_home_folder(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name not in left_out}
     subprocess.run([sys.executable, "-c", program], env={**env, "HOME": str(tmp_path)}, check=True)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("streams", "wait_s"), [(2, 0.003), (7, 0.003), (16, 0.0064), (40, 0.008)])
+def test_a_hop_waits_longer_where_more_may_join_it(
+    model: Model, streams: int, wait_s: float
+) -> None:
+    """3 ms for a few streams, 0.4 ms for each of many, never more than 8."""
+    engine = Engine(model, streams, clock=lambda: 5.0)
+    first, *_ = [engine.join() for _ in range(streams)]
+    first.push(np.zeros(model.hop_samples, np.float32))
+    assert engine.due_in_s == pytest.approx(wait_s)
