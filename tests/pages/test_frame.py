@@ -9,6 +9,7 @@ from playwright.async_api import ConsoleMessage, Page, expect
 from tests.app.browser import PHONE
 from tests.edge.conftest import PASSWORD, Edge
 from tests.pages.site import beat, fill, served, sign_in
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -293,13 +294,21 @@ async def test_people_are_told_who_goes_live_if_they_ask(edge: Edge, tmp_path: P
         await sign_in(page, "ada")
         await page.get_by_test_id("account").click()
         await page.get_by_test_id("notify").check()
-        shown = """async () => (await (await navigator.serviceWorker.ready).getNotifications())
-          .map(({ title, data }) => `${title} ${data.path}`)"""
-        assert await page.evaluate(shown) == []
+
+        async def shown() -> list[str]:
+            return await page.evaluate(
+                """async () => (await (await navigator.serviceWorker.ready).getNotifications())
+                  .map(({ title, data }) => `${title} ${data.path}`)"""
+            )
+
+        async def is_told() -> bool:
+            return bool(await shown())
+
+        assert await shown() == []
         beating = asyncio.create_task(beat(edge, "bob"))
         await page.wait_for_function("() => document.title.startsWith('bob is live')")
-        await page.wait_for_function(f"async () => (await ({shown})()).length")
-        assert await page.evaluate(shown) == ["bob is live /u/bob"]
+        await until(is_told)  # Playwright's own wait takes a promise for its answer
+        assert await shown() == ["bob is live /u/bob"]
         await page.reload()
         await expect(page.get_by_test_id("friend-row-bob")).to_be_visible()
         await page.get_by_test_id("account").click()
