@@ -21,6 +21,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.names import NAMESPACE, STREAM_PREFIX
+from deployments.environment import RUNTIME_ENV
 from deployments.gcs import Gcs
 from foundation import logs
 from foundation.logs import LogConfig, fields
@@ -162,7 +163,7 @@ class RecoveryKeeper:
             get_if_exists=True,
             num_cpus=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}},
+            runtime_env=RUNTIME_ENV,
         ).remote(self._config)
 
     async def _blocking(self, call: Callable[[], T]) -> T:

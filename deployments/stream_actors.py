@@ -19,6 +19,7 @@ from actors.stream import (
     StreamActorConfig,
     StreamHost,
 )
+from deployments.environment import RUNTIME_ENV
 from deployments.gcs import Gcs
 from deployments.nodes import ClusterNode
 from deployments.supply import Start
@@ -29,15 +30,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-MEMORY_GIVEN_BACK = {
-    # A process has some 36 threads: with an arena for each of them glibc gives little back. What is
-    # large, such as the parts of recordings (5 MiB) or what a password's hash takes (19 MiB), is
-    # mapped and unmapped instead of making holes in the heap.
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": "1048576",
-}
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", **MEMORY_GIVEN_BACK}
-"""The environment of stream actors."""
 CLUSTER_TIMEOUT_S = 5.0
 """How long Ray's control service (GCS) may take to name or find actors."""
 START_TIMEOUT_S = 600.0
@@ -54,6 +46,8 @@ class StreamActorOptions:
     config: StreamActorConfig
     num_cpus: float = 0.2
     num_gpus: float = 0.0
+    has_environment: bool = False
+    """Whether the node's Ray was started with our environment."""
 
 
 class ActorGone(StreamError):
@@ -138,7 +132,7 @@ class RayStreamActors:
             num_gpus=options.num_gpus,
             max_restarts=0,
             max_concurrency=1000,
-            runtime_env={"env_vars": ENVIRONMENT},
+            runtime_env=None if options.has_environment else RUNTIME_ENV,
         )
         with _translated(name):
             handle: Any = await self._blocking(lambda: actor.remote(name, options.config))

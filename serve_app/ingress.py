@@ -6,7 +6,8 @@ from fastapi import FastAPI
 from ray import serve
 
 from deployments.directory import DirectoryClient
-from deployments.stream_actors import MEMORY_GIVEN_BACK, RayStreamActors
+from deployments.environment import RUNTIME_ENV
+from deployments.stream_actors import RayStreamActors
 from foundation import logs
 from serve_app.api import build_api, check_background
 from serve_app.cluster import refuse_an_open_cluster
@@ -14,9 +15,11 @@ from serve_app.services import build_services
 from serve_app.settings import Settings
 from serve_app.site import site
 
+RESOURCES = {"num_cpus": 0.1}
+
 
 @serve.deployment(
-    ray_actor_options={"num_cpus": 0.1, "runtime_env": {"env_vars": MEMORY_GIVEN_BACK}},
+    ray_actor_options={**RESOURCES, "runtime_env": RUNTIME_ENV},
     max_ongoing_requests=10_000,
     health_check_period_s=2,
     logging_config={"enable_access_log": False},  # it would name people, and any X-Request-ID

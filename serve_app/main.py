@@ -16,7 +16,7 @@ from deployments.stream_actors import StreamActorOptions
 from foundation.redis import unfit
 from recordings.retention import Retention
 from serve_app.cluster import refuse_an_open_cluster
-from serve_app.ingress import Ingress
+from serve_app.ingress import RESOURCES, Ingress
 from serve_app.settings import Settings, SettingsError, read_settings
 
 IN_A_CLUSTER = {"sign_up": "invite", "tail_s": 8.0, "heartbeat_s": 2.0}
@@ -40,7 +40,9 @@ def _retention(settings: Settings) -> Retention:
     )
 
 
-def pool_config(settings: Settings, other_disks: tuple[str, ...] = ()) -> PoolConfig:
+def pool_config(
+    settings: Settings, other_disks: tuple[str, ...] = (), *, has_environment: bool = False
+) -> PoolConfig:
     """Configure the pool of stream actors, and each actor in it."""
     assert settings.redis_url is not None, "Redis is either configured or started by `hushcast up`"
     actor = StreamActorConfig(
@@ -68,7 +70,9 @@ def pool_config(settings: Settings, other_disks: tuple[str, ...] = ()) -> PoolCo
         tail_s=settings.tail_s,
         logs=settings.logs,
     )
-    options = StreamActorOptions(actor, settings.actor_num_cpus, settings.actor_num_gpus)
+    options = StreamActorOptions(
+        actor, settings.actor_num_cpus, settings.actor_num_gpus, has_environment
+    )
     return PoolConfig(options, settings.warm_actors)
 
 
@@ -114,16 +118,21 @@ def bind(
     other_disks: tuple[str, ...] = (),
     *,
     recovery: RecoveryConfig | None = None,
+    has_environment: bool = False,
 ) -> serve.Application:
     """Bind the deployments of an application whose settings are complete.
 
     Nothing is recorded while the disk of the spool, or of one of `other_disks`, is full. Without
-    `recovery` only stream actors look for what is left on their nodes.
+    `recovery` only stream actors look for what is left on their nodes. `has_environment` says that
+    Ray was started with `deployments.environment`, and need not be asked for it.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    pool = pool_config(settings, other_disks)
+    pool = pool_config(settings, other_disks, has_environment=has_environment)
     directory = _deployment(StreamDirectory).bind(pool, recovery)
-    return _deployment(Ingress).bind(settings.to_json(), directory)
+    ingress = _deployment(Ingress)
+    if has_environment:
+        ingress = ingress.options(ray_actor_options=RESOURCES)
+    return ingress.bind(settings.to_json(), directory)
 
 
 def _deployment(decorated: Any) -> serve.Deployment:

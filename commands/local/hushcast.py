@@ -8,5 +8,5 @@ from serve_app.settings import Settings
 
 def build_local_app(settings: Settings) -> LocalApp:
     """Build the application for `hushcast up`, with a drain that ends its streams."""
-    application = bind(settings, (str(settings.data_dir),))
+    application = bind(settings, (str(settings.data_dir),), has_environment=True)
     return LocalApp(application, lambda: drain_all(RayStreamActors(), "hushcast is stopping"))

@@ -4,16 +4,26 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import list2cmdline
 from typing import Any, Self
 
 from commands.local.child import LOG_BYTES, Command
 from commands.local.data_dir import kept_secret, private_folder
 from commands.local.paths import python_path
 from commands.local.ports import free_ports
+from deployments.environment import ENVIRONMENT
 
 ADOPTER = "commands.local.adopter"
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Little goes through it, and never sound."""
+NOBODY = list2cmdline(("sh", "-c", "exec sleep 2147483647"))
+"""Stands for an agent of Ray's that nobody asks anything; what Ray appends, sh takes for itself."""
+AGENTS_PORTS = (
+    "dashboard_agent_listen_port",
+    "metrics_agent_port",
+    "metrics_export_port",
+    "runtime_env_agent_port",
+)
 HTTP_SERVER = "serve_app.http_server.bounded"
 """A name, not an import: `hushcast up` loads no web framework."""
 
@@ -89,18 +99,46 @@ class RayHead:
 
 
 def without_what_nobody_uses(ray_params: Any, head: bool) -> None:
-    """Keep `ray start`, which calls this, from starting three processes (in ray 2.60).
+    """Keep `ray start`, which calls this, from starting five processes (in ray 2.60).
 
     The dashboard's starts with `--include-dashboard=false` too, only to report that usage
     statistics are off, and to ask the metadata services of three clouds where it is
     (`UsageStatsHead`). The server for remote clients starts if grpcio is installed, on port 10001.
     The log monitor sends a driver what workers print; ours have logs of their own.
+
+    A raylet wants two agents, and waits until they have written their ports. One serves the
+    dashboard; -1 is what Ray itself writes where it is installed without that. The other makes
+    environments that actors ask for, and none of ours does (`deployments/environment.py`).
     """
     import ray._private.services as services  # up.py, which imports this module, loads no Ray
 
     services.start_api_server = lambda *args, **kwargs: (None, None)
     ray_params.ray_client_server_port = None
     ray_params.include_log_monitor = False
+    start = services.start_ray_process
+
+    def start_ray_process(command: list[str], *args: Any, **kwargs: Any) -> Any:
+        return start(_without_agents(command), *args, **kwargs)
+
+    services.start_ray_process = start_ray_process
+
+
+def _without_agents(command: list[str]) -> list[str]:
+    """Give a raylet, started with this command, nobody for its agents, and the ports they write.
+
+    Other commands stay as they are.
+    """
+    from ray._raylet import persist_port  # type: ignore[attr-defined]
+
+    agents = "--dashboard_agent_command=", "--runtime_env_agent_command="
+    if not any(word.startswith(agents) for word in command):
+        return command
+    options = dict(word.removeprefix("--").split("=", 1) for word in command if "=" in word)
+    for port in AGENTS_PORTS:
+        persist_port(options["session_dir"], options["node_id"], port, -1)
+    return [
+        f"{word.split('=')[0]}={NOBODY}" if word.startswith(agents) else word for word in command
+    ]
 
 
 def ray_environment(token: Path) -> dict[str, str]:
@@ -123,6 +161,6 @@ def ray_environment(token: Path) -> dict[str, str]:
         "RAY_ROTATION_BACKUP_COUNT": "1",
         # Sound does not wait for what else a machine does. Ray's workers give way otherwise (15).
         "RAY_worker_niceness": "0",
-        "OMP_NUM_THREADS": "1",
+        **ENVIRONMENT,
         "PYTHONPATH": python_path(),
     }

@@ -179,6 +179,14 @@ def test_ray_refuses_who_has_no_token(pair: tuple[Instance, Instance]) -> None:
     assert "AuthenticationError" in refused.stderr
 
 
+def test_ray_starts_nothing_that_nobody_uses(pair: tuple[Instance, Instance]) -> None:
+    """No dashboard, no agent, no monitor, no server for clients."""
+    running = {word for process in pair[0].alive() for word in command(process).split()}
+    assert {"ray::ServeController", "ray::ProxyActor"} <= {each.split(".")[0] for each in running}
+    unused = ("agent", "dashboard.py", "log_monitor.py", "monitor.py", "ray.util.client.server")
+    assert not [each for each in running if each.lower().endswith(unused)]
+
+
 def test_what_is_kept_is_private(pair: tuple[Instance, Instance]) -> None:
     """Nobody else can enter the folders; no file with a secret can be read, no log has one."""
     data = pair[0].data_dir

@@ -296,10 +296,11 @@ async def test_people_are_told_who_goes_live_if_they_ask(edge: Edge, tmp_path: P
         await page.get_by_test_id("notify").check()
 
         async def shown() -> list[str]:
-            return await page.evaluate(
+            found: list[str] = await page.evaluate(
                 """async () => (await (await navigator.serviceWorker.ready).getNotifications())
                   .map(({ title, data }) => `${title} ${data.path}`)"""
             )
+            return found
 
         async def is_told() -> bool:
             return bool(await shown())
