@@ -76,7 +76,10 @@ class Supplier:
                 if not await self._is_latest():
                     self._held_until = 0.0
                 elif await self._lease.hold():
+                    is_new = not self.keeps
                     self._held_until = began + KEEPER_TTL_S
+                    if is_new:
+                        pool().look_again()
                     for node in await self._drains.read(time.time()):
                         actors, streams = pool().left_on(node) or (None, 0)
                         await self._drains.tell(node, Left(actors, streams, time.time()))

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from actors.errors import ActorSilent, NoCapacity, NodeUnfit
@@ -143,18 +144,27 @@ class Pool:
         """Actors that are being asked for a description."""
         self._news = asyncio.Event()
         """Set, and replaced, when the pool learns something about an actor."""
+        self._due = asyncio.Event()
+        """Set when the next round is not to be waited for."""
         self._tasks = TaskSet()
 
     async def run(self) -> None:
         """Keep the pool filled, until cancelled."""
         try:
             while True:
+                self._due.clear()
                 await self._look()
                 self._fill()
                 self._retire_one()
-                await asyncio.sleep(ASK_INTERVAL_S)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(ASK_INTERVAL_S):
+                        await self._due.wait()
         finally:
             await self._tasks.cancel()
+
+    def look_again(self) -> None:
+        """Begin another round now."""
+        self._due.set()
 
     async def assign(self, username: str) -> str:
         """Reserve a place for a user's stream; returns the name of the actor that hosts it.

@@ -92,8 +92,15 @@ class Site:
         return self._pages[modules, cookie]
 
     def compress(self) -> None:
-        """Compress all files now, so that nobody has to wait for it."""
-        for file in (*self._files.values(), *self._pages.values()):
+        """Compress what pages are made of now, so that nobody has to wait for it.
+
+        Modules and styles that are in the bundles are compressed once somebody asks for them.
+        """
+        bundled = (".js", ".css")
+        files = [f for name, f in self._files.items() if not name.endswith(bundled)]
+        bundles = [self._files[f"bundle{suffix}"] for suffix in bundled]
+        pages = [self.page(modules=False, cookie=cookie) for cookie in (False, True)]
+        for file in (*files, *bundles, *pages):
             assert file.codings is not None
 
     def find(self, name: str) -> tuple[File, bool] | None:

@@ -36,11 +36,13 @@ async def redis(valkey: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
 
 @asynccontextmanager
 async def directory(
-    redis: RedisClient, cluster: FakeCluster, version: str = "1"
+    redis: RedisClient, cluster: FakeCluster, version: str = "1", warm_actors: int = 0
 ) -> AsyncIterator[Supplier]:
     """Run what a replica of the directory runs."""
     supplier = Supplier(redis, version)
-    pool = Pool(config(0, 8), cluster, drains=supplier.drains, keeps=lambda: supplier.keeps)
+    pool = Pool(
+        config(warm_actors, 8), cluster, drains=supplier.drains, keeps=lambda: supplier.keeps
+    )
     rounds = [asyncio.create_task(each) for each in (pool.run(), supplier.run(lambda: pool))]
     try:
         yield supplier
@@ -62,6 +64,16 @@ async def test_one_directory_of_a_release_keeps_the_supply(redis: RedisClient) -
         async with directory(redis, cluster, "2") as newer:
             await until(lambda: newer.keeps and not other.keeps)
         await until(lambda: other.keeps)
+
+
+async def test_who_begins_to_keep_the_supply_looks_at_once(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a start, the first look is over before the lease is taken."""
+    monkeypatch.setattr(deployments.pool, "ASK_INTERVAL_S", 600.0)
+    cluster = FakeCluster()
+    async with directory(redis, cluster, warm_actors=1):
+        await until(lambda: len(cluster.started) == 1)
 
 
 async def test_a_node_is_drained_from_the_command_line(
