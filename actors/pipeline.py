@@ -219,11 +219,12 @@ class Pipeline:
             self._sound(self._decode(item.decoder, item.segment))
 
     def _decode(self, decoder: OpusDecoder, segment: Opus | Lost) -> Sound:
-        """Decode a segment; the first one of another source fades in as the last one fades out."""
+        """Decode a segment; the first one after silence fades in, and so does another source's
+        while the last one fades out."""
         sound = decode(decoder, segment)
         if isinstance(segment, Lost):
             self._note_gap(segment.samples - restorable(segment))
-        if decoder is not self._decoder:
+        if decoder is not self._decoder or not self._sounds:
             head = sound[: len(FADE)]
             head *= 1 - FADE[: len(head)]
             head += self._fading()[: len(head)]

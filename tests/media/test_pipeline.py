@@ -190,6 +190,31 @@ def test_another_source_takes_over_without_a_click(
     assert np.max(np.abs(np.diff(around))) < 3 * 0.3 * 2 * np.pi * 300 / 48000
 
 
+@pytest.mark.parametrize("missing", ["dropped", "dropped for long", "pause", "gap", "lost"])
+def test_sound_comes_back_without_a_click(
+    missing: str, thread: SoundThread, tmp_path: Path
+) -> None:
+    """Whatever was silent before: it fades in, at any place of a tone."""
+    tone = 0.3 * np.sin(np.arange(96000) * 2 * np.pi * 437 / 48000).astype(np.float32)
+    packets = encode(tone)
+    for n in range(4):
+        run = Run(thread, tmp_path)
+        run.pipeline.control(Controls(denoise=False))
+        run.play(packets[:20])
+        if missing.startswith("dropped"):
+            for packet in packets[20 : 95 if "long" in missing else 30]:
+                run.pipeline._count_dropped(Heard(run.decoder, Opus(packet)))
+        elif missing == "pause":
+            run.pipeline.push(Heard(run.decoder, Silence(4800)))
+        elif missing == "gap":
+            run.pipeline.push(Gap(4800))
+        else:
+            run.pipeline.push(Heard(run.decoder, Lost(19200, None)))
+        run.play(packets[40 + n : 45 + n])
+        recorded = run.finish()
+        assert np.max(np.abs(np.diff(recorded))) < 2 * 0.3 * 2 * np.pi * 437 / 48000
+
+
 def test_a_muted_stream_is_silent_and_as_long(thread: SoundThread, tmp_path: Path) -> None:
     """Whatever the publisher sends; the sound comes back when it is unmuted."""
     run = Run(thread, tmp_path)
