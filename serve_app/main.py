@@ -1,6 +1,7 @@
 """The one composition root: settings in, the Serve application out."""
 
 import asyncio
+import logging
 import os
 from typing import Any
 
@@ -17,7 +18,9 @@ from foundation.redis import unfit
 from recordings.retention import Retention
 from serve_app.cluster import refuse_an_open_cluster
 from serve_app.ingress import RESOURCES, Ingress
-from serve_app.settings import Settings, SettingsError, read_settings
+from serve_app.settings import Settings, SettingsError, read_settings, unknown_variables
+
+log = logging.getLogger(__name__)
 
 IN_A_CLUSTER = {"sign_up": "invite", "tail_s": 8.0, "heartbeat_s": 2.0}
 """Defaults where Serve says at which address it listens, and a node is lost without the others."""
@@ -87,6 +90,8 @@ def build_app(args: AppArgs) -> serve.Application:
     for name in ("redis_url", "s3_bucket", "secret_key"):
         if not getattr(settings, name):
             raise ValueError(f"a cluster needs HUSHCAST_{name.upper()}, or `{name}` in its args")
+    for sentence in unknown_variables(os.environ):
+        log.warning(sentence)
     settings = in_a_cluster(settings)
     if wrong := asyncio.run(unfit(settings.redis_url or "")):
         raise SettingsError(wrong)

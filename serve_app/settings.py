@@ -4,6 +4,7 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
+from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -509,6 +510,18 @@ def read_settings(flags: Mapping[str, object] | None = None) -> Settings:
             if each["type"] != "default_factory_not_called"
         ]
         raise SettingsError("\n".join(sentences)) from error
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Say which variables look like settings and are none, and which may be meant."""
+    settings = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    unknown = [each for each in environment if each.upper().startswith(PREFIX)]
+    sentences = []
+    for name in sorted(each for each in unknown if each.upper() not in settings):
+        near = get_close_matches(name.upper(), settings, n=1, cutoff=0.8)
+        meant = f"; is {near[0]} meant?" if near else "."
+        sentences.append(f"{name} is not a setting of hushcast{meant}")
+    return sentences
 
 
 def _sentence(place: tuple[int | str, ...], message: str, given: Mapping[str, object]) -> str:

@@ -16,7 +16,8 @@ HEAD = """\
 `make docs` writes this file from `serve_app/settings.py`: edit that instead. Every setting is an
 environment variable, and those marked * are also flags of `hushcast up` (`HUSHCAST_DATA_DIR` is
 `--data-dir`). Flags override the environment. hushcast refuses to start with an invalid setting,
-and says what is wrong. [api.md](api.md#limits) has all limits in one table, with their defaults.
+and says what is wrong; it warns of a variable that is none of these. [api.md](api.md#limits) has
+all limits in one table, with their defaults.
 """
 _NUMBERS = {"integer": "a whole number", "number": "a number"}
 _BOUNDS = {"minimum": "{} or more", "exclusiveMinimum": "above {}", "maximum": "at most {}"}

@@ -11,6 +11,8 @@ import numpy as np
 from actors.denoiser.config import Config
 from actors.denoiser.features import (
     ERB_SCALE_DB,
+    FAINTEST,
+    GAIN_AS_IS,
     LITTLE,
     LOUD,
     MIN_POWER,
@@ -56,7 +58,7 @@ class CompiledAnalysis(Analysis):
         config, (n, count, _) = self._config, hops.shape
         hops = np.ascontiguousarray(hops)
         windows = np.empty((n, count, config.fft_size), np.float32)
-        scale = np.empty((n, count), np.float32)
+        scale = np.empty((n, count, 2), np.float32)  # of the features, and of the unit norm
         write_windows = self._code.windows[self._normalise_level]
         write_windows(n, count, *_at(slots, hops, state.last_hop, state.peak, windows, scale))
         spec = np.fft.rfft(windows, norm="forward").astype(np.complex64, copy=False)
@@ -176,11 +178,12 @@ class _Signal:
                 half(here, falling, code.at(windows, code.mul(at, 2 * hop), hop))
                 with code.loop(code.sub(count, 1), t) as _:
                     half(here, rising, code.at(windows, code.mul(at, 2 * hop), 2 * hop))
-                out = code.at(scale, at)
+                out = code.at(scale, code.mul(at, 2))
                 if normalise_level:
                     self._write_gain(code, here, code.at(peak, slot), out)
                 else:
                     code.store(code.number(1), out)
+                    code.store(code.number(1), code.at(out, 1))
             newest = code.at(hops, code.mul(code.sub(code.add(first, count), 1), hop))
             each(
                 code,
@@ -192,16 +195,25 @@ class _Signal:
         return code.end()
 
     def _write_gain(self, code: Code, hop: Value, peak: Value, out: Value) -> None:
-        """Get the root of the gain that quiet sound needs."""
+        """Get the root of the gain that quiet sound needs, and what the unit norm does."""
         size, keep = self._config.hop_size, peak_keep(self._config)
-        rms = code.sqrt(code.over(_squares(code, hop, size), code.number(size)))
+        zero, one = code.number(0), code.number(1)
         floor = code.number(float(UNIT_NORM_FLOOR))
-        loudest = code.at_least(rms, code.times(code.load(peak), code.number(float(keep))))
+        rms = code.sqrt(code.over(_squares(code, hop, size), code.number(size)))
+        before = code.load(peak)
+        waits, faint = code.less(before, floor), code.less(rms, code.number(float(FAINTEST)))
+        loudest = code.at_least(rms, code.times(before, code.number(float(keep))))
         loudest = code.at_least(loudest, floor)
-        code.store(loudest, peak)
+        code.store(code.where(waits, code.where(faint, zero, loudest), loudest), peak)
         gain = code.over(code.number(float(LOUD)), loudest)
-        gain = code.at_most(code.at_least(gain, code.number(1)), code.number(float(MOST_GAIN)))
+        gain = code.at_most(code.at_least(gain, one), code.number(float(MOST_GAIN)))
         code.store(code.sqrt(gain), out)
+        lower = one
+        if self._config.lowers_norm:
+            most = code.at_least(code.over(gain, code.number(float(GAIN_AS_IS))), one)
+            begun = code.where(faint, one, code.over(one, most))
+            lower = code.where(waits, begun, one)
+        code.store(lower, code.at(out, 1))
 
     def _write_features(self) -> Written:
         config = self._config
@@ -236,7 +248,8 @@ class _Signal:
                         code.over(code.minus(level, mean), code.number(float(ERB_SCALE_DB))),
                         code.at(erb, code.mul(at, nb_erb), band),
                     )
-                loud = code.load(code.at(scale, at))
+                loud = code.load(code.at(scale, code.mul(at, 2)))
+                lower = code.load(code.at(scale, code.mul(at, 2), 1))
                 row = code.add(code.mul(code.mul(stream, count), 2), t)
                 real = code.at(low, code.mul(row, nb_df))
                 imag = code.at(real, code.mul(count, nb_df))
@@ -244,7 +257,7 @@ class _Signal:
                     re = code.load(code.at(frame, code.mul(index, 2)))
                     im = code.load(code.at(frame, code.mul(index, 2), 1))
                     size = code.sqrt(code.fma(re, re, code.times(im, im)))
-                    before = code.load(code.at(norms, index))
+                    before = code.times(code.load(code.at(norms, index)), lower)
                     norm = code.plus(
                         code.times(size, code.number(take)),
                         code.times(before, code.number(keep)),

@@ -51,6 +51,11 @@ class Config:
         return round(math.exp(-self.hop_size / self.sr / self.norm_tau), 3)
 
     @property
+    def lowers_norm(self) -> bool:
+        """Whether a quiet start needs a lower unit norm: DeepFilterNet3 else silences seconds."""
+        return not self.filters_masked
+
+    @property
     def frames_ahead(self) -> int:
         """How many frames must follow one before it can be filtered.
 

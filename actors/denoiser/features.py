@@ -31,6 +31,10 @@ LOUD = np.float32(10 ** (-25 / 20))
 """RMS of the loudest hops to which quiet sound is amplified: to more, and some clips lose more than
 0.05 PESQ (`python -m bench.level`)."""
 MOST_GAIN = np.float32(100)
+GAIN_AS_IS = np.float32(10)
+"""A stream that begins with less needs no lower unit norm."""
+FAINTEST = np.float32(1e-6)
+"""RMS below which a stream has not begun: no microphone is as silent."""
 _PEAK_FALLS_DB_S = 3.0
 
 
@@ -57,7 +61,9 @@ class AnalysisState(SlabState):
     last_hop: Real  # [N, hop]
     mean_norm: Real  # [N, nb_erb], dB
     unit_norm: Real  # [N, nb_df]
-    peak: Real  # [N], RMS of the loudest recent hop; only if the level is normalised
+    peak: (
+        Real  # [N], RMS of the loudest recent hop, 0 before sound; only if the level is normalised
+    )
 
 
 @dataclass
@@ -136,22 +142,35 @@ class Analysis:
         state.last_hop[slots] = hops[:, -1]
         # libDF scales by 2 * hop / fft_size**2, which is 1 / fft_size at 50 % overlap.
         spec = np.fft.rfft(windows * self._window, norm="forward").astype(np.complex64, copy=False)
-        low = self._unit_spec(spec, state, slots)
         if self._normalise_level:
-            low = low * np.sqrt(self._gain(hops, state, slots))
+            gain, lower = self._gain(hops, state, slots)
+            low = self._unit_spec(spec, state, slots, lower) * np.sqrt(gain)[..., None]
+        else:
+            low = self._unit_spec(spec, state, slots, np.ones(hops.shape[:2], np.float32))
         features = np.stack((low.real, low.imag), axis=1)
         return spec, Features(self._erb(spec, state, slots), features)
 
-    def _gain(self, hops: Real, state: AnalysisState, slots: Slots) -> Real:
-        """Get the gain [n, T, 1] that quiet sound needs to be heard well; 1 where it is loud."""
+    def _gain(self, hops: Real, state: AnalysisState, slots: Slots) -> tuple[Real, Real]:
+        """Get the gains [n, T] that quiet sound needs to be heard well, 1 where it is loud.
+
+        Beside them what the unit norm is to be multiplied by: less than 1 in the first hop of a
+        quiet stream, since the norm begins where a loud one's is, and takes seconds to fall.
+        """
         peaks = np.sqrt(np.mean(np.square(hops), axis=2))
+        begins = np.zeros(peaks.shape, np.bool_)
         peak = state.peak[slots]
         for t in range(peaks.shape[1]):
-            peak = np.maximum(peaks[:, t], peak * self._peak_keep)
-            peaks[:, t] = peak = np.maximum(peak, UNIT_NORM_FLOOR)
+            waits = peak == 0
+            begins[:, t] = waits & (peaks[:, t] >= FAINTEST)
+            peak = np.maximum(np.maximum(peaks[:, t], peak * self._peak_keep), UNIT_NORM_FLOOR)
+            peaks[:, t] = peak
+            peak[waits & ~begins[:, t]] = 0
         state.peak[slots] = peak
-        gain: Real = np.clip(LOUD / peaks, np.float32(1), MOST_GAIN)[..., None]
-        return gain
+        gain: Real = np.clip(LOUD / peaks, np.float32(1), MOST_GAIN)
+        lower = np.ones(gain.shape, np.float32)
+        if self._config.lowers_norm:
+            lower[begins] /= np.maximum(gain[begins] / GAIN_AS_IS, np.float32(1))
+        return gain, lower
 
     def _erb(self, spec: Complex, state: AnalysisState, slots: Slots) -> Real:
         """Get the bands' mean powers in dB, relative to their running means."""
@@ -167,12 +186,16 @@ class Analysis:
         erb: Real = np.divide(levels - means, ERB_SCALE_DB)
         return erb[:, None]
 
-    def _unit_spec(self, spec: Complex, state: AnalysisState, slots: Slots) -> Complex:
-        """Divide the lowest bins [n, T, nb_df] by the root of their running magnitude."""
+    def _unit_spec(self, spec: Complex, state: AnalysisState, slots: Slots, lower: Real) -> Complex:
+        """Divide the lowest bins [n, T, nb_df] by the root of their running magnitude.
+
+        That is first multiplied by `lower` [n, T].
+        """
         low = spec[..., : self._config.nb_df]
         norms = np.abs(low) * self._take
         norm = state.unit_norm[slots]
         for t in range(norms.shape[1]):
+            norm = norm * lower[:, t, None]
             norm = np.maximum(norms[:, t] + norm * self._keep, UNIT_NORM_FLOOR)
             norms[:, t] = norm
         state.unit_norm[slots] = norm

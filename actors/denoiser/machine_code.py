@@ -193,6 +193,10 @@ class Code:
         """Get the smaller one; NaN stays NaN."""
         return self._write.select(self._write.fcmp_ordered(">", a, ceiling), ceiling, a)
 
+    def less(self, a: Value, b: Value) -> Value:
+        """Tell whether a float is less than another."""
+        return self._write.fcmp_ordered("<", a, b)
+
     def times_power_of_two(self, a: Value, power: Value) -> Value:
         """Scale by two to the power that is in the lowest bits of a float's pattern."""
         integer = ir.IntType(32) if a.type == FLOAT else ir.VectorType(ir.IntType(32), LANES)

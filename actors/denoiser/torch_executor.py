@@ -17,6 +17,8 @@ from actors.denoiser.config import Config
 from actors.denoiser.executor import Batch, Device, Phase, Result
 from actors.denoiser.features import (
     ERB_SCALE_DB,
+    FAINTEST,
+    GAIN_AS_IS,
     LITTLE,
     LOUD,
     MIN_POWER,
@@ -219,21 +221,34 @@ class _Pipeline:
         power = spec.real.square() + spec.imag.square()
         level = 10 * torch.log10(power @ self._bands + float(MIN_POWER))
         mean = level * self._take + old["mean_norm"] * self._keep
+        new, before = {"last_hop": hops, "mean_norm": mean}, old["unit_norm"]
         low = spec[:, : self._config.nb_df]
-        norm = low.abs() * self._take + old["unit_norm"] * self._keep
-        norm = norm.clamp_min(float(UNIT_NORM_FLOOR))
-        low = low / norm.sqrt()
-        new = {"last_hop": hops, "mean_norm": mean, "unit_norm": norm}
         if self._normalise_level:
-            peak = torch.maximum(hops.square().mean(1).sqrt(), old["peak"] * self._peak_keep)
-            new["peak"] = peak = peak.clamp_min(float(UNIT_NORM_FLOOR))
-            low = low * (float(LOUD) / peak).clamp(1, float(MOST_GAIN)).sqrt()[:, None]
+            gain, lower, new["peak"] = self._gain(hops, old["peak"])
+            before = before * lower[:, None]
+        norm = low.abs() * self._take + before * self._keep
+        new["unit_norm"] = norm = norm.clamp_min(float(UNIT_NORM_FLOOR))
+        low = low / norm.sqrt()
+        if self._normalise_level:
+            low = low * gain.sqrt()[:, None]
         self._heard.update(sounding, new)
         silent = ~sounding[:, None]
         erb = ((level - mean) / float(ERB_SCALE_DB)).masked_fill(silent, 0)
         both = torch.stack((low.real, low.imag), 1).masked_fill(silent[:, None], 0)
         features = {"feat_erb": erb[:, None, None], "feat_spec": both[:, :, None]}
         return spec.masked_fill(silent, 0), features
+
+    def _gain(self, hops: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Get the factors of quiet sound and of its unit norm, and the peak; see `Analysis`."""
+        rms = hops.square().mean(1).sqrt()
+        waits, faint = before == 0, rms < float(FAINTEST)
+        peak = torch.maximum(rms, before * self._peak_keep).clamp_min(float(UNIT_NORM_FLOOR))
+        gain = (float(LOUD) / peak).clamp(1, float(MOST_GAIN))
+        lower = torch.ones_like(gain)
+        if self._config.lowers_norm:
+            begun = 1 / (gain / float(GAIN_AS_IS)).clamp_min(1)
+            lower = torch.where(waits & ~faint, begun, lower)
+        return gain, lower, peak.masked_fill(waits & faint, 0)
 
     def _ask(self, features: Mapping[str, Tensor], asked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Get gains, coefs and lsnr; zeros and NaN for rows that are not asked."""

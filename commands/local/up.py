@@ -24,7 +24,7 @@ from commands.local.server import Server, stop_together
 from commands.local.signals import Interrupted, Signals
 from commands.local.storage import STOP_LIMIT_S, KeepingServer, Storage, publish_settings
 from foundation.redis import unfit
-from serve_app.settings import Settings, reached_from_here_alone
+from serve_app.settings import Settings, reached_from_here_alone, unknown_variables
 
 APPLICATION = "commands.local.application"
 DRAIN_STOP_S = 32.0
@@ -147,8 +147,8 @@ def _run(
     progress.show(f"hushcast {settings.release} is starting; its data is in {settings.data_dir}")
     if settings.sign_up != "open":
         progress.show(SIGN_UP[settings.sign_up])
-    for danger in dangers(settings, os.geteuid()):
-        progress.show(f"warning: {danger}")
+    for warning in (*unknown_variables(os.environ), *dangers(settings, os.geteuid())):
+        progress.show(f"warning: {warning}")
     private_folder(settings.spool_dir)
     guardian = stack.enter_context(Guardian())
     storage, ray = _prepare(settings, guardian, signals)

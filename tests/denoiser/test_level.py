@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from actors.denoiser import Denoiser, Engine, Model, load_model
+from actors.denoiser import Denoiser, Engine, Model, ModelName, load_model
 from actors.denoiser.torch_executor import TorchExecutor
 from tests.denoiser.clips import Sound, babble, denoise, noisy_clip, worst
 from tests.denoiser.official import official_model
@@ -39,6 +39,18 @@ def test_quiet_speech_loses_less(
         assert least_db <= ours_db - official_db <= most_db
 
 
+@pytest.mark.parametrize("name", ["dfn3", "dfn3_ll"])
+@pytest.mark.parametrize("silence_s", [0.0, 0.5])
+def test_a_quiet_stream_is_heard_from_the_start(name: ModelName, silence_s: float) -> None:
+    """With a norm that begins where a loud stream's is, DeepFilterNet3 silenced six seconds."""
+    levelled, plain = load_model(name, normalise_level=True), load_model(name)
+    clean = np.pad(spoken_words(2.0), (round(48000 * silence_s), 0))
+    wanted = denoise(Denoiser(plain), clean)
+    for gain in (0.03, 0.01):
+        heard = denoise(Denoiser(levelled), clean * np.float32(gain)) / np.float32(gain)
+        assert np.std(heard) > 0.7 * np.std(wanted)
+
+
 def test_it_is_off_unless_asked_for(model: Model) -> None:
     """By default the output is the official one, at any level."""
     quiet = noisy_clip("voice", 1.0) * QUIET
@@ -60,9 +72,11 @@ def test_silence_is_not_made_loud(levelled: Model) -> None:
     assert np.all(np.isfinite(denoiser.process(noisy_clip("voice", 1.0))))
 
 
-def test_both_executors_agree(levelled: Model) -> None:
-    """The same gain on torch as on the CPU."""
-    quiet = noisy_clip("voice", 1.0) * QUIET
+@pytest.mark.parametrize("name", ["dfn2", "dfn3"])
+def test_both_executors_agree(name: ModelName) -> None:
+    """The same gain on torch as on the CPU, and the same start after silence."""
+    levelled = load_model(name, normalise_level=True)
+    quiet = np.pad(noisy_clip("voice", 1.0) * QUIET * QUIET, (9000, 0))
     engine = Engine(levelled, 2, executor=TorchExecutor)
     slot = engine.join()
     slot.push(quiet)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serve_app.settings import Settings, SettingsError, read_settings
+from serve_app.settings import Settings, SettingsError, read_settings, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +101,15 @@ def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         read_settings({"port": "x"})
     first, second = str(refused.value).splitlines()
     assert first.startswith("--port: ") and second.startswith("HUSHCAST_MODEL: ")
+
+
+def test_a_misspelt_variable_is_named() -> None:
+    """With the setting that may be meant; what is not ours is no business of ours."""
+    names = "HUSHCAST_MODLE", "HUSHCAST_PORT", "hushcast_model", "HUSHCAST_X", "REDIS_URL"
+    assert unknown_variables(dict.fromkeys(names, "1")) == [
+        "HUSHCAST_MODLE is not a setting of hushcast; is HUSHCAST_MODEL meant?",
+        "HUSHCAST_X is not a setting of hushcast.",
+    ]
 
 
 def test_public_addresses_are_one_or_one_for_each_node() -> None:
