@@ -68,6 +68,8 @@ class RayHead:
             # Nobody reads Ray's metrics here, and Serve's controller looks ten times a second.
             "RAY_enable_metrics_collection": "0",
             "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
+            # It would end streams where other programs have filled the machine's memory.
+            "RAY_memory_monitor_refresh_ms": "0",
             "AUTOSCALER_METRIC_PORT": str(self.ports["autoscaler metrics"]),
             "DASHBOARD_METRIC_PORT": str(self.ports["dashboard metrics"]),
         }

@@ -1,6 +1,8 @@
 """The two ways to be told to stop: once, please; twice, now."""
 
 import asyncio
+import os
+import select
 import signal
 import time
 from collections.abc import Coroutine
@@ -25,9 +27,13 @@ class Signals:
     def __init__(self) -> None:
         self.count = 0
         self.number = 0  # of the latest
+        self._woken: int | None = None  # readable once there was a signal
 
     def listen(self) -> None:
         """Handle the signals for the rest of this process's life."""
+        self._woken, wakes = os.pipe()
+        os.set_blocking(wakes, False)
+        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
@@ -48,7 +54,10 @@ class Signals:
             left = end - time.monotonic()
             if left <= 0:
                 return
-            time.sleep(min(left, _SLICE_S))
+            if self._woken is None:
+                time.sleep(min(left, _SLICE_S))
+            else:
+                select.select([self._woken], [], [], left)
         raise Interrupted
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
