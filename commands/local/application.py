@@ -1,21 +1,20 @@
-"""The process that runs the Serve application of `hushcast up`, and drains it at the end.
+"""The process that deploys the Serve application of `hushcast up`, and becomes the one that waits.
 
 It is a separate process because `ray.init` and `serve.run` cannot be interrupted: its parent can
 end it at any moment. It reads one line of JSON from its standard input and reports its progress,
 line by line, on the file descriptor it was given; its standard output is a log.
 """
 
-import asyncio
 import importlib
 import json
 import logging
 import os
 import signal
 import sys
-import threading
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
+from typing import NoReturn
 
 import ray
 from ray import serve
@@ -25,26 +24,22 @@ from ray.serve.schema import LoggingConfig
 from foundation import logs
 from serve_app.settings import Settings
 
-DRAIN_LIMIT_S = 30.0
-"""How long streams may take to end and be stored; the rest is left to recovery."""
+WAITER = "commands.local.waiter"
 NO_ACCESS_LOG = LoggingConfig(enable_access_log=False)
 """Serve's would name people and write any X-Request-ID as it is; ours is in `requests.py`."""
 DEPLOYED = "deployed"
 """What the process reports once Serve runs the application."""
 
-log = logging.getLogger(__name__)
-
-
-async def _nothing() -> None:
-    """Drain nothing."""
-
 
 @dataclass(frozen=True)
 class LocalApp:
-    """A Serve application, and the `drain` to await before it ends."""
+    """A Serve application, and what drains it before it ends.
+
+    `drain` is the `module:function` of a coroutine function that takes nothing and uses Ray.
+    """
 
     application: serve.Application
-    drain: Callable[[], Awaitable[None]] = _nothing
+    drain: str
 
 
 Builder = Callable[[Settings], LocalApp]
@@ -72,30 +67,15 @@ def find_builder(path: str) -> Builder:
     return builder
 
 
-def _end_of(pipe_closed: threading.Event) -> None:
-    sys.stdin.read()
-    pipe_closed.set()
-
-
-def _wait_for_the_end() -> None:
-    """Wait for SIGTERM, or for the end of the process that started this one."""
-    end = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        end.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    threading.Thread(target=_end_of, args=(end,), daemon=True, name="stdin").start()
-    while not end.wait(0.5):  # short, so that the signal handler gets to run
-        continue
-
-
-async def _drain(drain: Callable[[], Awaitable[None]]) -> None:
-    try:
-        async with asyncio.timeout(DRAIN_LIMIT_S):
-            await drain()
-    except TimeoutError:
-        log.warning("not everything was stored in time; the next start stores the rest")
+def _wait(ray_address: str, settings: Settings, drain: str) -> NoReturn:
+    """Become the process that waits, without what this one has imported."""
+    orders = tempfile.TemporaryFile("w+")  # others could read secrets in arguments
+    json.dump({"ray": ray_address, "settings": settings.to_json(), "drain": drain}, orders)
+    orders.flush()
+    os.lseek(orders.fileno(), 0, os.SEEK_SET)
+    os.set_inheritable(orders.fileno(), True)
+    logging.shutdown()
+    os.execv(sys.executable, [sys.executable, "-m", WAITER, str(orders.fileno())])
 
 
 def main() -> None:
@@ -115,12 +95,10 @@ def main() -> None:
         logs.configure("application", settings.logs)
         app = builder(settings)
         run_application(app.application, settings)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # whoever waits takes it
         print(DEPLOYED, file=report)
-    _wait_for_the_end()
-    asyncio.run(_drain(app.drain))
-    # Serve would wait for open sockets, and Ray for its workers: our parent ends both.
-    logging.shutdown()
-    os._exit(0)
+    ray.shutdown()  # which Serve survives
+    _wait(orders["ray"], settings, app.drain)
 
 
 if __name__ == "__main__":

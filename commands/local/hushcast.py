@@ -1,7 +1,6 @@
 """What `hushcast up` runs: the whole application, and how to end its streams."""
 
 from commands.local.application import LocalApp
-from deployments.stream_actors import RayStreamActors, drain_all
 from serve_app.main import bind
 from serve_app.settings import Settings
 
@@ -9,4 +8,4 @@ from serve_app.settings import Settings
 def build_local_app(settings: Settings) -> LocalApp:
     """Build the application for `hushcast up`, with a drain that ends its streams."""
     application = bind(settings, (str(settings.data_dir),), has_environment=True)
-    return LocalApp(application, lambda: drain_all(RayStreamActors(), "hushcast is stopping"))
+    return LocalApp(application, "commands.local.waiter:end_streams")

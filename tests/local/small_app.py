@@ -10,6 +10,8 @@ from ray import serve
 from commands.local.application import LocalApp
 from serve_app.settings import Settings
 
+DATA_DIR = "SMALL_APP_DATA_DIR"
+
 api = FastAPI()
 
 
@@ -40,12 +42,13 @@ class Small:
 
 def build(settings: Settings) -> LocalApp:
     """Build it; its drain leaves a trace."""
+    os.environ[DATA_DIR] = str(settings.data_dir)
+    return LocalApp(Small.bind(settings), f"{__name__}:drain")  # type: ignore[attr-defined]
 
-    async def drain() -> None:
-        trace = Path(settings.data_dir) / "drained"
-        await asyncio.to_thread(trace.write_text, "yes")
 
-    return LocalApp(Small.bind(settings), drain)  # type: ignore[attr-defined]
+async def drain() -> None:
+    """Leave a trace."""
+    await asyncio.to_thread(Path(os.environ[DATA_DIR], "drained").write_text, "yes")
 
 
 def build_nothing(settings: Settings) -> LocalApp:
@@ -56,7 +59,9 @@ def build_nothing(settings: Settings) -> LocalApp:
 def build_stubborn(settings: Settings) -> LocalApp:
     """Build one that would rather drain for ever."""
 
-    async def forever() -> None:
-        await asyncio.Event().wait()
+    return LocalApp(build(settings).application, f"{__name__}:drain_forever")
 
-    return LocalApp(build(settings).application, forever)
+
+async def drain_forever() -> None:
+    """Do not come to an end."""
+    await asyncio.Event().wait()
