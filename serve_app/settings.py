@@ -530,4 +530,6 @@ def _sentence(place: tuple[int | str, ...], message: str, given: Mapping[str, ob
         return f"{message}."
     field = str(place[0])
     name = f"--{field.replace('_', '-')}" if field in given else f"{PREFIX}{field.upper()}"
+    if len(place) > 1 and isinstance(place[1], int):
+        name += f", number {place[1] + 1} of the list"
     return f"{name}: {message}."

@@ -60,6 +60,7 @@ def test_lists_ranges_and_rates_are_read_as_people_write_them(
         ("TURN_URLS", "http://host", "begin with turn: or turns:"),
         ("TURN_URLS", "turn:host", "Set both HUSHCAST_TURN_URLS and HUSHCAST_TURN_SECRET"),
         ("MODEL", "dfn9", "'dfn2', 'dfn2_ll', 'dfn3' or 'dfn3_ll'"),
+        ("MODELS", "dfn2,,dfn9", "HUSHCAST_MODELS, number 2 of the list: this should be 'dfn2',"),
         ("LIMITS", "accounts=often", "'often' is not a rate"),
         ("LIMITS", "offer=9/second", "offer is not one of accounts"),
         ("LIMITS", "streams=9/second", "streams must be a number"),
