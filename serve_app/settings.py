@@ -515,12 +515,12 @@ def read_settings(flags: Mapping[str, object] | None = None) -> Settings:
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Say which variables look like settings and are none, and which may be meant."""
     settings = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
-    unknown = [each for each in environment if each.upper().startswith(PREFIX)]
     sentences = []
-    for name in sorted(each for each in unknown if each.upper() not in settings):
-        near = get_close_matches(name.upper(), settings, n=1, cutoff=0.8)
-        meant = f"; is {near[0]} meant?" if near else "."
-        sentences.append(f"{name} is not a setting of hushcast{meant}")
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and name.upper() not in settings:
+            near = get_close_matches(name.upper(), settings, n=1, cutoff=0.8)
+            meant = f"; is {near[0]} meant?" if near else "."
+            sentences.append(f"{name} is not a setting of hushcast{meant}")
     return sentences
 
 

@@ -61,9 +61,7 @@ class AnalysisState(SlabState):
     last_hop: Real  # [N, hop]
     mean_norm: Real  # [N, nb_erb], dB
     unit_norm: Real  # [N, nb_df]
-    peak: (
-        Real  # [N], RMS of the loudest recent hop, 0 before sound; only if the level is normalised
-    )
+    peak: Real  # [N], RMS of the loudest recent hop, 0 before sound; for a normalised level
 
 
 @dataclass

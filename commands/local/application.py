@@ -5,10 +5,10 @@ end it at any moment. It reads one line of JSON from its standard input and repo
 line by line, on the file descriptor it was given; its standard output is a log.
 """
 
-import importlib
 import json
 import logging
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
@@ -21,10 +21,10 @@ from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
+from commands.local import waiter
 from foundation import logs
 from serve_app.settings import Settings
 
-WAITER = "commands.local.waiter"
 NO_ACCESS_LOG = LoggingConfig(enable_access_log=False)
 """Serve's would name people and write any X-Request-ID as it is; ours is in `requests.py`."""
 DEPLOYED = "deployed"
@@ -60,13 +60,6 @@ def run_application(application: serve.Application, settings: Settings) -> None:
     serve.run(application, name="hushcast", route_prefix="/", logging_config=NO_ACCESS_LOG)
 
 
-def find_builder(path: str) -> Builder:
-    """Import `module:function`."""
-    module, _, name = path.partition(":")
-    builder: Builder = getattr(importlib.import_module(module), name)
-    return builder
-
-
 def _wait(ray_address: str, settings: Settings, drain: str) -> NoReturn:
     """Become the process that waits, without what this one has imported."""
     orders = tempfile.TemporaryFile("w+")  # others could read secrets in arguments
@@ -75,20 +68,15 @@ def _wait(ray_address: str, settings: Settings, drain: str) -> NoReturn:
     os.lseek(orders.fileno(), 0, os.SEEK_SET)
     os.set_inheritable(orders.fileno(), True)
     logging.shutdown()
-    os.execv(sys.executable, [sys.executable, "-m", WAITER, str(orders.fileno())])
+    os.execv(sys.executable, [sys.executable, "-m", waiter.__name__, str(orders.fileno())])
 
 
 def main() -> None:
-    """Run until told to end. Arguments: the builder's `module:function`, a file descriptor."""
-    builder = find_builder(sys.argv[1])
+    """Deploy, then wait. Arguments: the builder's `module:function`, a file descriptor."""
+    builder: Builder = pkgutil.resolve_name(sys.argv[1])
     with os.fdopen(int(sys.argv[2]), "w", buffering=1) as report:
         orders = json.loads(sys.stdin.readline())
-        ray.init(
-            address=orders["ray"],
-            _node_ip_address="127.0.0.1",
-            namespace="hushcast",
-            logging_level=logging.WARNING,
-        )
+        waiter.connect(orders["ray"])
         # Ray's own handler would raise an exception, wherever we are.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         settings = Settings.from_json(orders["settings"])

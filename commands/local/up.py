@@ -27,8 +27,8 @@ from foundation.redis import unfit
 from serve_app.settings import Settings, reached_from_here_alone, unknown_variables
 
 APPLICATION = "commands.local.application"
-DRAIN_STOP_S = 32.0
-"""A little more than the application gives its streams."""
+DRAIN_STOP_S = 45.0
+"""What the waiter gives streams, and what a busy machine takes to load Ray before."""
 RAY_LIMIT_S = 120.0
 """More than Ray itself waits before it gives up."""
 DEPLOY_LIMIT_S = 120.0
@@ -76,7 +76,7 @@ class Progress:
 
 
 class Application:
-    """The process that runs the Serve application; see application.py."""
+    """The process that deploys the Serve application and drains it; see application.py."""
 
     def __init__(self, builder: str, data_dir: Path, guardian: Guardian) -> None:
         self._heard = b""

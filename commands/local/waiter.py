@@ -5,13 +5,14 @@ the descriptor of a file with its orders, which application.py has written.
 """
 
 import asyncio
-import importlib
 import json
 import logging
 import os
+import pkgutil
 import signal
 import sys
 import threading
+from collections.abc import Awaitable
 
 DRAIN_LIMIT_S = 30.0
 """How long streams may take to end and be stored; the rest is left to recovery."""
@@ -30,25 +31,29 @@ def _end_with_stdin() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def drain(ray_address: str, settings: str, path: str) -> None:
-    """Connect to Ray and drain, for a while at most."""
+def connect(address: str) -> None:
+    """Connect this process to the Ray of `hushcast up`."""
     import ray
 
-    from foundation import logs
-    from serve_app.settings import Settings
-
-    logs.configure("application", Settings.from_json(settings).logs)
     ray.init(
-        address=ray_address,
+        address=address,
         _node_ip_address="127.0.0.1",
         namespace="hushcast",
         logging_level=logging.WARNING,
     )
-    module, _, name = path.partition(":")
-    asyncio.run(_in_time(getattr(importlib.import_module(module), name)()))
 
 
-async def _in_time(draining: "asyncio.Future[None]") -> None:
+def drain(ray_address: str, settings: str, path: str) -> None:
+    """Connect to Ray and drain, for a while at most."""
+    from foundation import logs
+    from serve_app.settings import Settings
+
+    logs.configure("application", Settings.from_json(settings).logs)
+    connect(ray_address)
+    asyncio.run(_in_time(pkgutil.resolve_name(path)()))
+
+
+async def _in_time(draining: Awaitable[None]) -> None:
     try:
         async with asyncio.timeout(DRAIN_LIMIT_S):
             await draining
