@@ -64,6 +64,7 @@ class Child:
         self.command = command
         self._guardian = guardian
         self._process: subprocess.Popen[bytes] | None = None
+        self._start_said = 0  # bytes of its log
 
     def start(self, *, pipe: bool = False, pass_fds: Iterable[int] = ()) -> None:
         """Start the process; with `pipe`, `stdin` is open for writing."""
@@ -138,12 +139,21 @@ class Child:
                 )
             pause(0.03)
 
+    def has_started(self) -> None:
+        """Note that what its log says up to now is no explanation of a later end."""
+        self._start_said = self.command.log.stat().st_size
+
     def last_words(self) -> str:
         """Quote the end of its log."""
-        with self.command.log.open("rb") as log:
-            log.seek(max(0, self.command.log.stat().st_size - 4096))
+        path = self.command.log
+        size = path.stat().st_size
+        since = self._start_said if self._start_said <= size else 0  # it was turned over
+        with path.open("rb") as log:
+            log.seek(max(since, size - 4096))
             lines = log.read().decode(errors="replace").splitlines()[-15:]
-        return "\n".join([f"The end of {self.command.log}:", *("  " + line for line in lines)])
+        if not lines:
+            return f"It said nothing of it in {path}."
+        return "\n".join([f"The end of {path}:", *("  " + line for line in lines)])
 
     def terminate(self) -> None:
         """Ask it to end."""

@@ -113,10 +113,13 @@ class Application:
             pass
         return DEPLOYED in self._heard.decode().splitlines()
 
-    def stop(self, signals: Signals) -> None:
-        """End it: at once if not deployed, else once its streams have ended and are stored."""
-        if self.child.started and not self.deployed:
-            self.child.kill()  # nothing to lose yet, and ray.init ignores signals
+    def stop(self, ray: Child, signals: Signals) -> None:
+        """End it: at once if not deployed, else once its streams have ended and are stored.
+
+        Also at once if Ray has ended: its streams have too, and recovery stores them.
+        """
+        if self.child.started and (not self.deployed or ray.ended is not None):
+            self.child.kill()  # nothing to lose, and ray.init ignores signals
         stop_together([self.child], signals, DRAIN_STOP_S)
 
 
@@ -158,7 +161,7 @@ def _run(
     for server in (ray, *storage.servers):  # the slowest first
         server.start()
     application = Application(builder, settings.data_dir, guardian)
-    stack.callback(application.stop, signals)
+    stack.callback(lambda: application.stop(ray.child, signals))
     application.start(ray.part.environment)
     for server in (*storage.servers, ray):
         server.wait(progress.say)
@@ -171,6 +174,7 @@ def _run(
         return application.deployed
 
     application.child.wait_until(deployed, signals.pause, DEPLOY_LIMIT_S)
+    application.child.has_started()
     progress.say("the application is deployed")
     application.child.wait_until(_Readiness(settings, progress), signals.pause, DEPLOY_LIMIT_S)
     publish_settings(complete, guardian)
