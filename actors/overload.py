@@ -10,7 +10,7 @@ ROOM = 0.8
 """How busy the thread may become when streams are denoised again."""
 CALM_S = 1.0
 MAX_CALM_S = 32.0
-"""How long it is watched before: doubled each time that it was too soon."""
+"""How long it is watched before: doubled each time that it was too soon, until streams leave."""
 SOON_S = 10.0
 
 
@@ -26,32 +26,47 @@ class Overload:
     def __init__(self) -> None:
         self.over = False
         self._behind_since: float | None = None
-        self._watched_from = (0.0, 0.0)  # moment, and how long the thread had rested until then
+        self._watched_from = (0.0, 0.0, 0.0)  # a moment, and the thread's times until then
         self._calm_s = CALM_S
         self._restored_at = -SOON_S
-        self._cost = 0.0  # share of the thread's time that a stream takes, denoised
+        self._streams = 0
+        self._cost = 0.0  # share of the thread's time that a stream's model takes
 
-    def look(self, now: float, *, waits_s: float, rested_s: float, denoised: int) -> int:
-        """Look at a thread that has rested for `rested_s` in all, and whose oldest sound waits.
+    def look(
+        self,
+        now: float,
+        *,
+        waits_s: float,
+        rested_s: float,
+        model_s: float,
+        denoised: int,
+        passing: int,
+    ) -> int:
+        """Look at a thread whose oldest sound waits.
 
-        Returns how many streams that pass can be denoised again, besides those that are.
+        It has rested for `rested_s` in all, and spent `model_s` on models for `denoised` streams;
+        others pass. Returns how many of these can be denoised again.
         """
+        before, self._streams = self._streams, denoised + passing
+        if self._streams < before:
+            self._calm_s = CALM_S
         if waits_s > BEHIND_S:
-            self._fall_behind(now, denoised)
-            self._watched_from = now, rested_s
+            self._fall_behind(now)
+            self._watched_from = now, rested_s, model_s
             return 0
         self.over, self._behind_since = False, None
-        since, rested_before_s = self._watched_from
-        if now - since < self._calm_s:
+        since, rested_before_s, model_before_s = self._watched_from
+        watched_s = now - since
+        if watched_s < self._calm_s:
             return 0
-        busy = 1 - (rested_s - rested_before_s) / (now - since)
-        self._watched_from = now, rested_s
+        busy = 1 - (rested_s - rested_before_s) / watched_s
+        self._watched_from = now, rested_s, model_s
+        if denoised:
+            self._cost = (model_s - model_before_s) / watched_s / denoised
         if now - self._restored_at > 2 * MAX_CALM_S:
             self._calm_s = CALM_S
         if busy >= ROOM:
             return 0
-        if denoised:
-            self._cost = busy / denoised
         room = int((ROOM - busy) / self._cost) if self._cost else 0
         # What a stream took before may have been a stall's doing: where all pass, one is tried.
         return room if denoised else max(1, room)
@@ -60,13 +75,11 @@ class Overload:
         """Note that streams are denoised again."""
         self._restored_at = now
 
-    def _fall_behind(self, now: float, denoised: int) -> None:
+    def _fall_behind(self, now: float) -> None:
         if self._behind_since is None:
             self._behind_since = now
         if self.over or now - self._behind_since < PATIENCE_S:
             return
         self.over = True
-        if denoised:
-            self._cost = 1 / denoised
         if now - self._restored_at < SOON_S:
             self._calm_s = min(MAX_CALM_S, 2 * self._calm_s)

@@ -300,6 +300,8 @@ class Pipeline:
         else:
             after = Denoised(self._new_slot(wanted))
         self._treated_as = None if passes else wanted
+        for encoder in self._encoders:
+            encoder.hurry(passes)
         if self._inside:
             self._treatment = Change(self._treatment, after, inside=self._inside)
         else:

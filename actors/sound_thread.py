@@ -47,6 +47,7 @@ class SoundThread:
         self._overload = Overload()
         self._looked_at = 0.0
         self._rested_s = 0.0
+        self._model_s = 0.0
         self._opened: list[Lane[Any]] = []  # not yet seen by the thread
         self._lanes: list[Lane[Any]] = []
         self._closing = False
@@ -118,9 +119,7 @@ class SoundThread:
                 for lane in list(self._lanes):
                     if lane.ready:
                         self._serve(lane, lane.take_up)
-                for engine in self._engines.values():
-                    if engine.due_in_s == 0:
-                        engine.step()
+                self._run_batches()
                 for lane in list(self._lanes):
                     if lane.has_output:
                         self._serve(lane, lane.pass_on)
@@ -130,6 +129,13 @@ class SoundThread:
                 self._error = error
             for lane in [*self._lanes, *self._opened]:
                 lane.fail(error)
+
+    def _run_batches(self) -> None:
+        began = time.monotonic()
+        for engine in self._engines.values():
+            if engine.due_in_s == 0:
+                engine.step()
+        self._model_s += time.monotonic() - began
 
     def _wait(self) -> bool:
         """Wait until there is something to do; False once there never will be."""
@@ -167,7 +173,9 @@ class SoundThread:
             now,
             waits_s=_typical_wait_s(self._lanes, now),
             rested_s=self._rested_s,
+            model_s=self._model_s,
             denoised=len(self._lanes) - len(passing),
+            passing=len(passing),
         )
         if self._overload.over:
             for lane in self._lanes:

@@ -352,8 +352,8 @@ class Settings(BaseSettings):
         json_schema_extra=_shown("1 on up to 2 cores, else 2"),
     )
     """How many actors without streams, and places in all, wait for the next streams."""
-    streams_per_actor: int = Field(8, ge=1)
-    """How many streams may share a process and its model; 8 take half a core."""
+    streams_per_actor: int = Field(12, ge=1)
+    """How many streams may share a process and its model; 12 take half a core."""
     listeners_per_actor: int = Field(MAX_LISTENERS, ge=1)
     """How many may listen to the streams of one process; further ones are refused."""
     actor_num_cpus: float = Field(0.8, gt=0)

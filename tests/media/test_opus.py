@@ -28,6 +28,29 @@ def test_sound_comes_back_through_the_codec() -> None:
     assert similarity > 0.98
 
 
+def test_an_encoder_in_a_hurry_sounds_nearly_the_same() -> None:
+    """It may change at any frame, and back; nothing is heard of that."""
+    sound = speech_like(2.0)
+    encoder, decoder = OpusEncoder(), OpusDecoder()
+    pieces = []
+    for n, frame in enumerate(sound.reshape(-1, 960)):
+        encoder.hurry(n % 20 >= 10)
+        pieces.append(decoder.decode(encoder.encode(frame)))
+    back = np.concatenate(pieces)
+    delay = 312
+    similarity = np.corrcoef(magnitudes(sound[:-delay]), magnitudes(back[delay:]))[0, 1]
+    assert similarity > 0.98
+    calm = OpusEncoder()
+    before = [calm.encode(frame) for frame in sound.reshape(-1, 960)]
+    quick = OpusEncoder()
+    quick.hurry(True)
+    assert [quick.encode(frame) for frame in sound.reshape(-1, 960)] != before
+    again = OpusEncoder()
+    again.hurry(True)
+    again.hurry(False)
+    assert [again.encode(frame) for frame in sound.reshape(-1, 960)] == before
+
+
 def magnitudes(sound: Sound) -> NDArray[np.float64]:
     """Measure the magnitude spectra [T/960 * 481] of windows of 20 ms."""
     windows = sound[: len(sound) // 960 * 960].reshape(-1, 960) * np.hanning(960)
