@@ -115,6 +115,7 @@ class LiveStream:
         self._fanout = Fanout()
         self._publishers: dict[str, Publisher] = {}
         self._audience = Audience(username, kept.removed if kept else ())
+        self._keeping = asyncio.Lock()
         self._audience_changed = asyncio.Event()
         self._rests_on: str | None = None
         """The sign-in of the session that publishes, or published last."""
@@ -360,8 +361,11 @@ class LiveStream:
 
     def _keep(self) -> None:
         """Note what goes on with another actor, should this one be lost or its node drained."""
-        keeping = self._announcer.keep(sorted(self._audience.removed))
-        self._tasks.start(keeping, name=f"{self._name} kept")
+        self._tasks.start(self._keep_latest(), name=f"{self._name} kept")
+
+    async def _keep_latest(self) -> None:
+        async with self._keeping:  # an earlier state must not arrive last
+            await self._announcer.keep(sorted(self._audience.removed))
 
     def _end(self, reason: str, session_id: str | None = None) -> bool:
         """Ask the core for the end; tells whether the stream has ended."""
@@ -391,7 +395,8 @@ class LiveStream:
             await self._heartbeat.run(self._announcer.run())
             heard = self.status.started_at is not None  # before, it has kept nothing itself
             if heard and not self._moves and not self._announcer.lost:
-                await self._announcer.forget_kept()
+                async with self._keeping:
+                    await self._announcer.forget_kept()
             if self._moves and not self._announcer.lost:
                 await self._announcer.tell_pages(self.username, "republish", "")
             if not self.stopping and (publisher := self._core.publisher) is not None:

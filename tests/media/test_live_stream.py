@@ -18,7 +18,7 @@ from actors.errors import NoPlace, NotLive, OfferRefused, OriginalNotShared, Too
 from actors.heartbeat import Heartbeat
 from actors.live_stream import MAX_PUBLISHERS, LiveStream
 from actors.sound_thread import SoundThread
-from actors.status import StatusStore, StreamState
+from actors.status import Kept, StatusStore, StreamState
 from actors.stream_core import StreamTimes
 from foundation.ids import new_id
 from foundation.redis import connect
@@ -303,6 +303,28 @@ async def test_friends_see_that_a_stream_is_degraded(
         stage.stream.control({allowed: False})
         await until(lambda: not stage.stream.status.degraded)
     assert stage.stream.control({"model": "dfn3"}).model == "dfn2", "another is not loaded"
+
+
+async def test_what_is_kept_last_is_the_latest(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long an earlier state takes to reach Redis: whoever was removed stays out."""
+    kept: list[tuple[str, ...]] = []
+    slow = asyncio.Event()
+
+    async def noted(username: str, what: Kept) -> None:
+        if not what.removed:
+            await slow.wait()
+        kept.append(tuple(what.removed))
+
+    await stage.go_live()
+    monkeypatch.setattr(stage.status, "keep", noted)
+    stage.stream.control({"title": "A slow change"})
+    await asyncio.sleep(0)
+    await stage.stream.remove("bob", new_id())
+    slow.set()
+    await until(lambda: len(kept) == 2)
+    assert kept == [(), ("bob",)]
 
 
 async def test_nothing_is_heard_soon_after_muting_until_unmuting(stage: Stage) -> None:
