@@ -110,21 +110,21 @@ def test_seaweed_refuses_who_has_no_keys(s3: StoreConfig, store: RecordingStore)
 def test_every_other_port_of_seaweed_wants_a_certificate(tmp_path: Path) -> None:
     """All listen on loopback, and except for S3 none answers without our client certificate."""
     server = SeaweedFS.prepare(tmp_path / "s3", tmp_path / "log")
+    ports = {port + extra for port in server.ports.values() for extra in (0, PAIR)}
     with running(server) as child:
-        listening = {
-            connection.laddr
-            for connection in psutil.Process(child.pid).net_connections("tcp")
-            if connection.status == psutil.CONN_LISTEN
-        }
-        assert {ip for ip, _ in listening} == {"127.0.0.1"}
-        closed = {port for _, port in listening} - {server.ports["s3"]}
-        assert closed == {port + extra for port in server.ports.values() for extra in (0, PAIR)} - {
-            server.ports["s3"]
-        }
+        wait_until(lambda: len(listening(child.pid)) >= len(ports), limit_s=30)
+        assert listening(child.pid) == {("127.0.0.1", port) for port in ports}
+        closed = ports - {server.ports["s3"]}
         for port in closed:
             assert not answers_strangers(port), f"port {port} answered"
         names = ("access-key", "secret-key", "s3.json", "security.toml", "tls.key")
         assert [mode(tmp_path / "s3" / name) for name in names] == [0o600] * len(names)
+
+
+def listening(pid: int) -> set[tuple[str, int]]:
+    """Find the addresses and ports at which a process listens; some of its parts come later."""
+    connections = psutil.Process(pid).net_connections("tcp")
+    return {(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}
 
 
 def answers_strangers(port: int) -> bool:
