@@ -142,7 +142,10 @@ class OpusEncoder:
         self._packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
 
     def hurry(self, quick: bool) -> None:
-        """Encode in half the time from now on, or again as before; PESQ loses 0.03 by it."""
+        """Encode in half the time from now on, or again as before.
+
+        PESQ loses 0.03 by it, and 0.15 where 5 % of the packets are lost.
+        """
         self._encoder.complexity = QUICK_COMPLEXITY if quick else self._complexity
 
     def encode(self, frame: Sound) -> bytes:

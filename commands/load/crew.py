@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import sys
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -202,7 +203,8 @@ class _Crew:
 
 def _give_way() -> None:
     """Run after everything else from now on: what is measured elsewhere may go on."""
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.nice(LOWEST_PRIORITY)
 
 

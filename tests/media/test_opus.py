@@ -29,7 +29,7 @@ def test_sound_comes_back_through_the_codec() -> None:
 
 
 def test_an_encoder_in_a_hurry_sounds_nearly_the_same() -> None:
-    """It may change at any frame, and back; nothing is heard of that."""
+    """It may change at any frame, and back: then its packets are those of any other."""
     sound = speech_like(2.0)
     encoder, decoder = OpusEncoder(), OpusDecoder()
     pieces = []
