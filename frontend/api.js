@@ -13,7 +13,7 @@ import { words } from "./words.js";
  * }} Stream
  * @typedef {{
  *   username: string, stream: Stream | null, session: string | null, admin: boolean,
- *   storage: { used_bytes: number, limit_bytes: number | null, full: boolean },
+ *   storage: { used_bytes: number, limit_bytes: number | null, full: boolean }, models: string[],
  * }} Me
  * @typedef {{
  *   id: string, username: string, stream_id: string, started_at: string, duration_s: number,

@@ -1,7 +1,8 @@
 /**
+ * `model` is empty for the one that a stream begins with.
  * @typedef {{
- *   denoise: boolean, attenuation_limit_db: number | null, share_original: boolean,
- *   undenoised_on_overload: boolean, deviceId: string,
+ *   denoise: boolean, attenuation_limit_db: number | null, post_filter: boolean, model: string,
+ *   share_original: boolean, undenoised_on_overload: boolean, deviceId: string,
  * }} Choices
  */
 
@@ -9,6 +10,8 @@
 const DEFAULTS = {
   denoise: true,
   attenuation_limit_db: null,
+  post_filter: false,
+  model: "",
   share_original: false,
   undenoised_on_overload: false,
   deviceId: "",
@@ -20,10 +23,13 @@ export class KeptSettings {
   /** @type {Choices} */
   #choices;
 
-  /** @param {string} username */
-  constructor(username) {
+  /**
+   * @param {string} username
+   * @param {string[]} models those that the server has
+   */
+  constructor(username, models) {
     this.#key = `hushcast.settings.${username}`;
-    this.#choices = { ...DEFAULTS, ...read(this.#key) };
+    this.#choices = { ...DEFAULTS, ...read(this.#key, models) };
   }
 
   get choices() {
@@ -38,11 +44,12 @@ export class KeptSettings {
 }
 
 /**
- * Read what was kept; whatever is not of the right type is left out.
+ * Read what was kept; whatever is not of the right type, or a model that is gone, is left out.
  * @param {string} key
+ * @param {string[]} models
  * @returns {Partial<Choices>}
  */
-function read(key) {
+function read(key, models) {
   let kept;
   try {
     kept = JSON.parse(localStorage.getItem(key) ?? "{}");
@@ -50,10 +57,12 @@ function read(key) {
     return {}; // written by something else
   }
   const { denoise, attenuation_limit_db: limit, share_original: share, deviceId } = kept ?? {};
-  const { undenoised_on_overload: passOn } = kept ?? {};
+  const { undenoised_on_overload: passOn, post_filter: postFilter, model } = kept ?? {};
   return {
     ...(typeof denoise === "boolean" && { denoise }),
     ...((limit === null || limit >= 0) && { attenuation_limit_db: limit }),
+    ...(typeof postFilter === "boolean" && { post_filter: postFilter }),
+    ...(models.includes(model) && { model }),
     ...(typeof share === "boolean" && { share_original: share }),
     ...(typeof passOn === "boolean" && { undenoised_on_overload: passOn }),
     ...(typeof deviceId === "string" && { deviceId }),
@@ -63,15 +72,18 @@ function read(key) {
 /**
  * Write a stream's settings as the query of POST /whip.
  * @param {{
- *   denoise: boolean, attenuation_limit_db: number | null, share_original: boolean,
- *   undenoised_on_overload: boolean, muted: boolean, title?: string | null,
+ *   denoise: boolean, attenuation_limit_db: number | null, post_filter: boolean, model: string,
+ *   share_original: boolean, undenoised_on_overload: boolean, muted: boolean,
+ *   title?: string | null,
  * }} settings
  */
 export function settingsQuery(settings) {
-  const { attenuation_limit_db: limit, muted, title } = settings;
+  const { attenuation_limit_db: limit, model, muted, title } = settings;
   const query = new URLSearchParams({
     denoise: String(settings.denoise),
     attenuation_limit_db: String(limit ?? "null"),
+    post_filter: String(settings.post_filter),
+    ...(model && { model }),
     share_original: String(settings.share_original),
     undenoised_on_overload: String(settings.undenoised_on_overload),
     muted: String(muted),

@@ -10,7 +10,8 @@ import { Vigil } from "./vigil.js";
 import { words } from "./words.js";
 
 /**
- * @import { Api, Control, Stats, Stream } from "./api.js"
+ * @import { Api, Control, Me, Stats, Stream } from "./api.js"
+ * @import { Choices } from "./kept_settings.js"
  * @import { Presence } from "./presence.js"
  * @import { End, Facts } from "./stream_state.js"
  * @import { WhipConnection } from "./whip.js"
@@ -79,12 +80,14 @@ export class Publisher extends HeldConnection {
   /**
    * @param {Api} api
    * @param {Presence} presence
-   * @param {string} username
+   * @param {Pick<Me, "username" | "models">} me
    */
-  constructor(api, presence, username) {
+  constructor(api, presence, { username, models }) {
     super(api, presence);
     this.#username = username;
-    this.settings = new KeptSettings(username);
+    /** What a stream may choose, first what it begins with. */
+    this.models = models;
+    this.settings = new KeptSettings(username, models);
     new LivePage(this);
     const { signal } = this.#abort;
     const obey = (/** @type {CustomEvent} */ { detail }) => this.#obey(detail);
@@ -247,7 +250,7 @@ export class Publisher extends HeldConnection {
 
   /**
    * Change the stream's settings, and keep what is kept from stream to stream. Raises ApiError.
-   * @param {Partial<Pick<Stream, "denoise" | "attenuation_limit_db" | "share_original" | "undenoised_on_overload" | "title">>} change
+   * @param {Partial<Omit<Choices, "deviceId"> & Pick<Stream, "title">>} change
    */
   async change({ title, ...kept }) {
     if (title !== undefined) this.title = title ?? "";

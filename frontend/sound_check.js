@@ -222,10 +222,14 @@ export class SoundCheck extends EventTarget {
 
   /** @param {AudioBuffer} before */
   async #clean(before) {
-    const limit = this.#settings.choices.attenuation_limit_db;
-    const query = limit === null ? "" : `?attenuation_limit_db=${limit}`;
+    const { attenuation_limit_db: limit, post_filter: postFilter, model } = this.#settings.choices;
+    const query = new URLSearchParams({
+      ...(limit !== null && { attenuation_limit_db: String(limit) }),
+      post_filter: String(postFilter),
+      ...(model && { model }),
+    });
     const wav = writeWav(before.getChannelData(0), before.sampleRate);
-    return (await this.#api.sound(`/api/preview${query}`, wav)).arrayBuffer();
+    return (await this.#api.sound(`/api/preview?${query}`, wav)).arrayBuffer();
   }
 
   // -- the loudspeaker

@@ -37,7 +37,7 @@ export class Visit {
     this.presence = new Presence(api);
     this.friends = new Friends(api, this.presence);
     this.notifier = new Notifier(this.presence, this.friends, me.username);
-    this.publisher = new Publisher(api, this.presence, me.username);
+    this.publisher = new Publisher(api, this.presence, me);
     this.listener = new Listener(api, this.presence, audio);
     this.player = new Player(this.listener, this.presence);
     this.positions = new Positions(this.player);

@@ -200,6 +200,8 @@ class Me(BaseModel):
     """Which session publishes the stream: the last part of its `Location`."""
     storage: Storage
     admin: bool
+    models: list[str]
+    """What a stream may choose, first what it begins with."""
 
 
 class Account(BaseModel):

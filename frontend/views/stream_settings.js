@@ -10,6 +10,13 @@ const FULL_DB = 42; // the slider's end: no limit
 const PAUSE_MS = 120;
 const NEWS_MS = 1_000; // what the server has answered comes as news a little later
 const MAX_TITLE = 80;
+/** By what the models are known, and how much later the sound comes out. @type {Record<string, string>} */
+const MODELS = {
+  dfn2: "DeepFilterNet2 (+50 ms)",
+  dfn2_ll: "DeepFilterNet2 low-latency (+10 ms)",
+  dfn3: "DeepFilterNet3 (+30 ms)",
+  dfn3_ll: "DeepFilterNet3 low-latency (+10 ms)",
+};
 
 const say = words.stream;
 
@@ -31,6 +38,13 @@ export class StreamSettings {
     hint: say.noiseReductionHint,
     on: { change: () => this.#change({ denoise: this.#denoise.input.checked }) },
   });
+  #postFilter = toggle({
+    testid: "post-filter-switch",
+    label: say.postFilter,
+    hint: say.postFilterHint,
+    on: { change: () => this.#change({ post_filter: this.#postFilter.input.checked }) },
+  });
+  #model = el("select", { id: "model", testid: "model" });
   #share = toggle({
     testid: "share-original-switch",
     label: say.share,
@@ -58,6 +72,8 @@ export class StreamSettings {
   constructor(visit, { onDevice }) {
     this.#visit = visit;
     this.#onDevice = onDevice;
+    const { models } = visit.publisher;
+    this.#model.append(...models.map((name) => el("option", { value: name }, MODELS[name] ?? name)));
     const label = (/** @type {string} */ id, /** @type {string} */ text) =>
       el("label", { for: id, class: "label" }, text);
     this.element = el(
@@ -65,6 +81,8 @@ export class StreamSettings {
       { class: "settings" },
       this.#denoise.element,
       el("div", { class: "setting" }, label("limit", say.strength), this.#amountText, this.#amount),
+      this.#postFilter.element,
+      models.length > 1 ? el("div", { class: "setting" }, label("model", say.model), this.#model) : null,
       this.#share.element,
       this.#passOn.element,
       el("div", { class: "setting" }, label("device", say.input), this.#device, this.#deviceNote),
@@ -85,6 +103,7 @@ export class StreamSettings {
     this.#problem.follow(presence, signal);
     publisher.addEventListener("change", () => this.#render(), { signal });
     this.#amount.addEventListener("input", () => this.#slide());
+    this.#model.addEventListener("change", () => this.#change({ model: this.#model.value }));
     this.#device.addEventListener("change", () => this.#choose());
     this.#title.addEventListener("change", () => this.#change({ title: this.#title.value.trim() || null }));
     navigator.mediaDevices?.addEventListener("devicechange", () => this.#listDevices(), { signal });
@@ -101,17 +120,22 @@ export class StreamSettings {
     const { publisher } = this.#visit;
     const live = ["live", "reconnecting"].includes(publisher.state) ? publisher.stream : null;
     const known = live ?? { title: publisher.title, ...publisher.settings.choices };
-    const { title, denoise, attenuation_limit_db: limit, share_original: share, undenoised_on_overload: passOn } =
-      /** @type {typeof known} */ (Object.assign({}, known, ...this.#asked));
+    const shown = /** @type {typeof known} */ (Object.assign({}, known, ...this.#asked));
+    const { title, denoise, attenuation_limit_db: limit } = shown;
+    const { share_original: share, undenoised_on_overload: passOn } = shown;
     this.#problem.during(publisher.state);
     const busy = publisher.state === "connecting"; // the offer is on its way with them
     const inputs = [this.#denoise.input, this.#share.input, this.#passOn.input, this.#title];
     for (const input of inputs) input.disabled = busy;
     this.#denoise.input.checked = denoise;
+    this.#postFilter.input.checked = shown.post_filter;
+    this.#model.value = shown.model || publisher.models[0];
+    for (const input of [this.#postFilter.input, this.#model, this.#amount]) {
+      input.disabled = busy || !denoise;
+    }
     this.#share.input.checked = share;
     this.#passOn.input.checked = share || passOn;
     this.#passOn.input.disabled ||= share || !denoise; // there is nothing left to allow
-    this.#amount.disabled = busy || !denoise;
     if (this.#sliding === undefined) this.#amount.value = String(limit ?? FULL_DB);
     this.#renderAmount();
     if (document.activeElement !== this.#title) this.#title.value = title ?? "";

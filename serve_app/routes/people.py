@@ -96,6 +96,7 @@ async def me(caller: Caller, request: Request, response: Response, use: Use) -> 
             used_bytes=used, limit_bytes=quota.max_user_bytes, full=quota.reached(used)
         ),
         admin=caller in use.settings.admins,
+        models=list(use.settings.all_models),
     )
 
 

@@ -130,6 +130,7 @@ async def on_stage(
         store,
         str(folder / "spool"),
         "1",
+        models=edge.services.settings.models,
         streams_per_actor=8,
         ice_addresses=("127.0.0.1",),
         times=times or StreamTimes(),

@@ -71,7 +71,7 @@ IN_TURN = sorted(VIEWS.items(), key=lambda item: not item[1].signed_in)
 @asynccontextmanager
 async def _lively(make_edge: MakeEdge, folder: Path) -> AsyncIterator[tuple[Page, str]]:
     """Serve Ada's pages: a friend who is live, a request, recordings; get the page and address."""
-    edge = make_edge(admins=("ada",))
+    edge = make_edge(admins=("ada",), models=("dfn2", "dfn3"))
     ada = await edge.person("ada")
     for name in ("bob", "eve", "zoe"):
         await edge.redis.set(account_key(name), "{}")

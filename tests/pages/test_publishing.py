@@ -14,7 +14,7 @@ from actors.stream_core import StreamTimes
 from recordings.store import StoreConfig
 from tests.app.browser import CAPTURED, Tab, browsers, sleep
 from tests.app.client import Person
-from tests.edge.conftest import Edge
+from tests.edge.conftest import Edge, MakeEdge
 from tests.pages.hosting import Stage, on_stage
 from tests.sounds import SAMPLE_RATE, mix, noise, spoken_words
 from tests.udp_path import UdpPaths
@@ -130,6 +130,36 @@ async def test_settings_are_chosen_before_start_and_kept(stage: Stage) -> None:
     await expect(tab.find("attenuation-limit")).to_have_value("12")
     await expect(tab.find("title")).to_have_value("")
     await ada.close()
+
+
+async def test_a_model_is_chosen_where_there_are_several(
+    make_edge: MakeEdge, redis_url: str, store_config: StoreConfig, tmp_path: Path
+) -> None:
+    """For the next stream, and in the middle of one; a page whose server has one does not ask."""
+    folder = (redis_url, store_config, tmp_path, VOICE)
+    async with on_stage(make_edge(models=("dfn2", "dfn3")), *folder) as stage:
+        ada = await stage.person("ada")
+        assert (await ada.http.get("/api/me")).json()["models"] == ["dfn2", "dfn3"]
+        tab = await stage.open(ada)
+        await expect(tab.find("model")).to_have_value("dfn2")
+        await tab.find("model").select_option("dfn3")
+        await tab.find("post-filter-switch").check()
+        await go_live(tab)
+        assert await _has(ada, model="dfn3", post_filter=True)
+        await tab.find("model").select_option("dfn2")
+        await until(lambda: _has(ada, model="dfn2"))
+        await tab.find("post-filter-switch").uncheck()
+        await until(lambda: _has(ada, post_filter=False, state="live"))
+        await tab.find("denoise-switch").uncheck()
+        await expect(tab.find("model")).to_be_disabled()
+        await expect(tab.find("post-filter-switch")).to_be_disabled()
+        await tab.find("denoise-switch").check()
+        await tab.find("model").select_option("dfn3")
+        await until(lambda: _has(ada, model="dfn3"))
+        await tab.click("stop")
+        await tab.page.reload()
+        await expect(tab.find("model")).to_have_value("dfn3")
+        await ada.close()
 
 
 async def test_a_setting_stays_as_it_was_set_while_the_server_is_asked(stage: Stage) -> None:

@@ -74,10 +74,11 @@ async def test_before_and_after_are_heard_without_a_gap(edge: Edge, browser: Bro
         await page.goto(server.url)
         await sign_in(page, "ada")
         await page.get_by_test_id("attenuation-limit").fill("24")
+        await page.get_by_test_id("post-filter-switch").check()
         await page.get_by_test_id("check").click()
         meter = page.get_by_test_id("check-meter")
         await expect(meter).to_have_attribute("aria-valuenow", "-13.5", timeout=10_000)
-        async with page.expect_request("**/api/preview?attenuation_limit_db=24"):
+        async with page.expect_request("**/api/preview?attenuation_limit_db=24&post_filter=true"):
             await page.get_by_test_id("check-record").click()
             await expect(page.get_by_test_id("check-status")).to_have_text(
                 "Recording. Say something."
