@@ -7,13 +7,11 @@ forth lies still. An operation, or a use of one, that is not listed raises Model
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from actors.denoiser.graph import NEXT_PREFIX, STATE_PREFIX, Network
 from actors.denoiser.kernels import (
@@ -29,6 +27,7 @@ from actors.denoiser.kernels import (
     tanh,
 )
 from actors.denoiser.machine_code import FLOAT, LANES, VECTOR, Code, Value
+from actors.denoiser.nodes import Graph, Node, as_matrix
 from actors.denoiser.views import BATCH, Atom, Axis, Buffer, View, aligned, like, merged, row_major
 from actors.denoiser.weights import ModelError
 
@@ -87,11 +86,10 @@ class NetworkPlan:
     """
 
     def __init__(self, network: Network, layouts: Layouts, packed: "Packed") -> None:
-        graph = onnx.load_from_string(network.graph).graph
+        graph = Graph.read(network)
         self._packed = packed
-        self._constants = {each.name: _array(each, network) for each in graph.initializer}
-        nodes = _folded([_Node.read(node) for node in graph.node], self._constants)
-        self._uses = Counter(name for node in nodes for name in node.inputs)
+        self._constants = graph.constants
+        self._uses = Counter(name for node in graph.nodes for name in node.inputs)
         self._views: dict[str, View] = {}
         self._lazy: dict[str, Spread | Padded] = {}
         self._sole: dict[str, bool] = {}  # whether nobody else reads what a view shows
@@ -99,12 +97,12 @@ class NetworkPlan:
         self.operations: list[Operation] = []
         self.given: dict[str, Buffer] = {}
         self.states: dict[str, View] = {}
-        for tensor in graph.input:
-            self._declare(tensor.name, _shape(tensor), layouts)
-        for node in nodes:
+        for name, shape in graph.inputs.items():
+            self._declare(name, shape, layouts)
+        for node in graph.nodes:
             _OPERATIONS.get(node.op, NetworkPlan._unknown)(self, node)
-        for tensor in graph.output:
-            self._deliver(tensor.name, _shape(tensor))
+        for name, shape in graph.outputs.items():
+            self._deliver(name, shape)
 
     def layouts(self) -> Layouts:
         """Get the layouts of states that need no rearranging."""
@@ -156,10 +154,10 @@ class NetworkPlan:
     def _copy(self, out: View, view: View) -> None:
         self._each(out, [view], lambda code, x: x)
 
-    def _result(self, node: "_Node", view: View) -> None:
+    def _result(self, node: Node, view: View) -> None:
         self._views[node.outputs[0]], self._sole[node.outputs[0]] = view, True
 
-    def _shown(self, node: "_Node", view: View) -> None:
+    def _shown(self, node: Node, view: View) -> None:
         """Give another view of an operand as the result."""
         (self._views[node.outputs[0]],) = (view,)
         self._sole[node.outputs[0]] = self._only_reader(node.inputs[0])
@@ -169,7 +167,7 @@ class NetworkPlan:
 
     # Operations of the graph
 
-    def _unknown(self, node: "_Node") -> None:
+    def _unknown(self, node: Node) -> None:
         raise ModelError(f"no machine code for {node.op}")
 
     def _integers(self, name: str) -> list[int]:
@@ -178,19 +176,19 @@ class NetworkPlan:
         integers: list[int] = self._constants[name].ravel().tolist()
         return integers
 
-    def _reshape(self, node: "_Node") -> None:
+    def _reshape(self, node: Node) -> None:
         x, shape = node.inputs
         self._shown(node, self._views[x].reshape(self._integers(shape)))
 
-    def _transpose(self, node: "_Node") -> None:
+    def _transpose(self, node: Node) -> None:
         self._shown(node, self._views[node.inputs[0]].transpose(node.attributes["perm"]))
 
-    def _slice(self, node: "_Node") -> None:
+    def _slice(self, node: Node) -> None:
         x, *bounds = node.inputs
         (start,), (end,), (axis,) = (self._integers(name) for name in bounds)
         self._shown(node, self._views[x].slice(axis, start, end))
 
-    def _concat(self, node: "_Node") -> None:
+    def _concat(self, node: Node) -> None:
         axis, parts = node.attributes["axis"], [self._views[name] for name in node.inputs]
         out = like(parts[0], axis=axis, size=sum(part.shape[axis] for part in parts))
         start = 0
@@ -200,7 +198,7 @@ class NetworkPlan:
             start = end
         self._result(node, out)
 
-    def _pad(self, node: "_Node") -> None:
+    def _pad(self, node: Node) -> None:
         view, pads = self._views[node.inputs[0]], self._integers(node.inputs[1])
         after = pads[len(pads) // 2 :]
         axes = [axis for axis, count in enumerate(after) if count]
@@ -209,7 +207,7 @@ class NetworkPlan:
         (axis,) = axes
         self._lazy[node.outputs[0]] = Padded(view, axis, view.shape[axis] + after[axis])
 
-    def _relu(self, node: "_Node") -> None:
+    def _relu(self, node: Node) -> None:
         (name,) = node.inputs
         view = self._views[name]
         writer = self._writers.get(view.buffer)
@@ -219,25 +217,25 @@ class NetworkPlan:
         else:
             self._map(node, lambda code, x: code.at_least(x, code.number(0, x.type)))
 
-    def _sigmoid(self, node: "_Node") -> None:
+    def _sigmoid(self, node: Node) -> None:
         self._map(node, sigmoid)
 
-    def _tanh(self, node: "_Node") -> None:
+    def _tanh(self, node: Node) -> None:
         self._map(node, tanh)
 
-    def _map(self, node: "_Node", function: Function) -> None:
+    def _map(self, node: Node, function: Function) -> None:
         view = self._views[node.inputs[0]]
         out = like(view)
         self._each(out, [view], function)
         self._result(node, out)
 
-    def _add(self, node: "_Node") -> None:
+    def _add(self, node: Node) -> None:
         self._combine(node, Code.plus)
 
-    def _mul(self, node: "_Node") -> None:
+    def _mul(self, node: Node) -> None:
         self._combine(node, Code.times)
 
-    def _combine(self, node: "_Node", function: Function) -> None:
+    def _combine(self, node: Node, function: Function) -> None:
         first, second = node.inputs
         if second in self._lazy:
             self._add_padded(node, self._views[first], self._lazy[second])
@@ -255,7 +253,7 @@ class NetworkPlan:
         self._each(out, views, function)
         self._result(node, out)
 
-    def _add_padded(self, node: "_Node", view: View, padded: Spread | Padded) -> None:
+    def _add_padded(self, node: Node, view: View, padded: Spread | Padded) -> None:
         if not isinstance(padded, Padded) or padded.size != view.shape[padded.axis]:
             raise ModelError("no machine code for such an Add")
         axis, size = padded.axis, padded.view.shape[padded.axis]
@@ -265,7 +263,7 @@ class NetworkPlan:
         self._copy(out.slice(axis, size, padded.size), view.slice(axis, size, padded.size))
         self._result(node, out)
 
-    def _matmul(self, node: "_Node") -> None:
+    def _matmul(self, node: Node) -> None:
         x, weight = self._views[node.inputs[0]], self._weight(node.inputs[1])
         if weight.ndim == 3:
             self._result(node, self._linear(x, weight))
@@ -274,13 +272,13 @@ class NetworkPlan:
         else:
             self._lazy[node.outputs[0]] = Spread(x, _zeros_between(weight))
 
-    def _gemm(self, node: "_Node") -> None:
+    def _gemm(self, node: Node) -> None:
         x, weight, bias = node.inputs
         if node.attributes:
             raise ModelError("no machine code for such a Gemm")
         self._linear_rows(node, self._views[x], self._weight(weight), self._weight(bias))
 
-    def _linear_rows(self, node: "_Node", x: View, weight: Real, bias: Real | None = None) -> None:
+    def _linear_rows(self, node: Node, x: View, weight: Real, bias: Real | None = None) -> None:
         grouped = self._linear(View(x.buffer, ((), *x.axes), x.offset), weight[None], bias)
         self._result(node, View(grouped.buffer, grouped.axes[1:]))
 
@@ -327,7 +325,7 @@ class NetworkPlan:
         self._copy(copy, x)
         return copy
 
-    def _gru(self, node: "_Node") -> None:
+    def _gru(self, node: Node) -> None:
         """Steps of a GRU, whose gates come in the order z, r, h (here: n)."""
         if node.attributes.get("linear_before_reset") != 1 or node.inputs[4]:
             raise ModelError("no machine code for such a GRU")
@@ -385,11 +383,11 @@ class NetworkPlan:
 
     # Convolutions
 
-    def _conv(self, node: "_Node") -> None:
+    def _conv(self, node: Node) -> None:
         name, kernel = node.inputs[0], self._weight(node.inputs[1])
         bias = self._weight(node.inputs[2]) if len(node.inputs) > 2 else None
         nb_out, nb_in, taps_t, taps_f = kernel.shape
-        groups, stride, pad = node.conv(taps_t, taps_f)
+        groups, stride, pad = node.conv()
         x = self._lazy.get(name) or self._views[name]
         if isinstance(x, Padded):
             raise ModelError("no machine code for a Conv of a padded tensor")
@@ -403,7 +401,7 @@ class NetworkPlan:
             out = self._narrow(x, kernel[:, :, 0], bias, stride, pad)
         else:
             patches = self._patches(x, taps_t, taps_f, stride, pad)
-            out = self._pointwise(patches, _dense(kernel, groups), bias, 1)
+            out = self._pointwise(patches, as_matrix(kernel, groups), bias, 1)
         self._result(node, out)
 
     def _pointwise(self, x: View, weight: Real, bias: Real | None, groups: int) -> View:
@@ -658,70 +656,6 @@ def _nest(place: Place, out: View, operands: Sequence[View], function: Function)
     level(0, [place.at(view) for view in (out, *operands)])
 
 
-@dataclass
-class _Node:
-    """A node of the graph, with what it needs."""
-
-    op: str
-    inputs: list[str]
-    outputs: list[str]
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, node: onnx.NodeProto) -> "_Node":
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        return cls(node.op_type, list(node.input), list(node.output), attributes)
-
-    def conv(self, taps_t: int, taps_f: int) -> tuple[int, int, int]:
-        """Get groups, stride and padding of the frequencies. Hops have neither."""
-        of = self.attributes
-        strides, pads = of.get("strides", [1, 1]), of.get("pads", [0, 0, 0, 0])
-        good = strides[0] == 1 and pads[0] == pads[2] == 0 and pads[1] == pads[3]
-        good = good and of.get("dilations", [1, 1]) == [1, 1] and "auto_pad" not in of
-        if not good:
-            raise ModelError("no machine code for such a Conv")
-        return of.get("group", 1), strides[1], pads[1]
-
-
-def _folded(nodes: list[_Node], constants: dict[str, NDArray[Any]]) -> list[_Node]:
-    """Join a convolution and the pointwise one after it where one dense kernel costs less."""
-    uses = Counter(name for node in nodes for name in node.inputs)
-    makers = {node.outputs[0]: node for node in nodes if node.op == "Conv"}
-    gone = []
-    for node in nodes:
-        first = makers.get(node.inputs[0]) if node.op == "Conv" else None
-        if not first or uses[first.outputs[0]] > 1 or len(first.inputs) > 2:
-            continue
-        kernel, pointwise = constants[first.inputs[1]], constants[node.inputs[1]]
-        groups = first.attributes.get("group", 1)
-        middle, nb_in, *taps = kernel.shape
-        nb_out = len(pointwise)
-        is_pointwise = pointwise.shape == (nb_out, middle, 1, 1)
-        apart = middle * nb_in * math.prod(taps) + nb_out * middle
-        if not is_pointwise or nb_out * nb_in * groups * math.prod(taps) >= apart:
-            continue
-        dense = _dense(kernel, groups).astype(np.float64)
-        joined = pointwise[..., 0, 0].astype(np.float64) @ dense
-        shape = (nb_out, *taps, nb_in * groups)
-        name = f"{first.inputs[1]} {node.inputs[1]}"
-        constants[name] = np.ascontiguousarray(
-            joined.reshape(shape).transpose(0, 3, 1, 2), np.float32
-        )
-        node.inputs[:2] = [first.inputs[0], name]
-        node.attributes = {**first.attributes, "group": 1}
-        gone.append(first)
-    return [node for node in nodes if not any(node is each for each in gone)]
-
-
-def _dense(kernel: Real, groups: int) -> Real:
-    """Write a kernel [C', C / groups, taps_t, taps_f] as a matrix [C', taps_t * taps_f * C]."""
-    nb_out, nb_in, *taps = kernel.shape
-    dense = np.zeros((nb_out, *taps, groups, nb_in), np.float32)
-    for n, rows in enumerate(np.split(np.arange(nb_out), groups)):
-        dense[rows, ..., n, :] = kernel[rows].transpose(0, 2, 3, 1)
-    return dense.reshape(nb_out, -1)
-
-
 def _zeros_between(weight: Real) -> int:
     """Tell how many frequencies a matrix makes of one: itself, and zeros after it."""
     freqs, more = weight.shape
@@ -755,18 +689,7 @@ def _row_stride(x: View, rows: Axis) -> int:
     return strides[0] if strides else x.buffer.size
 
 
-def _array(tensor: TensorProto, network: Network) -> NDArray[Any]:
-    if tensor.data_location == TensorProto.EXTERNAL:
-        return network.weights[tensor.name]
-    array: NDArray[Any] = numpy_helper.to_array(tensor)
-    return array
-
-
-def _shape(tensor: onnx.ValueInfoProto) -> list[int]:
-    return [dim.dim_value or BATCH for dim in tensor.type.tensor_type.shape.dim]
-
-
-_OPERATIONS: Mapping[str, Callable[[NetworkPlan, _Node], None]] = {
+_OPERATIONS: Mapping[str, Callable[[NetworkPlan, Node], None]] = {
     "Add": NetworkPlan._add,
     "Concat": NetworkPlan._concat,
     "Conv": NetworkPlan._conv,
