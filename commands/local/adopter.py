@@ -16,8 +16,8 @@ import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
 """prctl(2): orphans among a process's descendants become its children. Linux only."""
-TERM_LIMIT_S = 5.0
-"""How long a daemon may take to end before it is killed."""
+TERM_LIMIT_S = 2.0
+"""How long a daemon may take to end before it is killed. One that still starts may not listen."""
 
 
 def run(command: list[str]) -> int:
