@@ -47,6 +47,8 @@ _AWAY_CODES = {
     "LOADING": "is still loading its data",
 }
 """First words of error replies that redis-py has no class for."""
+_OF_PIPELINE = " of pipeline caused error: "
+"""What redis-py puts before a reply, which it then writes as a tuple."""
 
 
 NOW_LUA = """
@@ -85,7 +87,8 @@ def _reason(error: Exception) -> str | None:
         if isinstance(error, kinds):
             return reason
     if isinstance(error, ResponseError):
-        return _AWAY_CODES.get(str(error).partition(" ")[0])
+        reply = str(error).rpartition(_OF_PIPELINE)[2].lstrip("('\"")
+        return _AWAY_CODES.get(reply.partition(" ")[0])
     return None
 
 

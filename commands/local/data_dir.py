@@ -3,12 +3,18 @@
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
+
+import psutil
 
 MAX_PATH_BYTES = 900
 """Valkey crashes in a folder whose path has 1,024."""
+CLEAN_UP_LIMIT_S = 15.0
+"""How long a guardian may take to end what a dead process has left: it kills it after 3 s."""
 
 
 class DataDirRefused(Exception):
@@ -51,19 +57,21 @@ def kept_secret(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[int]:
     """Hold a data directory, creating it for its owner alone if there is none.
 
     Raises DataDirInUse at once if another process holds it, or DataDirRefused if it cannot be
-    created. The lock is the kernel's: it ends with the process, however that ends.
+    created. The lock is the kernel's: it ends with the process, however that ends, and with the
+    guardian that is given the lock's file descriptor, which this gives. One that waits for the
+    guardian of a process that has died waits for it to clean up.
     """
     if len(os.fsencode(folder)) > MAX_PATH_BYTES:
         raise DataDirRefused("The data directory has too long a path; choose another.")
     with ExitStack() as stack:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = stack.enter_context((folder / "lock").open("a"))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = stack.enter_context((folder / "lock").open("a+"))
+            _lock(file)
         except BlockingIOError as error:
             raise DataDirInUse(
                 f"The data directory {folder} is in use by another hushcast; "
@@ -74,4 +82,29 @@ def locked(folder: Path) -> Iterator[None]:
                 f"The data directory {folder} cannot be used: {error.strerror}; "
                 "choose another with --data-dir."
             ) from error
-        yield
+        yield file.fileno()
+
+
+def _lock(file: TextIO) -> None:
+    """Lock a file that names who holds it. Raises BlockingIOError if that process lives."""
+    deadline = time.monotonic() + CLEAN_UP_LIMIT_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read()
+            if not holder.isdecimal() or _lives(int(holder)) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -34,7 +34,9 @@ KILL_LIMIT_S = 10.0
 class Guardian:
     """The owner's end. A context manager: leaving it ends every process left, and waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock: int | None = None) -> None:
+        """`lock`: the file descriptor of a lock that is to be held until all is cleaned up."""
+        self._held = () if lock is None else (lock,)
         self.instance = secrets.token_hex(8)
         self._process: subprocess.Popen[bytes] | None = None
         self._sessions: set[int] = set()
@@ -74,6 +76,7 @@ class Guardian:
                 cwd="/",
                 env=os.environ | {"PYTHONPATH": python_path()},
                 start_new_session=True,
+                pass_fds=self._held,
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,7 +1,11 @@
 """Free ports on loopback."""
 
+import errno
 import random
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 PAIR = 10_000
 """SeaweedFS opens each of its ports a second time, this much higher, for gRPC."""
@@ -27,6 +31,27 @@ def refusal(port: int, host: str) -> str | None:
         except OSError as error:
             return error.strerror
     return None
+
+
+@contextmanager
+def claimed(port: int) -> Iterator[bool]:
+    """Claim a port before anybody listens there; gives False if another process has claimed it.
+
+    Serve's proxy opens it seconds later, and then shares it with any other of this user. Only Linux
+    has names for this that end with the process.
+    """
+    if sys.platform != "linux":
+        yield True
+        return
+    with socket.socket(socket.AF_UNIX) as claim:
+        try:
+            claim.bind(f"\0hushcast-port-{port}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            yield False
+            return
+        yield True
 
 
 def free_ports(count: int) -> list[int]:

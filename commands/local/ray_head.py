@@ -68,6 +68,9 @@ class RayHead:
             # Nobody reads Ray's metrics here, and Serve's controller looks ten times a second.
             "RAY_enable_metrics_collection": "0",
             "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
+            # Serve replaces a proxy that was not there three times in a row. At 10 s, its default,
+            # streams would end: their pages are away for longer than the grace.
+            "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
             # It would end streams where other programs have filled the machine's memory.
             "RAY_memory_monitor_refresh_ms": "0",
             "AUTOSCALER_METRIC_PORT": str(self.ports["autoscaler metrics"]),

@@ -91,14 +91,14 @@ def open_storage(
         _expect(data, "lock", "valkey", "s3")
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(data))
+            lock = stack.enter_context(locked(data))
         except DataDirInUse:
             yield _read_published(data)
             return
         if not new:  # `up` may have run here with other servers
             brought = (settings.brings_redis, "valkey"), (objects and settings.brings_s3, "s3")
             _expect(data, *(name for ours, name in brought if ours))
-        guardian = stack.enter_context(Guardian())
+        guardian = stack.enter_context(Guardian(lock))
         storage = Storage.prepare(settings, guardian, signals)
         if not objects:
             storage = replace(storage, seaweed=None)

@@ -18,7 +18,7 @@ from commands.local.data_dir import DataDirRefused, locked, private_folder
 from commands.local.forgetting import Forgetting
 from commands.local.guardian import Guardian
 from commands.local.paths import temp_folder
-from commands.local.ports import refusal
+from commands.local.ports import claimed, refusal
 from commands.local.ray_head import RayHead
 from commands.local.server import Server, stop_together
 from commands.local.signals import Interrupted, Signals
@@ -144,8 +144,11 @@ def up(settings: Settings, builder: str, signals: Signals) -> int:
 def _run(
     settings: Settings, builder: str, signals: Signals, progress: Progress, stack: ExitStack
 ) -> NoReturn:
-    stack.enter_context(locked(settings.data_dir))
-    _refuse_a_busy_port(settings)
+    lock = stack.enter_context(locked(settings.data_dir))
+    if not stack.enter_context(claimed(settings.port)):
+        raise PortInUse(_cannot_serve(settings, "another hushcast uses it, or is about to"))
+    if why := refusal(settings.port, settings.host):
+        raise PortInUse(_cannot_serve(settings, why))
     _refuse_an_unfit_redis(settings)
     progress.show(f"hushcast {settings.release} is starting; its data is in {settings.data_dir}")
     if settings.sign_up != "open":
@@ -153,7 +156,7 @@ def _run(
     for warning in (*unknown_variables(os.environ), *dangers(settings, os.geteuid())):
         progress.show(f"warning: {warning}")
     private_folder(settings.spool_dir)
-    guardian = stack.enter_context(Guardian())
+    guardian = stack.enter_context(Guardian(lock))
     storage, ray = _prepare(settings, guardian, signals)
     stack.callback(
         lambda: stop_together([s.child for s in (ray, *storage.servers)], signals, STOP_LIMIT_S)
@@ -214,12 +217,11 @@ def dangers(settings: Settings, user: int) -> list[str]:
     return found
 
 
-def _refuse_a_busy_port(settings: Settings) -> None:
-    if why := refusal(settings.port, settings.host):
-        raise PortInUse(
-            f"Cannot serve on port {settings.port} of {settings.host}: {why}. "
-            "Choose others with --port and --host."
-        )
+def _cannot_serve(settings: Settings, why: str) -> str:
+    return (
+        f"Cannot serve on port {settings.port} of {settings.host}: {why}. "
+        "Choose others with --port and --host."
+    )
 
 
 def _refuse_an_unfit_redis(settings: Settings) -> None:

@@ -10,6 +10,7 @@ import psutil
 import pytest
 import soundfile
 
+from actors.stream_core import StreamTimes
 from tests.app.client import SDP, Person
 from tests.app.test_bad_input import processes
 from tests.peers import PublisherPeer, encode
@@ -45,6 +46,24 @@ async def test_a_killed_actor_costs_a_second_of_the_recording_at_most(
     print(f"\nthe end was told after {told_after:.1f} s; {lost_s:.2f} s of sound were lost")
     assert told_after < 5 and lost_s < 1.0
     await ada.publish(PACKETS)
+
+
+async def test_a_killed_proxy_is_soon_replaced(app: App, people: People) -> None:
+    """Streams whose pages are away for longer than the grace end (it is shorter in these tests)."""
+    ada = await people()
+    family = psutil.Process(app.process.pid).children(recursive=True)
+    [proxy] = [each for each in family if any("ProxyActor" in word for word in each.cmdline())]
+    proxy.kill()
+    away_s = await until(lambda: _answers(ada))
+    print(f"\nthe proxy was back after {away_s:.1f} s")
+    assert away_s < StreamTimes().grace_s - 2  # pages come back one by one
+
+
+async def _answers(person: Person) -> bool:
+    try:
+        return (await person.http.get("/healthz")).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 async def test_frozen_actors_are_replaced_while_they_are_frozen(app: App, people: People) -> None:

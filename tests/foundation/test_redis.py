@@ -5,6 +5,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -212,3 +213,19 @@ async def test_a_wrong_password_is_not_repeated(valkey: str) -> None:
             await redis.ping()
         assert "secret-of-ours" not in f"{refused.value!r} {refused.value.__cause__!r} {redis!r}"
     assert refused.value.reason == "refuses the user or the password"
+
+
+async def test_one_that_cannot_save_says_so(tmp_path: Path) -> None:
+    """By the first command and by a pipeline, whose errors redis-py words otherwise."""
+    (gone := tmp_path / "gone").mkdir()
+    with valkey_with(tmp_path, "save 3600 1", "enable-protected-configs yes") as port:
+        async with connect(f"redis://127.0.0.1:{port}") as redis:
+            await redis.config_set("dir", str(gone))
+            gone.rmdir()
+            await redis.bgsave()
+            while (await redis.info("persistence"))["rdb_last_bgsave_status"] == "ok":
+                continue
+            for ask in (redis.prove, partial(redis.set, "hushcast:x", 1)):
+                with pytest.raises(RedisUnavailable) as refused:
+                    await ask()
+                assert refused.value.reason == "refuses writes, because it cannot save its data"

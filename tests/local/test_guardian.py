@@ -7,13 +7,16 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
+from commands.local.data_dir import DataDirInUse, locked
 from tests.local.instances import lives, wait_until
 
 OWNER = """
 import subprocess, sys, time
 from pathlib import Path
 from commands.local.child import Child, Command
+from commands.local.data_dir import locked
 from commands.local.guardian import Guardian
 
 folder = Path(sys.argv[1])
@@ -28,7 +31,7 @@ subprocess.Popen(sleep, env={})
 print("up", flush=True)
 time.sleep(600)
 '''
-with Guardian() as guardian:
+with locked(folder / "data") as lock, Guardian(lock) as guardian:
     (folder / "left").mkdir()
     guardian.remove(folder / "left")
     child = Child("child", Command((sys.executable, "-c", code), folder, folder / "log"), guardian)
@@ -67,6 +70,18 @@ def test_a_killed_owner_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
     owner.send_signal(signal.SIGKILL)
     wait_until(lambda: not any(map(lives, family)), limit_s=15)
     assert not (tmp_path / "left").exists()
+    finish(owner)
+
+
+def test_the_next_owner_waits_until_all_is_cleaned_up(tmp_path: Path) -> None:
+    """Or two servers would write the same data. One whose owner lives is refused at once."""
+    owner, family = start_owner(tmp_path)
+    with pytest.raises(DataDirInUse), locked(tmp_path / "data"):
+        raise AssertionError("both hold it")
+    owner.kill()
+    owner.wait()
+    with locked(tmp_path / "data"):
+        assert not any(map(lives, family[1:])) and not (tmp_path / "left").exists()
     finish(owner)
 
 

@@ -271,6 +271,18 @@ def test_a_busy_port_is_refused_before_anything_starts(folder: Path) -> None:
             assert {command(p) for p in late.family} == set()
 
 
+def test_two_that_start_at_once_do_not_share_a_port(folder: Path) -> None:
+    """Serve's proxies would: both listen, and a request gets to either."""
+    [port] = free_ports(1)
+    with running(folder / "first", port) as first:
+        first.wait_for("is starting")
+        with running(folder / "second", port) as second:
+            assert second.end() == 1
+            assert f"Cannot serve on port {port} of 127.0.0.1: another hushcast" in second.lines[-1]
+        first.signal(signal.SIGTERM)
+        assert first.end() == 0
+
+
 def test_sigkill_leaves_nothing_and_loses_nothing(pair: tuple[Instance, Instance]) -> None:
     """Within 15 s all is gone, the other instance keeps serving, and a new start finds the data."""
     first, second = pair
