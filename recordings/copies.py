@@ -87,7 +87,9 @@ class CopyMaker:
         if code == LATER or code < 0:
             log.warning("copy could not be made, trying again later", extra=told)
             return await self._index.copies.postpone(recording_id, copy, TRY_AGAIN_S)
-        if code != DONE:
+        if code != DONE and (now is None or now.state not in STORED):
+            log.info("copy is not made, its recording has been deleted", extra=told)
+        elif code != DONE:
             log.error("copy cannot be made", extra=told)
         elif await self._note(recording, copy):
             log.info("copy is stored", extra=told)

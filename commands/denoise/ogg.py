@@ -1,5 +1,6 @@
 """Carries the comments of a Vorbis or Opus file over to another one, byte for byte (RFC 3533)."""
 
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -11,6 +12,8 @@ from commands.denoise.source import Chunk
 _STARTS = (b"\x03vorbis", b"OpusTags")
 """How the packet of comments begins."""
 _HEAD_BYTES = 27
+_MAX_PAGE_BYTES = _HEAD_BYTES + 255 + 255 * 255
+_ENDS = 4  # a flag of a page's head
 _NO_PACKET_ENDS = 2**64 - 1
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -25,6 +28,20 @@ def read_comments(file: BinaryIO) -> list[Chunk]:
     next(pages, None)
     packet = b"".join(_packets(pages, 1))
     return [(start, packet) for start in _STARTS if packet.startswith(start)]
+
+
+def lacks_end(file: BinaryIO) -> bool:
+    """Tell whether this is an Ogg without a whole last page that ends its track: it was cut."""
+    file.seek(0)
+    if file.read(4) != b"OggS":
+        return False
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _MAX_PAGE_BYTES))
+    tail = file.read()
+    file.seek(max(0, size - len(tail)) + max(0, tail.rfind(b"OggS")))
+    for head, sizes, content in _pages(file):
+        return not head[5] & _ENDS or len(content) < sum(sizes)
+    return True
 
 
 def insert_comments(file: BinaryIO, whole: BinaryIO, chunks: Sequence[Chunk]) -> None:

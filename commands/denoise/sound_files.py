@@ -15,7 +15,7 @@ import soundfile
 from actors.samples import BYTES, Sound, reordered
 from commands.denoise.flac import read_metadata
 from commands.denoise.media import open_media
-from commands.denoise.ogg import read_comments
+from commands.denoise.ogg import lacks_end, read_comments
 from commands.denoise.source import ROUGHLY_S, Form, Refused, Source
 from commands.denoise.wav_input import open_wav, read_chunks
 from commands.denoise.wav_output import CONTAINERS
@@ -71,7 +71,7 @@ class SoundfileSource(Source):
             raise Refused(f"{self._name}: none of its sound can be read")
         missing_s = (self._file.frames - read) / form.rate
         if missing_s > ROUGHLY_S:
-            self.note = f"the file ends {missing_s:.1f} s too early"
+            self.note = f"{missing_s:.1f} s of its sound are missing"
 
     def close(self) -> None:
         self._file.close()
@@ -150,6 +150,7 @@ def _opened(file: BinaryIO, file_bytes: int, path: Path, name: str) -> Source:
     if source:
         return source
     chunks = read_chunks(file, file_bytes) or read_metadata(file) or read_comments(file)
+    is_cut = lacks_end(file)
     file.seek(0)
     source = _opened_by_libsndfile(path, name)
     if source and source.form.subtype.startswith("MPEG"):
@@ -163,6 +164,8 @@ def _opened(file: BinaryIO, file_bytes: int, path: Path, name: str) -> Source:
             if file_bytes > _EMPTY_BYTES:
                 raise Refused(f"{name}: says that it holds no sound; was it closed?") from None
     source.chunks = chunks
+    if is_cut:
+        source.note = "it stops without an end; was it cut?"
     return source
 
 

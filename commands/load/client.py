@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from functools import partial
 
-from commands.load.api import Api
+from commands.load.api import PATIENCE_S, Api
 from commands.load.peers import Peer
 
 CONNECT_LIMIT_S = 30.0
@@ -32,10 +33,14 @@ class Client:
         self._peer = peer
         self._session: str | None = None
 
-    async def connect(self, path: str) -> None:
-        """Post the offer and wait for the connection. Raises ApiError, PeerFailed."""
+    async def connect(self, path: str, *, patience_s: float = PATIENCE_S) -> None:
+        """Post the offer and wait for the connection. Raises ApiError, PeerFailed.
+
+        While the server asks to come back later, the offer is posted again for `patience_s`.
+        """
         offer = await self._peer.offer()
-        answer = await asyncio.to_thread(self._api.call, "POST", path, offer)
+        post = partial(self._api.call, "POST", path, offer, patience_s=patience_s)
+        answer = await asyncio.to_thread(post)
         self.asked_at, self.answered_s = answer.asked_at, answer.took_s
         self.tries = answer.tries
         self._session = answer.headers["Location"]

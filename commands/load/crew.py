@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from actors.ice import gather_on
 from actors.opus import Sound
-from commands.load.api import Api, ApiError
+from commands.load.api import PATIENCE_S, Api, ApiError
 from commands.load.arrivals import FrameCounts
 from commands.load.client import Client, PeerFailed
 from commands.load.marker import Ruler
@@ -22,6 +22,9 @@ from commands.load.peers import PacketListener, Peer, PublisherPeer
 from commands.load.wire import Faults, Tally, inject
 
 LAG_INTERVAL_S = 0.05
+LEFT_PATIENCE_S = 2.0
+"""How long others wait for the server once one has waited in vain: those that stream should not
+have to for long."""
 LOWEST_PRIORITY = 19
 
 
@@ -116,6 +119,7 @@ class _Crew:
         self._listeners: list[tuple[PacketListener, Client, Listening]] = []
         self._clients: list[Client] = []
         self._worst_lag_s = 0.0
+        self._patience_s = PATIENCE_S
 
     async def run(self) -> None:
         """Start all peers, wait for the message to stop, close them, send the result."""
@@ -158,6 +162,7 @@ class _Crew:
                     started = await self._listen(wish)
             except (ApiError, PeerFailed) as failure:
                 started = Started(str(failure))
+                self._patience_s = LEFT_PATIENCE_S
             self._pipe.send(started)
 
     async def _publish(self, wish: Publishing) -> Started:
@@ -176,7 +181,7 @@ class _Crew:
     async def _connect(self, peer: Peer, token: str, path: str) -> Client:
         client = Client(Api(self._job.url, token), peer)
         self._clients.append(client)
-        await client.connect(path)
+        await client.connect(path, patience_s=self._patience_s)
         return client
 
     async def _close_all(self) -> None:

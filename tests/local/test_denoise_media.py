@@ -230,6 +230,26 @@ def test_a_mangled_file_gives_sound_or_a_refusal(tmp_path: Path, name: str, code
             pass
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_that_was_cut_or_is_damaged_is_told(tmp_path: Path, subtype: str) -> None:
+    """A cut one has no end; of a damaged one, what is missing is told."""
+    path = tmp_path / "in.ogg"
+    soundfile.write(path, np.tile(SOUND, 4), 48000, format="OGG", subtype=subtype)
+    content = path.read_bytes()
+    with open_input(path) as source:
+        assert sum(map(len, source.blocks())) == 4 * len(SOUND) and not source.note
+    for part in (0.3, 0.99):
+        path.write_bytes(content[: int(part * len(content))])
+        with open_input(path) as source:
+            assert 0 < sum(map(len, source.blocks())) < 4 * len(SOUND)
+            assert source.note == "it stops without an end; was it cut?"
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(20) + content[middle + 20 :])
+    with open_input(path) as source:
+        assert sum(map(len, source.blocks())) < 4 * len(SOUND)
+        assert source.note.endswith(" s of its sound are missing")
+
+
 @pytest.mark.parametrize("container", ["MP3", "WAV"])
 def test_an_mp3_is_read_behind_its_damage(tmp_path: Path, container: str) -> None:
     """Random bytes in the middle cost what they replace; a note tells it, and what a cut costs."""
