@@ -346,13 +346,19 @@ class DirectSender:
     Attributes:
         ssrc: the source announced in the answer.
         payload_type: the payload type agreed for Opus.
+        protect: encrypts an RTP packet (RFC 3711).
     """
 
+    __slots__ = "_counts", "_ice", "payload_type", "protect", "ssrc"
+
+    protect: Callable[[bytes], bytes]
+
     def __init__(self, transceiver: RTCRtpTransceiver) -> None:
-        self._sender: Any = transceiver.sender
-        self._dtls: Any = transceiver.sender.transport
+        sender: Any = transceiver.sender
+        self._counts: dict[str, Any] = sender.__dict__
         self._ice: Any = ice_connection(transceiver)
-        self.ssrc: int = self._sender._ssrc
+        self.protect = sender.transport._tx_srtp.protect
+        self.ssrc: int = sender._ssrc
         codecs: Any = transceiver._codecs
         (opus,) = codecs
         self.payload_type: int = opus.payloadType
@@ -363,16 +369,14 @@ class DirectSender:
         peer = self._ice.selected
         return peer and (peer.protocol.transport, peer.address)
 
-    def protect(self, packet: bytes) -> bytes:
-        """Encrypt an RTP packet (RFC 3711)."""
-        protected: bytes = self._dtls._tx_srtp.protect(packet)
-        return protected
+    def count(self, packets: int, octets: int, timestamp: int) -> None:
+        """Update what aiortc's sender reports say (RFC 3550, section 6.4.1), right after a packet.
 
-    def count(self, octets: int, timestamp: int) -> None:
-        """Update the counters for aiortc's sender reports (RFC 3550, section 6.4.1)."""
-        counts = self._sender.__dict__
-        counts[PACKET_COUNT] += 1
-        counts[OCTET_COUNT] += octets
+        `packets` and `octets` have been sent so far, the last with this RTP timestamp.
+        """
+        counts = self._counts
+        counts[PACKET_COUNT] = packets
+        counts[OCTET_COUNT] = octets
         counts[RTP_TIMESTAMP] = timestamp
         counts[NTP_TIMESTAMP] = int((time.time() + NTP_EPOCH_S) * 2**32)
 

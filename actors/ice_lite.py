@@ -54,7 +54,7 @@ def serving() -> Iterator[None]:
         CONNECTION.reset(token)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Source:
     """An address of the peer, from which an authenticated check came."""
 

@@ -14,6 +14,8 @@ from actors.aiortc_internals import DirectSender
 
 MAX_UNSENT_BYTES = 4096
 """About 200 ms in the socket's buffer. A listener further behind misses frames; others do not."""
+_COUNTED = 10
+"""The counters are renewed every so many packets: with hundreds of listeners no cache has them."""
 _VERSION_2 = 0x80
 _MARKER = 0x80
 
@@ -26,9 +28,12 @@ class RtpSender:
         dropped: packets dropped because the socket was full.
     """
 
+    __slots__ = "_direct", "_header", "_octets", "_origin", "_sequence", "dropped", "sent"
+
     def __init__(self, transceiver: RTCRtpTransceiver) -> None:
         self.sent = 0
         self.dropped = 0
+        self._octets = 0
         self._direct = DirectSender(transceiver)
         # Common to all packets (RFC 3550, section 5.1), except for the marker on the first one.
         self._header = bytearray(12)
@@ -50,9 +55,11 @@ class RtpSender:
         struct.pack_into("!HL", self._header, 2, self._sequence, timestamp)
         socket.sendto(self._direct.protect(bytes(self._header) + payload), address)
         self._sequence = (self._sequence + 1) & 0xFFFF
-        self._header[1] &= ~_MARKER
+        self._octets += len(payload)
+        if self.sent % _COUNTED == 0:
+            self._header[1] &= ~_MARKER
+            self._direct.count(self.sent + 1, self._octets, timestamp)
         self.sent += 1
-        self._direct.count(len(payload), timestamp)
 
 
 def _unsent(socket: asyncio.DatagramTransport) -> int:

@@ -287,6 +287,8 @@ class Unheard(MediaStreamTrack):
 class Feed:
     """One sound for one listener."""
 
+    __slots__ = "_sender", "original"
+
     def __init__(self, *, original: bool) -> None:
         self.original = original
         self._sender: RtpSender | None = None
