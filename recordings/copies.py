@@ -31,10 +31,10 @@ from recordings.errors import ObjectMissing, StoreUnavailable
 from recordings.index import RecordingIndex
 from recordings.names import Copy, copy_key, file_name, id_in_key
 from recordings.peaks import sound_in
+from recordings.quota import RESERVE_BYTES
 from recordings.recording import STORED, Recording
 from recordings.store import RecordingStore, StoreConfig
 from recordings.wav import samples_in
-from recordings.writer import RESERVE_BYTES
 
 log = logging.getLogger(__name__)
 

@@ -1,10 +1,12 @@
-"""How much of recordings each user may keep, and what to tell them about it."""
+"""How much of recordings disks and each user may keep, and what to tell users about it."""
 
 import math
 from dataclasses import dataclass
 
 from recordings.wav import SAMPLE_BYTES, SAMPLE_RATE
 
+RESERVE_BYTES = 256 * 1024 * 1024
+"""How much space a spool leaves free on every disk: 45 minutes of sound, and room for others."""
 NEAR = 0.9
 """The share of the limit from which on the user is warned."""
 SHORTEST_S = 10

@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.quota import RESERVE_BYTES
 from recordings.wav import HEADER_BYTES, SAMPLE_BYTES, SAMPLE_RATE, SpoolMeta, pack_header
 
 __all__ = ["RecordingWriter", "SpoolFull", "SpoolMeta"]
 
-RESERVE_BYTES = 256 * 1024 * 1024
-"""How much space a spool leaves free on every disk: 45 minutes of sound, and room for others."""
 HEADER_INTERVAL = SAMPLE_RATE
 """The header lags the sound by at most this many samples, one second."""
 

@@ -17,7 +17,7 @@ from actors import (
 )
 from commands import cli
 from deployments import presence, subscription
-from recordings import index, writer
+from recordings import index, quota
 from serve_app import (
     bodies,
     friends,
@@ -98,7 +98,7 @@ IN_CODE: dict[str, object] = {
     "checks that /readyz makes": f"{1 / readiness.FRESH_S:g}/second",
     "length of a stream": f"{setting('max_stream_hours'):g} hours",
     "recordings of a user": f"{setting('max_gb_per_user')} GB",
-    "free space on every disk": f"{writer.RESERVE_BYTES // MIB} MiB",
+    "free space on every disk": f"{quota.RESERVE_BYTES // MIB} MiB",
     "recordings in one answer": page_limit(),
     "seconds in which a deleted recording can be restored": index.UNDO_S,
     "characters of a title": title_limit(),

@@ -12,7 +12,7 @@ from actors.aiortc_internals import AiortcChanged, check_aiortc
 from actors.denoiser import Denoiser, Engine, Model, ModelError, executor_on, load_model
 from actors.node import spool_problem
 from commands.doctor.findings import Finding
-from recordings.writer import RESERVE_BYTES
+from recordings.quota import RESERVE_BYTES
 from serve_app.settings import Settings
 
 ENOUGH_LEFT = 0.5

@@ -13,8 +13,8 @@ import pytest
 from commands.local.child import Child
 from commands.local.seaweed import SeaweedFS
 from commands.local.valkey import Valkey
+from recordings.quota import RESERVE_BYTES
 from recordings.store import StoreConfig
-from recordings.writer import RESERVE_BYTES
 from tests.app.client import Person, sign_up
 from tests.running import App, running_app
 from tests.servers import running
