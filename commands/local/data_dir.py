@@ -5,9 +5,8 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 import psutil
 
@@ -70,8 +69,8 @@ def locked(folder: Path) -> Iterator[int]:
     with ExitStack() as stack:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = stack.enter_context((folder / "lock").open("a+"))
-            _lock(file)
+            file = stack.enter_context((folder / "lock").open("a+b", buffering=0))
+            _lock(file.fileno())
         except BlockingIOError as error:
             raise DataDirInUse(
                 f"The data directory {folder} is in use by another hushcast; "
@@ -85,7 +84,7 @@ def locked(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def _lock(file: TextIO) -> None:
+def _lock(file: int) -> None:
     """Lock a file that names who holds it. Raises BlockingIOError if that process lives."""
     deadline = time.monotonic() + CLEAN_UP_LIMIT_S
     while True:
@@ -93,14 +92,13 @@ def _lock(file: TextIO) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
-            file.seek(0)
-            holder = file.read()
-            if not holder.isdecimal() or _lives(int(holder)) or time.monotonic() > deadline:
+            holder = os.pread(file, 32, 0)
+            if not holder.isdigit() or _lives(int(holder)) or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
+    os.truncate(file, 0)
+    with suppress(OSError):  # the disk may be full, and then nobody knows whom to wait for
+        os.write(file, str(os.getpid()).encode())
 
 
 def _lives(pid: int) -> bool:
