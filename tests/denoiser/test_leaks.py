@@ -17,7 +17,7 @@ VOICE = noisy_clip("voice", 3.0)
 @pytest.mark.parametrize(
     "seconds",
     [
-        pytest.param(10, marks=pytest.mark.slow),
+        pytest.param(5, marks=pytest.mark.slow),
         pytest.param(600, marks=[pytest.mark.soak, pytest.mark.timeout(900)]),
     ],
 )
