@@ -13,9 +13,9 @@ const MAX_TITLE = 80;
 /** By what the models are known, and how much later the sound comes out. @type {Record<string, string>} */
 const MODELS = {
   dfn2: "DeepFilterNet2 (+50 ms)",
-  dfn2_ll: "DeepFilterNet2 low-latency (+10 ms)",
+  dfn2_ll: "DeepFilterNet2 LL (+10 ms)",
   dfn3: "DeepFilterNet3 (+30 ms)",
-  dfn3_ll: "DeepFilterNet3 low-latency (+10 ms)",
+  dfn3_ll: "DeepFilterNet3 LL (+10 ms)",
 };
 
 const say = words.stream;
