@@ -161,7 +161,9 @@ def _opened(file: BinaryIO, file_bytes: int, path: Path, name: str) -> Source:
         except Refused:
             if source is None:
                 raise
-            if file_bytes > _EMPTY_BYTES:
+            # A whole header of such a WAV, and `open_wav` had read it.
+            half_header = source.form.container in CONTAINERS and source.form.subtype in BYTES
+            if file_bytes > _EMPTY_BYTES or half_header:
                 raise Refused(f"{name}: says that it holds no sound; was it closed?") from None
     source.chunks = chunks
     if is_cut:

@@ -100,6 +100,20 @@ def test_what_was_never_closed_is_read_to_its_end(tmp_path: Path, content: bytes
     assert np.array_equal(heard(path), np.frombuffer(PCM, "<i2") / np.float32(32768))
 
 
+def test_one_that_was_cut_in_its_header_is_refused(tmp_path: Path) -> None:
+    """At any byte; behind the header, what is missing is told."""
+    path = tmp_path / "in.wav"
+    soundfile.write(path, np.zeros(4800), 48000)
+    content = path.read_bytes()
+    for size in range(1, 44):
+        path.write_bytes(content[:size])
+        with pytest.raises(Refused):
+            open_input(path)
+    path.write_bytes(content[:44])
+    with open_input(path) as source:
+        assert not list(source.blocks()) and "9600 bytes of its sound" in source.note
+
+
 def test_chunks_behind_the_sound_are_not_heard(tmp_path: Path) -> None:
     """Sizes that fit are obeyed, with padding or without; a recording of only tags is empty."""
     path = tmp_path / "in.wav"
