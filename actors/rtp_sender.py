@@ -55,9 +55,9 @@ class RtpSender:
         struct.pack_into("!HL", self._header, 2, self._sequence, timestamp)
         socket.sendto(self._direct.protect(bytes(self._header) + payload), address)
         self._sequence = (self._sequence + 1) & 0xFFFF
+        self._header[1] &= ~_MARKER
         self._octets += len(payload)
         if self.sent % _COUNTED == 0:
-            self._header[1] &= ~_MARKER
             self._direct.count(self.sent + 1, self._octets, timestamp)
         self.sent += 1
 

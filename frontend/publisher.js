@@ -10,7 +10,7 @@ import { Vigil } from "./vigil.js";
 import { words } from "./words.js";
 
 /**
- * @import { Api, Control, Me, Stats, Stream } from "./api.js"
+ * @import { Api, Control, Stats, Stream } from "./api.js"
  * @import { Choices } from "./kept_settings.js"
  * @import { Presence } from "./presence.js"
  * @import { End, Facts } from "./stream_state.js"
@@ -80,13 +80,12 @@ export class Publisher extends HeldConnection {
   /**
    * @param {Api} api
    * @param {Presence} presence
-   * @param {Pick<Me, "username" | "models">} me
+   * @param {string} username
+   * @param {string[]} models those that the server has
    */
-  constructor(api, presence, { username, models }) {
+  constructor(api, presence, username, models) {
     super(api, presence);
     this.#username = username;
-    /** What a stream may choose, first what it begins with. */
-    this.models = models;
     this.settings = new KeptSettings(username, models);
     new LivePage(this);
     const { signal } = this.#abort;

@@ -33,11 +33,13 @@ export class Visit {
     this.me = me;
     this.#fresh = me;
     this.username = me.username;
+    /** What a stream may choose, first what it begins with. */
+    this.models = me.models ?? []; // an ingress of an earlier release tells none
     this.notice = notice;
     this.presence = new Presence(api);
     this.friends = new Friends(api, this.presence);
     this.notifier = new Notifier(this.presence, this.friends, me.username);
-    this.publisher = new Publisher(api, this.presence, me);
+    this.publisher = new Publisher(api, this.presence, me.username, this.models);
     this.listener = new Listener(api, this.presence, audio);
     this.player = new Player(this.listener, this.presence);
     this.positions = new Positions(this.player);

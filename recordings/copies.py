@@ -77,7 +77,7 @@ class CopyMaker:
 
     async def _make(self, recording_id: str, copy: Copy) -> None:
         recording = await self._index.get(recording_id)
-        if recording is None or recording.state not in STORED:
+        if recording is None or not _is_stored(recording):
             return await self._index.copies.forget(recording_id, copy)
         code = await self._encode(recording, copy)
         now = await self._index.get(recording_id)
@@ -87,7 +87,7 @@ class CopyMaker:
         if code == LATER or code < 0:
             log.warning("copy could not be made, trying again later", extra=told)
             return await self._index.copies.postpone(recording_id, copy, TRY_AGAIN_S)
-        if code != DONE and (now is None or now.state not in STORED):
+        if code != DONE and not _is_stored(now):
             log.info("copy is not made, its recording has been deleted", extra=told)
         elif code != DONE:
             log.error("copy cannot be made", extra=told)
@@ -130,6 +130,10 @@ class CopyMaker:
     def _authority(self) -> str | None:
         authority = self._store.config.authority
         return None if authority is None else str(authority)
+
+
+def _is_stored(recording: Recording | None) -> bool:
+    return recording is not None and recording.state in STORED
 
 
 def _tags(recording: Recording) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """How much of recordings disks and each user may keep, and what to tell users about it."""
 
 import math
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from recordings.wav import SAMPLE_BYTES, SAMPLE_RATE
 
@@ -61,3 +63,11 @@ class Quota:
 UNLIMITED = Quota()
 DISK_FULL = "The server has no space left. Your stream goes on, but it is not recorded."
 DISK_FAILED = "The server cannot record your stream any more. The stream itself goes on."
+
+
+def little_space(folder: Path) -> str | None:
+    """Say that a folder's disk has no room for recordings; None if it has."""
+    free = shutil.disk_usage(folder).free
+    if free >= RESERVE_BYTES:
+        return None
+    return f"{folder} has {free >> 20} MiB left; below {RESERVE_BYTES >> 20} nothing is recorded"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from actors.denoiser.graph import NEXT_PREFIX, STATE_PREFIX, Network
 from actors.denoiser.kernels import (
@@ -27,11 +26,10 @@ from actors.denoiser.kernels import (
     tanh,
 )
 from actors.denoiser.machine_code import FLOAT, LANES, VECTOR, Code, Value
-from actors.denoiser.nodes import Graph, Node, as_matrix
+from actors.denoiser.nodes import Graph, Node, Real, as_matrix
 from actors.denoiser.views import BATCH, Atom, Axis, Buffer, View, aligned, like, merged, row_major
 from actors.denoiser.weights import ModelError
 
-Real = NDArray[np.float32]
 Layouts = Mapping[str, tuple[Axis, ...]]
 """Of states, by name."""
 

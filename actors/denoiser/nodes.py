@@ -28,11 +28,15 @@ class Node:
 
     @classmethod
     def read(cls, node: onnx.NodeProto) -> Self:
+        """Read a node of an ONNX graph."""
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         return cls(node.op_type, list(node.input), list(node.output), attributes)
 
     def conv(self) -> tuple[int, int, int]:
-        """Get groups, stride and padding of the frequencies. Hops have neither."""
+        """Get groups, stride and padding of the frequencies. Hops have neither.
+
+        Raises ModelError for what no machine code is for.
+        """
         of = self.attributes
         strides, pads = of.get("strides", [1, 1]), of.get("pads", [0, 0, 0, 0])
         good = strides[0] == 1 and pads[0] == pads[2] == 0 and pads[1] == pads[3]
@@ -53,6 +57,7 @@ class Graph:
 
     @classmethod
     def read(cls, network: Network) -> Self:
+        """Read a network's graph and weights."""
         graph = onnx.load_from_string(network.graph).graph
         constants = {each.name: _array(each, network) for each in graph.initializer}
         nodes = _folded([Node.read(node) for node in graph.node], constants)

@@ -39,9 +39,11 @@ def lacks_end(file: BinaryIO) -> bool:
     file.seek(max(0, size - _MAX_PAGE_BYTES))
     tail = file.read()
     file.seek(max(0, size - len(tail)) + max(0, tail.rfind(b"OggS")))
-    for head, sizes, content in _pages(file):
-        return not head[5] & _ENDS or len(content) < sum(sizes)
-    return True
+    last = next(_pages(file), None)
+    if last is None:
+        return True
+    head, sizes, content = last
+    return not head[5] & _ENDS or len(content) < sum(sizes)
 
 
 def insert_comments(file: BinaryIO, whole: BinaryIO, chunks: Sequence[Chunk]) -> None:

@@ -1,7 +1,6 @@
 """The machine: the model, how fast it is here, the GPU, the WebRTC library."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from actors.aiortc_internals import AiortcChanged, check_aiortc
 from actors.denoiser import Denoiser, Engine, Model, ModelError, executor_on, load_model
 from actors.node import spool_problem
 from commands.doctor.findings import Finding
-from recordings.quota import RESERVE_BYTES
+from recordings.quota import little_space
 from serve_app.settings import Settings
 
 ENOUGH_LEFT = 0.5
@@ -60,10 +59,7 @@ def check_spool(settings: Settings) -> Iterator[Finding]:
         yield Finding("spool", f"{folder} will be made by the first stream actor")
     elif problem := spool_problem(folder):
         yield Finding("spool", problem.what, f"{problem.to_do}.")
-    elif (free := shutil.disk_usage(folder).free) < RESERVE_BYTES:
-        told = (
-            f"{folder} has {free >> 20} MiB left; below {RESERVE_BYTES >> 20} nothing is recorded"
-        )
+    elif told := little_space(folder):
         yield Finding("spool", told, "Free some space on its disk, or give it another.")
     else:
         yield Finding("spool", f"{folder} can be written")

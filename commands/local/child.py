@@ -139,7 +139,7 @@ class Child:
                 )
             pause(0.03)
 
-    def has_started(self) -> None:
+    def note_started(self) -> None:
         """Note that what its log says up to now is no explanation of a later end."""
         self._start_said = self.command.log.stat().st_size
 

@@ -60,9 +60,9 @@ def locked(folder: Path) -> Iterator[int]:
     """Hold a data directory, creating it for its owner alone if there is none.
 
     Raises DataDirInUse at once if another process holds it, or DataDirRefused if it cannot be
-    created. The lock is the kernel's: it ends with the process, however that ends, and with the
-    guardian that is given the lock's file descriptor, which this gives. One that waits for the
-    guardian of a process that has died waits for it to clean up.
+    created. The lock is the kernel's, and ends with the process, however that ends. It gives the
+    lock's file descriptor, by which a guardian holds it, too: after the death of the one before,
+    this waits until its guardian has cleaned up.
     """
     if len(os.fsencode(folder)) > MAX_PATH_BYTES:
         raise DataDirRefused("The data directory has too long a path; choose another.")

@@ -68,7 +68,7 @@ class Server(Generic[P]):
 
     def _wait_once(self) -> None:
         self.child.wait_until(self.part.answers, self._signals.pause, self._ready_limit_s)
-        self.child.has_started()
+        self.child.note_started()
 
 
 def stop_together(children: Iterable[Child], signals: Signals, limit_s: float) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import http.client
 import json
 import os
-import shutil
 import ssl
 import sys
 import time
@@ -25,7 +24,7 @@ from commands.local.server import Server, stop_together
 from commands.local.signals import Interrupted, Signals
 from commands.local.storage import STOP_LIMIT_S, KeepingServer, Storage, publish_settings
 from foundation.redis import unfit
-from recordings.quota import RESERVE_BYTES
+from recordings.quota import little_space
 from serve_app.settings import Settings, reached_from_here_alone, unknown_variables
 
 APPLICATION = "commands.local.application"
@@ -159,7 +158,7 @@ def _run(
         progress.show(f"warning: {warning}")
     private_folder(settings.spool_dir)
     if wrong := little_space(settings.spool_dir):
-        progress.show(f"warning: {wrong}")
+        progress.show(f"warning: {wrong}. Free some space on its disk, or give it another.")
     guardian = stack.enter_context(Guardian(lock))
     storage, ray = _prepare(settings, guardian, signals)
     stack.callback(
@@ -181,7 +180,7 @@ def _run(
         return application.deployed
 
     application.child.wait_until(deployed, signals.pause, DEPLOY_LIMIT_S)
-    application.child.has_started()
+    application.child.note_started()
     progress.say("the application is deployed")
     application.child.wait_until(_Readiness(settings, progress), signals.pause, DEPLOY_LIMIT_S)
     publish_settings(complete, guardian)
@@ -219,17 +218,6 @@ def dangers(settings: Settings, user: int) -> list[str]:
             "passwords. Use --tls-cert and --tls-key, or a proxy that alone reaches this port."
         )
     return found
-
-
-def little_space(spool_dir: Path) -> str | None:
-    """Say that a disk has no room for recordings; None if it has."""
-    free = shutil.disk_usage(spool_dir).free
-    if free >= RESERVE_BYTES:
-        return None
-    return (
-        f"{spool_dir} has {free >> 20} MiB left. Below {RESERVE_BYTES >> 20} nothing is recorded: "
-        "free some space on its disk, or give it another."
-    )
 
 
 def _cannot_serve(settings: Settings, why: str) -> str:

@@ -72,7 +72,7 @@ export class StreamSettings {
   constructor(visit, { onDevice }) {
     this.#visit = visit;
     this.#onDevice = onDevice;
-    const { models } = visit.publisher;
+    const { models } = visit;
     this.#model.append(...models.map((name) => el("option", { value: name }, MODELS[name] ?? name)));
     const label = (/** @type {string} */ id, /** @type {string} */ text) =>
       el("label", { for: id, class: "label" }, text);
@@ -129,7 +129,7 @@ export class StreamSettings {
     for (const input of inputs) input.disabled = busy;
     this.#denoise.input.checked = denoise;
     this.#postFilter.input.checked = shown.post_filter;
-    this.#model.value = shown.model || publisher.models[0];
+    this.#model.value = shown.model || this.#visit.models[0];
     for (const input of [this.#postFilter.input, this.#model, this.#amount]) {
       input.disabled = busy || !denoise;
     }

@@ -323,7 +323,7 @@ def test_a_spool_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams go on, and nothing is recorded: somebody has to know."""
-    monkeypatch.setattr(commands.doctor.machine, "RESERVE_BYTES", 2**60)
+    monkeypatch.setattr("recordings.quota.RESERVE_BYTES", 2**60)
     [finding] = check_spool(read_settings({"spool_dir": tmp_path}))
     assert not finding.ok and "nothing is recorded" in finding.text
 

@@ -163,7 +163,10 @@ async def test_a_listeners_statistics_are_right() -> None:
     await until(reported, interval_s=0.02)
     inbound = await stats("inbound-rtp")
     assert inbound.packetsLost == 0 and inbound.packetsReceived > 20
-    assert (await stats("remote-outbound-rtp")).packetsSent <= sent
+    remote = await stats("remote-outbound-rtp")
+    assert sent - 100 < remote.packetsSent <= sent
+    counted = [len(PACKETS[n % len(PACKETS)]) for n in range(remote.packetsSent)]
+    assert remote.bytesSent == sum(counted)
     session.close()
     await task
     await peer.close()

@@ -109,6 +109,7 @@ async def test_settings_are_chosen_before_start_and_kept(stage: Stage) -> None:
     """A stream begins with them; they outlast it, and the page. The title is this stream's."""
     ada = await stage.person("ada")
     tab = await stage.open(ada)
+    await expect(tab.find("model")).to_have_count(0)  # there is one
     await tab.find("denoise-switch").uncheck()
     await tab.find("share-original-switch").check()
     await tab.find("title").fill("Reading aloud")
@@ -135,7 +136,7 @@ async def test_settings_are_chosen_before_start_and_kept(stage: Stage) -> None:
 async def test_a_model_is_chosen_where_there_are_several(
     make_edge: MakeEdge, redis_url: str, store_config: StoreConfig, tmp_path: Path
 ) -> None:
-    """For the next stream, and in the middle of one; a page whose server has one does not ask."""
+    """For the next stream, and in the middle of one."""
     folder = (redis_url, store_config, tmp_path, VOICE)
     async with on_stage(make_edge(models=("dfn2", "dfn3")), *folder) as stage:
         ada = await stage.person("ada")

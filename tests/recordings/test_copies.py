@@ -13,7 +13,7 @@ import psutil
 import pytest
 import soundfile
 
-from recordings.copies import LATER, TRY_AGAIN_S, CopyMaker
+from recordings.copies import HOPELESS, LATER, TRY_AGAIN_S, CopyMaker
 from recordings.encoder import SMALL_BITRATE, encode
 from recordings.finish import finish
 from recordings.index import Reason, Recording, RecordingIndex
@@ -100,6 +100,31 @@ async def test_copies_go_with_their_recording(
     assert [store.exists(copy_key(recording.key, copy)) for copy in Copy] == [False, False]
     await index.copies.want(recording.id, Copy.FLAC)
     assert await maker.make_next() and not await maker.make_next()
+
+
+async def test_only_of_what_is_still_there_a_failure_is_an_error(
+    recording: Recording,
+    maker: CopyMaker,
+    index: RecordingIndex,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A recording that is deleted meanwhile takes its WAV along, which reads like a loss."""
+    deletes = False
+
+    async def fail(recording: Recording, copy: Copy) -> int:
+        if deletes:
+            await index.remove(recording.id)
+        return HOPELESS
+
+    monkeypatch.setattr(maker, "_encode", fail)
+    assert await maker.make_next()
+    assert "copy cannot be made" in caplog.text
+    caplog.clear()
+    deletes = True
+    await index.copies.want(recording.id, Copy.FLAC)
+    assert await maker.make_next() and await index.copies.wanted() == []
+    assert "cannot be made" not in caplog.text
 
 
 def copying() -> list[psutil.Process]:

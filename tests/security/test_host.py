@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from commands.local import up
 from commands.local.paths import temp_folder
 from commands.local.ray_head import HTTP_SERVER, RayHead
+from commands.local.up import dangers
+from recordings.quota import little_space
 from serve_app.cluster import has_token, needs_token
 from serve_app.settings import read_settings
 
@@ -76,13 +77,13 @@ def test_rays_folder_is_within_a_private_one(tmp_path: Path) -> None:
 )
 def test_what_is_unsafe_is_said_at_the_start(host: str, user: int, words: list[str]) -> None:
     """Root, and passwords that anybody on the way can read."""
-    said = up.dangers(read_settings({"host": host}), user)
+    said = dangers(read_settings({"host": host}), user)
     assert len(said) == len(words)
     assert all(word in line for word, line in zip(words, said, strict=True))
 
 
 def test_a_full_disk_is_said_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams would go on without a recording."""
-    assert up.little_space(tmp_path) is None
-    monkeypatch.setattr(up, "RESERVE_BYTES", 2**60)
-    assert "nothing is recorded" in (up.little_space(tmp_path) or "")
+    assert little_space(tmp_path) is None
+    monkeypatch.setattr("recordings.quota.RESERVE_BYTES", 2**60)
+    assert "nothing is recorded" in (little_space(tmp_path) or "")
