@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.models import DEFAULT_MODEL, MODELS, ModelName
+
 if TYPE_CHECKING:
     from actors.denoiser.executor import Executor
 
 Sound = NDArray[np.float32]
 
 HOP = 480
+OTHERS = [name for name in MODELS if name != DEFAULT_MODEL]
 
 
 class Contestant(Protocol):
@@ -55,12 +58,12 @@ class Pipeline:
             self._executor.run(Batch(slots, some, phases, np.zeros(len(some), np.float32)))
 
 
-def ours(batch: int, hops: int = 1) -> Contestant:
-    """On the CPU, the network by onnxruntime."""
+def ours(batch: int, hops: int = 1, model: ModelName = DEFAULT_MODEL) -> Contestant:
+    """On the CPU, as streams are denoised."""
     from actors.denoiser import load_model
     from actors.denoiser.cpu_executor import CpuExecutor
 
-    return Pipeline(CpuExecutor(load_model(), batch), hops)
+    return Pipeline(CpuExecutor(load_model(model), batch), hops)
 
 
 def torch_eager(batch: int) -> Contestant:
@@ -119,5 +122,6 @@ CONTESTANTS: Mapping[str, Callable[[int], Contestant]] = {
     "tract": Tract,
     "ours": ours,
     "ours, 2 hops": partial(ours, hops=2),
+    **{f"{name}, 2 hops": partial(ours, hops=2, model=name) for name in OTHERS},
     "torch": torch_eager,
 }

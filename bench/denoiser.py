@@ -1,4 +1,4 @@
-"""What denoising costs on one core: ours in batches, the tract runtime, torch.
+"""What denoising costs on one core: ours in batches, all models, the tract runtime, torch.
 
     python -m bench.denoiser [--rounds 20] [--paced SECONDS] [--json FILE]
 
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import paced
-from bench.contestants import CONTESTANTS, Contestant, has_torch
+from bench.contestants import CONTESTANTS, OTHERS, Contestant, has_torch
 from bench.sounds import noisy_streams
 
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -70,10 +70,14 @@ class Needs:
 
 
 def contestants() -> Iterator[tuple[str, Contestant]]:
-    """Make all who run: tract with one stream and with many, ours in all batches."""
+    """Make all who run: tract with one stream and with many, ours in all batches.
+
+    Models but the first only as live streams run them, with two hops.
+    """
     for batch in (1, 16):
         yield "tract", CONTESTANTS["tract"](batch)
-    for name in ("ours", "ours, 2 hops", *(["torch"] if has_torch() else [])):
+    others = [f"{model}, 2 hops" for model in OTHERS]
+    for name in ("ours", "ours, 2 hops", *others, *(["torch"] if has_torch() else [])):
         for batch in BATCHES:
             yield name, CONTESTANTS[name](batch)
 
@@ -156,10 +160,10 @@ def _processor() -> str:
 
 
 def show_costs(measured: list[Cost]) -> None:
-    print(f"\n{'per hop of one stream':22}    p50     p99    mean  ratio     RTF  streams at 80 %")
+    print(f"\n{'per hop of one stream':24}    p50     p99    mean  ratio     RTF  streams at 80 %")
     for cost in measured:
         print(
-            f"{cost.name:13} B = {cost.batch:<5}"
+            f"{cost.name:15} B = {cost.batch:<5}"
             f"{cost.p50_ms:8.3f}{cost.p99_ms:8.3f}{cost.mean_ms:8.3f}{cost.ratio:7.2f}"
             f"{cost.real_time_factor:8.4f}{cost.streams_per_core:8}"
         )

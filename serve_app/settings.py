@@ -341,7 +341,7 @@ class Settings(BaseSettings):
 
     # Stream actors.
     model: ModelName = DEFAULT_MODEL
-    """The network: `dfn2` has 50 ms of latency, `dfn3` 30 ms, `dfn2_ll` and `dfn3_ll` 10 ms."""
+    """The network: `dfn2` is 50 ms late, `dfn3` 30, `dfn2_ll` and `dfn3_ll` (much CPU) 10."""
     models: Annotated[
         tuple[ModelName, ...], NoDecode, BeforeValidator(_split), _form("comma-separated names")
     ] = Field((), json_schema_extra=_shown("the one above"))
